@@ -1,0 +1,66 @@
+"""The training loss: equations 6 to 8 of the paper."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from frih.models.frih import Harmonized
+
+
+class Losses(NamedTuple):
+    """Scalars, averaged over the pictures of a batch."""
+
+    total: Tensor
+    """L_total = L_coarse + L_refine (6)."""
+    coarse: Tensor
+    refine: Tensor
+
+
+def harmonization_loss(
+    out: Harmonized, real: Tensor, mask: Tensor, labels: Tensor, *, min_area: int = 100, refine: bool = True
+) -> Losses:
+    """The loss of a batch.
+
+    Args:
+        out: coarse and refined pictures, (B, 3, H, W), RGB in [0, 1].
+        real: ground truth, (B, 3, H, W).
+        mask: (B, 1, H, W), 1 = foreground.
+        labels: (B, H, W), integers, 0 = background, k = submask k.
+        min_area: A_min, in pixels.
+        refine: whether there is a second stage; without it L_refine is 0.
+    """
+    coarse = coarse_loss(out.coarse, real, mask, min_area).mean()
+    refined = refine_loss(out.refined, real, labels, min_area).mean() if refine else torch.zeros_like(coarse)
+    return Losses(coarse + refined, coarse, refined)
+
+
+def coarse_loss(picture: Tensor, real: Tensor, mask: Tensor, min_area: int) -> Tensor:
+    """Equation 7: squared error, summed over the *whole* picture and RGB, over the mask's area (A_min at least).
+
+    Returns:
+        (B,), in units of squared RGB in [0, 1].
+    """
+    area = mask.sum(dim=(1, 2, 3)).clamp(min=min_area)
+    return squared_error(picture, real).sum(dim=(1, 2)) / area
+
+
+def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int) -> Tensor:
+    """Equation 8: squared error inside each submask over that submask's area (A_min at least), summed over the submasks.
+
+    Every pixel belongs to one submask or to none, so the sum over submasks is one over pixels, each weighted by its own.
+
+    Returns:
+        (B,), 0 for a picture without submasks.
+    """
+    label = labels.flatten(1).long()
+    error = squared_error(picture, real).flatten(1)
+    areas = error.new_zeros(len(label), 256).scatter_add_(1, label, torch.ones_like(error))
+    weight = 1.0 / areas.clamp(min=min_area)
+    weight[:, 0] = 0.0
+    return (error * weight.gather(1, label)).sum(dim=1)
+
+
+def squared_error(picture: Tensor, real: Tensor) -> Tensor:
+    """The paper's squared norm of a pixel's RGB difference: (B, 3, H, W) twice to (B, H, W)."""
+    return (picture - real).square().sum(dim=1)

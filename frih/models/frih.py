@@ -1,0 +1,106 @@
+"""FRIH: base network, cascade and fusion head put together."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from frih.models.cascade import CASCADE_WIDTHS, Cascade
+from frih.models.fusion import HEAD_WIDTH, FusionHead
+from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
+
+
+class Harmonized(NamedTuple):
+    """What the network makes of a batch; RGB in [0, 1], not clamped."""
+
+    coarse: Tensor
+    """(B, 3, H, W), the base network's whole picture."""
+    refined: Tensor
+    """(B, 3, H, W), the final picture. With a cascade: its predictions inside the submasks, the composite outside."""
+
+
+class FRIH(nn.Module):
+    """The network of *FRIH: Fine-Grained Region-Aware Image Harmonization* (Peng et al., AAAI 2024).
+
+    With its default arguments it is the paper's model of 11.98 M parameters; ``cascade=False`` makes the *Baseline* of
+    Table 3, ``fusion=False`` the rows in between.
+
+    Args:
+        cascade: refine by the second stage; otherwise the coarse picture is the final one.
+        fusion: predict from all cascaded decoder layers; otherwise from the last one.
+        refine_blend: mix the second stage's prediction with the coarse picture by a blending layer.
+        end_to_end: let the second stage's gradient reach the base network.
+        norm: ``"batch"`` or ``"none"``.
+        base_widths: channels of the base encoder's seven layers.
+        base_decoder_width: channels of the base decoder's last layer.
+        cascade_widths: channels of the cascaded encoder's seven layers.
+        head_width: channels of the fusion head's 3x3 convolutions.
+    """
+
+    def __init__(
+        self,
+        *,
+        cascade: bool = True,
+        fusion: bool = True,
+        refine_blend: bool = False,
+        end_to_end: bool = True,
+        norm: str = "batch",
+        base_widths: Sequence[int] = BASE_WIDTHS,
+        base_decoder_width: int = BASE_DECODER_WIDTH,
+        cascade_widths: Sequence[int] = CASCADE_WIDTHS,
+        head_width: int = HEAD_WIDTH,
+    ) -> None:
+        super().__init__()
+        self.end_to_end = end_to_end
+        self.base = BaseNetwork(widths=base_widths, decoder_width=base_decoder_width, norm=norm)
+        self.cascade: Cascade | None = None
+        self.head: FusionHead | None = None
+        self.fusion = fusion
+        if cascade:
+            self.cascade = Cascade(base_widths=base_widths, widths=cascade_widths, norm=norm)
+            decoder_widths = self.cascade.decoder_widths
+            self.head = FusionHead(
+                decoder_widths if fusion else decoder_widths[-1:], width=head_width, blend=refine_blend
+            )
+
+    def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> Harmonized:
+        """Harmonizes a batch.
+
+        Args:
+            composite: (B, 3, H, W), RGB in [0, 1]; H and W divisible by 128.
+            mask: (B, 1, H, W), 1 = foreground, 0 = background.
+            labels: (B, H, W), integers: 0 = background, k = submask k. Not read without a cascade.
+
+        Returns:
+            The coarse and the refined pictures, of the composite's precision.
+        """
+        coarse, features = self.base(composite, mask)
+        coarse = coarse.to(composite)
+        if self.cascade is None or self.head is None:
+            return Harmonized(coarse, coarse)
+        given = coarse
+        if not self.end_to_end:
+            given, features = coarse.detach(), [feature.detach() for feature in features]
+        image, submasks = pairs(labels)
+        submasks = submasks.to(composite)
+        decoded = self.cascade(given, submasks, image, features)
+        predicted = self.head(decoded if self.fusion else decoded[-1:], given[image]).to(composite)
+        background = (labels == 0).unsqueeze(1)
+        return Harmonized(coarse, (composite * background).index_add(0, image, predicted * submasks))
+
+
+def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists the submasks of a batch, picture by picture and in the order of their labels.
+
+    Args:
+        labels: (B, H, W), integers from 0 to 255: 0 = background.
+
+    Returns:
+        image: (P,), the picture each submask belongs to.
+        submasks: (P, 1, H, W), boolean. Labels that no pixel bears make no pair.
+    """
+    present = torch.zeros(labels.shape[0], 256, dtype=torch.bool, device=labels.device)
+    present.scatter_(1, labels.flatten(1).long(), True)
+    image, label = present[:, 1:].nonzero(as_tuple=True)
+    return image, (labels[image] == (label + 1).view(-1, 1, 1)).unsqueeze(1)

@@ -1,0 +1,56 @@
+"""The fusion prediction module: one picture from all cascaded decoder layers (the paper's figure 4)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from frih.models.unet import BlendingLayer, ColorSpace, initialize
+
+HEAD_WIDTH = 32
+
+
+class FusionHead(nn.Module):
+    """Upsamples decoder features to full size, concatenates them, and predicts RGB by two 3x3 and one 1x1 convolution.
+
+    Without fusion the same head takes the last decoder layer alone. It has no normalisation: what it predicts at a pixel
+    depends on the features within two pixels of it and on nothing else, so a pair needs it only inside its own submask.
+
+    Args:
+        in_widths: channels of the decoder layers it fuses.
+        width: channels of its two 3x3 convolutions.
+        blend: mix the prediction with the coarse picture, as the base network does with the composite.
+    """
+
+    def __init__(self, in_widths: Sequence[int], *, width: int = HEAD_WIDTH, blend: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(sum(in_widths), width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.to_rgb = nn.Conv2d(width, 3, 1)
+        self.blend = BlendingLayer(width) if blend else None
+        self.activation = nn.ELU()
+        self.color_space = ColorSpace()
+        initialize(self)
+
+    def forward(self, decoded: Sequence[Tensor], coarse: Tensor) -> Tensor:
+        """Predicts each pair's picture.
+
+        Args:
+            decoded: decoder layers, coarsest first, (P, in_widths[j], h_j, w_j); the last at full size, (P, ., H, W).
+            coarse: (P, 3, H, W), each pair's coarse picture; read only when blending.
+
+        Returns:
+            (P, 3, H, W), RGB in [0, 1], not clamped.
+        """
+        size = decoded[-1].shape[-2:]
+        x = torch.cat([upsample(feature, size) for feature in decoded], dim=1)
+        x = self.activation(self.conv1(x))
+        x = self.activation(self.conv2(x))
+        rgb = self.color_space.denormalize(self.to_rgb(x))
+        return rgb if self.blend is None else self.blend(x, coarse, rgb)
+
+
+def upsample(feature: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, (P, C, h, w) to (P, C, H, W), pixel centres aligned as in a resized picture."""
+    return F.interpolate(feature, size=tuple(size), mode="bilinear", align_corners=False)
