@@ -1,0 +1,160 @@
+"""iHarmony4 on disk: which composites there are, with their masks and real pictures.
+
+::
+
+    <root>/<subset>/{composite_images,masks,real_images}/
+    <root>/<subset>/<subset>_{train,test}.txt     one composite's file name a line
+    <root>/IHD_{train,test}.txt                   lines such as HAdobe5k/composite_images/a0001_1_1.jpg
+
+Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real picture ``X.jpg``. Any dataset in
+this layout is read, whatever its subsets are called.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from frih.errors import UserError, did_you_mean
+
+
+class Item(NamedTuple):
+    """One composite of a dataset: file names, from which its paths follow."""
+
+    root: str
+    subset: str
+    composite_name: str
+    mask_name: str
+    real_name: str
+
+    @property
+    def composite(self) -> Path:
+        """The composite's path."""
+        return Path(self.root, self.subset, "composite_images", self.composite_name)
+
+    @property
+    def mask(self) -> Path:
+        """The mask's path."""
+        return Path(self.root, self.subset, "masks", self.mask_name)
+
+    @property
+    def real(self) -> Path:
+        """The real picture's path."""
+        return Path(self.root, self.subset, "real_images", self.real_name)
+
+
+class Listing(NamedTuple):
+    """The composites of one split, and the list files that named them."""
+
+    items: list[Item]
+    lists: list[Path]
+
+
+def read_split(root: Path, split: str, subsets: Sequence[str] | None = None) -> Listing:
+    """Lists a split of a dataset, subset by subset, in the order of its list files.
+
+    Args:
+        root: folder that holds the subsets.
+        split: ``"train"`` or ``"test"``.
+        subsets: names of those to take; all that the root holds by default.
+
+    Raises:
+        UserError: no dataset at the root, an unknown subset, a missing list, or a list that names missing or doubled files.
+    """
+    items: list[Item] = []
+    lists: list[Path] = []
+    for subset in _choose_subsets(root, subsets):
+        names, source = _read_list(root, subset, split)
+        items += _resolve(root, subset, names, source)
+        if source not in lists:
+            lists.append(source)
+    if not items:
+        raise UserError(f"{', '.join(map(str, lists))}: names no composite of the {split} split")
+    return Listing(items, lists)
+
+
+def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
+    """Parts training items into (training, validation) by real picture, so that no photo is on both sides.
+
+    In each subset ``fraction`` of the real pictures go to validation, rounded, but one at least where there are two.
+    """
+    held_out: set[tuple[str, str]] = set()
+    for subset in sorted({item.subset for item in items}):
+        reals = sorted({item.real_name for item in items if item.subset == subset})
+        count = 0 if fraction == 0 or len(reals) < 2 else max(1, round(fraction * len(reals)))
+        chosen = np.random.default_rng(seed).permutation(len(reals))[:count]
+        held_out |= {(subset, reals[i]) for i in chosen}
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        parts[(item.subset, item.real_name) in held_out].append(item)
+    return parts
+
+
+def _choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
+    if not root.is_dir():
+        raise UserError(f"data.root: {root} is not a folder; give the folder that holds HCOCO, HAdobe5k, ...")
+    if (root / "composite_images").is_dir():
+        raise UserError(f"data.root: {root} is one subset; give the folder above it and data.subsets=[{root.name}]")
+    found = sorted(folder.parent.name for folder in root.glob("*/composite_images") if folder.is_dir())
+    if not found:
+        raise UserError(f"data.root: {root} holds no subset, that is, no folder with composite_images/ inside")
+    for subset in wanted or ():
+        if subset not in found:
+            hint = did_you_mean(subset, found)
+            raise UserError(f"data.subsets: {root} has no subset {subset!r}{hint} (it holds {', '.join(found)})")
+    return list(wanted) if wanted else found
+
+
+def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
+    """File names of the subset's composites, and the list they come from: the subset's own, or else the dataset's."""
+    own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
+    if own.is_file():
+        return [PurePosixPath(line).name for line in _lines(own)], own
+    if common.is_file():
+        paths = [PurePosixPath(line) for line in _lines(common)]
+        return [path.name for path in paths if path.parts[0] == subset], common
+    raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a list of file names ({error})") from None
+    return [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
+
+
+def _resolve(root: Path, subset: str, names: list[str], source: Path) -> list[Item]:
+    """Finds the files that a list implies; each folder is read once, not asked file by file."""
+    composites = _names(root / subset / "composite_images")
+    masks = {Path(name).stem: name for name in _names(root / subset / "masks")}
+    reals = {Path(name).stem: name for name in _names(root / subset / "real_images")}
+    items, faults, seen = [], [], set()
+    for name in names:
+        stem = Path(name).stem
+        photo_and_mask = stem.rpartition("_")[0]
+        photo = photo_and_mask.rpartition("_")[0]
+        if not photo:
+            faults.append(f"{name} is not named X_M_K.jpg (photo, mask, variant)")
+        elif name in seen:
+            faults.append(f"{name} is named twice")
+        elif name not in composites:
+            faults.append(f"composite_images/{name} is missing")
+        elif photo_and_mask not in masks:
+            faults.append(f"masks/{photo_and_mask}.png of {name} is missing")
+        elif photo not in reals:
+            faults.append(f"real_images/{photo}.jpg of {name} is missing")
+        else:
+            items.append(Item(str(root), subset, name, masks[photo_and_mask], reals[photo]))
+        seen.add(name)
+    if faults:
+        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+        raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or take the lines out")
+    return items
+
+
+def _names(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; a subset holds composite_images/, masks/ and real_images/")
+    return {path.name for path in folder.iterdir()}

@@ -1,0 +1,238 @@
+"""Batches: what the loader's workers make of the pictures, and in which order.
+
+All randomness comes from (seed, epoch, index), so any number of workers and processes gives the same stream, and a run that
+is resumed meets the pictures it would have met.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from frih.config import DataConfig, SubmaskConfig
+from frih.data.iharmony4 import Item
+from frih.data.pictures import HALF, open_mask, open_rgb
+from frih.data.transforms import View, random_view, render, whole
+from frih.distributed import World
+from frih.errors import UserError
+from frih.submasks import extract_submasks
+
+
+class Batch(NamedTuple):
+    """B pictures on their way through the network."""
+
+    composite: Tensor
+    """(B, 3, H, W) float, RGB in [0, 1]."""
+    real: Tensor
+    """(B, 3, H, W) float, RGB in [0, 1]."""
+    mask: Tensor
+    """(B, 1, H, W) float, 1 = foreground, 0 = background."""
+    soft_mask: Tensor
+    """(B, 1, H, W) float in [0, 1]: the mask before thresholding. Only metrics read it."""
+    labels: Tensor
+    """(B, H, W) uint8: 0 = background, k = submask k."""
+    subset: list[str]
+    name: list[str]
+    """File names of the composites."""
+    fg_ratio: list[float]
+    """Share of the picture's pixels that are foreground."""
+
+
+class Sample(NamedTuple):
+    """One picture as a worker makes it: 8 bits a channel, for the way between processes is narrow."""
+
+    composite: np.ndarray
+    """(H, W, 3) uint8."""
+    real: np.ndarray
+    """(H, W, 3) uint8."""
+    soft_mask: np.ndarray
+    """(H, W) uint8, grey."""
+    labels: np.ndarray
+    """(H, W) uint8."""
+    item: Item
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool: the grey mask thresholded at 0.5."""
+        return self.soft_mask >= HALF
+
+
+class Packed(NamedTuple):
+    """A batch as it travels: 8 bits a channel, pixels before colours."""
+
+    composite: Tensor
+    real: Tensor
+    soft_mask: Tensor
+    labels: Tensor
+    items: list[Item]
+
+    def unpack(self, device: torch.device) -> Batch:
+        """Moves the batch to a device and scales it to [0, 1]."""
+        composite, real, soft_mask, labels = (tensor.to(device, non_blocking=True) for tensor in self[:4])
+        mask = (soft_mask >= HALF).float()
+        return Batch(
+            composite.permute(0, 3, 1, 2).contiguous().float() / 255,
+            real.permute(0, 3, 1, 2).contiguous().float() / 255,
+            mask.unsqueeze(1),
+            soft_mask.unsqueeze(1).float() / 255,
+            labels,
+            [item.subset for item in self.items],
+            [item.composite_name for item in self.items],
+            mask.mean(dim=(1, 2)).tolist(),
+        )
+
+
+def pack(samples: Sequence[Sample]) -> Packed:
+    """Stacks samples."""
+    columns = zip(*samples, strict=True)
+    composite, real, soft_mask, labels = (torch.from_numpy(np.stack(next(columns))) for _ in range(4))
+    return Packed(composite, real, soft_mask, labels, list(next(columns)))
+
+
+class Pictures(Dataset[Sample]):
+    """Samples by key: an index shows the whole picture, a pair (epoch, index) the random box of that epoch.
+
+    Args:
+        items: composites of a dataset.
+        data: size and augmentation.
+        submasks: how to divide the foreground.
+        seed: of the augmentation.
+    """
+
+    def __init__(self, items: Sequence[Item], data: DataConfig, submasks: SubmaskConfig, seed: int = 0) -> None:
+        self.items = items
+        self.data = data
+        self.submasks = submasks.model_dump()
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        if isinstance(key, int):
+            item = self.items[key]
+            composite, mask, real = open_item(item)
+            view = whole(composite)
+        else:
+            epoch, index = key
+            item = self.items[index]
+            composite, mask, real = open_item(item)
+            view = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
+        return self.show(item, composite, mask, real, view)
+
+    def show(self, item: Item, composite: Image.Image, mask: Image.Image, real: Image.Image, view: View) -> Sample:
+        """Renders one view of the three pictures and divides its foreground."""
+        rendered, soft_mask = render(composite, view, self.data.size), render(mask, view, self.data.size)
+        labels = extract_submasks(rendered, soft_mask >= HALF, **self.submasks)
+        return Sample(rendered, render(real, view, self.data.size), soft_mask, labels, item)
+
+
+def open_item(item: Item) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Opens composite, mask and real picture.
+
+    Raises:
+        UserError: one of them cannot be read, or they differ in size.
+    """
+    composite, mask, real = open_rgb(item.composite), open_mask(item.mask), open_rgb(item.real)
+    for path, image in ((item.mask, mask), (item.real, real)):
+        if image.size != composite.size:
+            theirs, ours = ("{} x {}".format(*picture.size) for picture in (image, composite))
+            raise UserError(f"{path}: is {theirs} pixels but {item.composite} is {ours}; they must be of one size")
+    return composite, mask, real
+
+
+class GlobalBatches(Sampler[list[tuple[int, int]]]):
+    """The order of training: keys (epoch, index), batch by batch, of which each process takes its share.
+
+    The batch of a step is fixed by (seed, epoch, step) whatever the number of processes; process r of n takes every n-th
+    picture of it, from the r-th. The last pictures of an epoch that fill no batch are left out of that epoch.
+    """
+
+    def __init__(self, pictures: int, batch: int, *, seed: int, world: World) -> None:
+        if pictures < batch:
+            raise UserError(f"train.batch: {batch} is more than the {pictures} training pictures; give at most that")
+        if batch % world.size:
+            fitting = max(batch - batch % world.size, world.size)
+            raise UserError(f"train.batch: {batch} does not divide among {world.size} processes; {fitting} would")
+        self.pictures = pictures
+        self.batch = batch
+        self.seed = seed
+        self.world = world
+        self.epoch = 0
+        self.first = 0
+
+    def __len__(self) -> int:
+        return self.pictures // self.batch
+
+    def seek(self, epoch: int, step: int) -> None:
+        """Makes the next pass that of ``epoch``, from its batch number ``step`` on."""
+        self.epoch, self.first = epoch, step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.pictures)
+        for step in range(self.first, len(self)):
+            batch = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, int(index)) for index in batch[self.world.rank :: self.world.size]]
+
+
+def training_loader(pictures: Pictures, order: GlobalBatches, workers: int, pin: bool) -> Iterable[Packed]:
+    """Batches in a given order; each pass over it is one epoch, as ``order.seek`` says."""
+    return _Loader(pictures, workers, pin, batch_sampler=order)
+
+
+def evaluation_loader(
+    pictures: Pictures, batch: int, workers: int, world: World, pin: bool = False
+) -> Iterable[Packed]:
+    """This process's share of the pictures, whole and each once, in batches of at most ``batch``."""
+    indices = range(len(pictures))[world.rank :: world.size]
+    return _Loader(pictures, workers, pin, sampler=indices, batch_size=batch)
+
+
+class _Loader:
+    """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback."""
+
+    def __init__(self, pictures: Pictures, workers: int, pin: bool, **kwargs: Any) -> None:
+        self.loader: DataLoader[Any] = DataLoader(
+            _Guarded(pictures),
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=workers > 0,
+            collate_fn=_pack,
+            **kwargs,
+        )
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Packed]:
+        for packed in self.loader:
+            if isinstance(packed, UserError):
+                raise packed
+            yield packed
+
+
+class _Guarded(Dataset[Sample | UserError]):
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample | UserError:
+        try:
+            return self.pictures[key]
+        except UserError as error:
+            return error
+
+
+def _pack(samples: Sequence[Sample | UserError]) -> Packed | UserError:
+    good: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+        good.append(sample)
+    return pack(good)

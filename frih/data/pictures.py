@@ -1,0 +1,76 @@
+"""Reading pictures and masks from files, strictly: what cannot be read for certain is refused by name."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from frih.errors import UserError
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+HALF = 128
+"""Grey masks are foreground from this value of 0..255 on (0.5 and above)."""
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Reads a picture as 8-bit RGB, upright (EXIF orientation applied).
+
+    Greyscale and palette pictures become RGB, an opaque alpha channel is dropped.
+
+    Raises:
+        UserError: the file is missing, truncated or no picture; or its colours are not plainly RGB (CMYK, more than 8 bits a
+            channel, transparency).
+    """
+    image = _open(path)
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        raise UserError(f"{path}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
+    if _is_transparent(image):
+        raise UserError(f"{path}: has transparent pixels; flatten it onto its background first")
+    return image.convert("RGB")
+
+
+def open_mask(path: Path) -> Image.Image:
+    """Reads a mask as 8-bit grey, upright: 0 is background, 255 foreground; borders may be in between, and stay so.
+
+    Raises:
+        UserError: the file is missing, truncated or no picture; has more than 8 bits; is transparent; or holds 0 and 1 alone.
+    """
+    image = _open(path)
+    if _is_transparent(image):
+        raise UserError(f"{path}: is a mask with transparent pixels; save it as 8-bit grey, 255 = foreground")
+    mask = image.convert("L")
+    if mask.getextrema()[1] == 1:
+        raise UserError(f"{path}: is a mask of 0 and 1; its foreground must be 255 (multiply it by 255)")
+    return mask
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """:func:`open_rgb` as an array: (H, W, 3) uint8."""
+    return np.asarray(open_rgb(path))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """:func:`open_mask` as an array: (H, W) uint8."""
+    return np.asarray(open_mask(path))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if image.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
+        return False
+    return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)
+            image: Image.Image = file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error}); restore it from its source") from None
+    if image.mode in DEEP_MODES:
+        raise UserError(f"{path}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+    return image

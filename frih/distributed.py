@@ -1,0 +1,100 @@
+"""One process among several: a value that is handed around, so that nothing else asks whether a run is distributed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from frih.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of a run; the defaults are those of a run that has only one."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Moves a model to this process's device and, among several processes, averages its gradients over them.
+
+        On GPUs its batch normalisation takes the statistics of the whole batch. (Gloo, on CPUs, cannot.)
+        """
+        model = model.to(self.device)
+        if self.size == 1:
+            return model
+        if self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            return DistributedDataParallel(model, device_ids=[self.device])
+        return DistributedDataParallel(model)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over all processes."""
+        if self.size == 1:
+            return values
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total / self.size
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everyone's value, in the order of ranks, in every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Waits until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def connect(device: str = "auto") -> Iterator[World]:
+    """Joins the processes that ``torchrun`` started (or makes a world of one) for the length of a ``with`` block.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; on GPUs each process of a machine takes its own.
+
+    Raises:
+        UserError: ``"cuda"`` was asked for and there is no GPU, or not one for each process.
+    """
+    size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = _choose_device(device, local_rank)
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+    try:
+        yield World(dist.get_rank(), size, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _choose_device(device: str, local_rank: int) -> torch.device:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and gpus == 0):
+        return CPU
+    if gpus == 0:
+        raise UserError("train.device: cuda was asked for, but PyTorch sees no GPU; set train.device=cpu or auto")
+    if local_rank >= gpus:
+        raise UserError(f"torchrun: process {local_rank} of this machine has no GPU of its own; start at most {gpus}")
+    return torch.device("cuda", local_rank)
