@@ -9,7 +9,7 @@ from frih.models.frih import Harmonized
 
 
 class Losses(NamedTuple):
-    """Scalars, averaged over the pictures of a batch."""
+    """Each (B,): one value a picture. A batch's loss is their mean."""
 
     total: Tensor
     """L_total = L_coarse + L_refine (6)."""
@@ -20,7 +20,7 @@ class Losses(NamedTuple):
 def harmonization_loss(
     out: Harmonized, real: Tensor, mask: Tensor, labels: Tensor, *, min_area: int = 100, refine: bool = True
 ) -> Losses:
-    """The loss of a batch.
+    """The losses of a batch's pictures.
 
     Args:
         out: coarse and refined pictures, (B, 3, H, W), RGB in [0, 1].
@@ -30,8 +30,8 @@ def harmonization_loss(
         min_area: A_min, in pixels.
         refine: whether there is a second stage; without it L_refine is 0.
     """
-    coarse = coarse_loss(out.coarse, real, mask, min_area).mean()
-    refined = refine_loss(out.refined, real, labels, min_area).mean() if refine else torch.zeros_like(coarse)
+    coarse = coarse_loss(out.coarse, real, mask, min_area)
+    refined = refine_loss(out.refined, real, labels, min_area) if refine else torch.zeros_like(coarse)
     return Losses(coarse + refined, coarse, refined)
 
 
