@@ -40,7 +40,7 @@ class DataConfig(Section):
     keep_empty_box: Share = 0.05
     """Training: share of the boxes that may miss the foreground; the others are drawn again until they hold some of it."""
     workers: Count = 4
-    """Loader processes per training process; 0 loads in the training process itself."""
+    """Loader processes per training process, at most one a CPU core; 0 loads in the training process itself."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "DataConfig":
@@ -75,8 +75,6 @@ class ModelConfig(Section):
     """The lightweight cascaded module; without it the base network alone is the *Baseline* of Table 3."""
     fusion: bool = True
     """Predict from all cascaded decoder layers; otherwise from the last one."""
-    dense: bool = False
-    """Evaluate the cascade literally, at full size for every submask: the slow reference of the sparse evaluation."""
     refine_blend: bool = False
     """Mix the fusion head's picture with the coarse one as the base network's blending layer does with the composite."""
     norm: Literal["batch", "none"] = "batch"

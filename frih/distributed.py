@@ -51,6 +51,16 @@ class World:
         dist.all_reduce(total)
         return total / self.size
 
+    def any(self, flag: bool) -> bool:
+        """Whether any process says yes."""
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives every process the first one's buffers: on CPUs each has its own batch normalisation statistics."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def gather(self, value: Any) -> list[Any]:
         """Everyone's value, in the order of ranks, in every process."""
         if self.size == 1:
@@ -76,7 +86,7 @@ def connect(device: str = "auto") -> Iterator[World]:
         UserError: ``"cuda"`` was asked for and there is no GPU, or not one for each process.
     """
     size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = _choose_device(device, local_rank)
+    chosen = choose_device(device, local_rank)
     if size == 1:
         yield World(0, 1, chosen)
         return
@@ -89,12 +99,17 @@ def connect(device: str = "auto") -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def _choose_device(device: str, local_rank: int) -> torch.device:
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """The device that ``"auto"``, ``"cpu"`` or ``"cuda"`` means for a machine's process number ``local_rank``.
+
+    Raises:
+        UserError: there is no such GPU.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu" or (device == "auto" and gpus == 0):
         return CPU
     if gpus == 0:
-        raise UserError("train.device: cuda was asked for, but PyTorch sees no GPU; set train.device=cpu or auto")
+        raise UserError("device: cuda was asked for, but PyTorch sees no GPU; take cpu or auto (train.device)")
     if local_rank >= gpus:
         raise UserError(f"torchrun: process {local_rank} of this machine has no GPU of its own; start at most {gpus}")
     return torch.device("cuda", local_rank)

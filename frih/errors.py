@@ -1,7 +1,13 @@
 """What users see when something of theirs is wrong."""
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import NoReturn
+
+USER_ERROR, STOPPED = 2, 130
+"""Exit statuses beside 0: something is to be mended by the user; stopped on request (Ctrl-C, SIGTERM)."""
 
 
 class UserError(ValueError):
@@ -10,6 +16,19 @@ class UserError(ValueError):
     The entry points print it as it is, without a traceback, and exit with status 2. Everything else that is raised is a
     defect of this project.
     """
+
+
+def run_command(command: Callable[[], int]) -> NoReturn:
+    """Runs an entry point and exits with the status it returns; prints a :class:`UserError` and exits with 2."""
+    try:
+        sys.exit(command())
+    except UserError as error:
+        process = f"[process {os.environ['RANK']}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
+        print(f"{process}error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -37,10 +37,30 @@ def load_config(recipe: Path | None, overrides: Sequence[str] = ()) -> Config:
     return _validate(settings.updated(_parse_overrides(overrides)))
 
 
-def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """A configuration with some keys changed; errors as those of :func:`load_config`."""
+def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[str]) -> Config:
+    """A configuration with some keys changed.
+
+    Args:
+        config: what they are changed in.
+        overrides: ``"key.sub=value"``.
+        only: the keys and sections that may be changed.
+
+    Raises:
+        UserError: as :func:`load_config`; or another key was given another value.
+    """
     base = _Settings(config.model_dump(mode="json"), {}, [])
-    return _validate(base.updated(_parse_overrides(overrides)))
+    changed = _validate(base.updated(_parse_overrides(overrides)))
+    before, after = _flatten(config), _flatten(changed)
+    fixed = [
+        key
+        for key in before
+        if before[key] != after[key] and not f"{key}.".startswith(tuple(f"{one}." for one in only))
+    ]
+    if fixed:
+        raise UserError(
+            f"command line: {', '.join(fixed)}: is fixed by the run; here only {', '.join(only)} can be given"
+        )
+    return changed
 
 
 def to_yaml(config: Config) -> str:
@@ -190,6 +210,18 @@ def _known_keys(section: type[BaseModel], above: Key = ()) -> Iterator[Key]:
         yield (*above, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _known_keys(field.annotation, (*above, name))
+
+
+def _flatten(config: BaseModel) -> dict[str, Any]:
+    """All values by dotted key, ``{"train.epochs": 180, ...}``."""
+    values: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            values |= {f"{name}.{key}": one for key, one in _flatten(value).items()}
+        else:
+            values[name] = value
+    return values
 
 
 def _default_run(recipe: Path) -> str:

@@ -10,6 +10,7 @@ Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`
 this layout is read, whatever its subsets are called.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from frih.errors import UserError, did_you_mean
+
+SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+"""Those of iHarmony4, in the order of the paper's tables; others follow by name."""
 
 
 class Item(NamedTuple):
@@ -50,18 +54,28 @@ class Listing(NamedTuple):
     items: list[Item]
     lists: list[Path]
 
+    def describe(self) -> str:
+        """How many composites of which subsets, by which lists; for people."""
+        counts = Counter(item.subset for item in self.items)
+        parts = ", ".join(f"{subset} {count}" for subset, count in counts.items())
+        lists = ", ".join(path.name for path in self.lists)
+        return f"{len(self.items)} composites of {self.items[0].root} ({parts}), listed by {lists}"
 
-def read_split(root: Path, split: str, subsets: Sequence[str] | None = None) -> Listing:
+
+def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | None = None) -> Listing:
     """Lists a split of a dataset, subset by subset, in the order of its list files.
 
     Args:
-        root: folder that holds the subsets.
+        root: folder that holds the subsets, ``data.root``.
         split: ``"train"`` or ``"test"``.
         subsets: names of those to take; all that the root holds by default.
 
     Raises:
         UserError: no dataset at the root, an unknown subset, a missing list, or a list that names missing or doubled files.
     """
+    if root is None:
+        raise UserError("data.root: not set; give the folder of a dataset: data.root=/datasets/iHarmony4")
+    root = Path(root)
     items: list[Item] = []
     lists: list[Path] = []
     for subset in _choose_subsets(root, subsets):
@@ -96,7 +110,8 @@ def _choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
         raise UserError(f"data.root: {root} is not a folder; give the folder that holds HCOCO, HAdobe5k, ...")
     if (root / "composite_images").is_dir():
         raise UserError(f"data.root: {root} is one subset; give the folder above it and data.subsets=[{root.name}]")
-    found = sorted(folder.parent.name for folder in root.glob("*/composite_images") if folder.is_dir())
+    folders = {folder.parent.name for folder in root.glob("*/composite_images") if folder.is_dir()}
+    found = [*(name for name in SUBSETS if name in folders), *sorted(folders.difference(SUBSETS))]
     if not found:
         raise UserError(f"data.root: {root} holds no subset, that is, no folder with composite_images/ inside")
     for subset in wanted or ():

@@ -4,6 +4,8 @@ All randomness comes from (seed, epoch, index), so any number of workers and pro
 is resumed meets the pictures it would have met.
 """
 
+import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -196,12 +198,14 @@ class _Loader:
     """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback."""
 
     def __init__(self, pictures: Pictures, workers: int, pin: bool, **kwargs: Any) -> None:
+        workers = min(workers, os.cpu_count() or 1)
         self.loader: DataLoader[Any] = DataLoader(
             _Guarded(pictures),
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=workers > 0,
             collate_fn=_pack,
+            worker_init_fn=_leave_interrupts,
             **kwargs,
         )
 
@@ -213,6 +217,12 @@ class _Loader:
             if isinstance(packed, UserError):
                 raise packed
             yield packed
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal's job; what it means is for the main process to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Guarded(Dataset[Sample | UserError]):

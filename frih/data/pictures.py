@@ -14,34 +14,50 @@ HALF = 128
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """Reads a picture as 8-bit RGB, upright (EXIF orientation applied).
-
-    Greyscale and palette pictures become RGB, an opaque alpha channel is dropped.
+    """Reads a picture as 8-bit RGB, upright (EXIF orientation applied); see :func:`as_rgb`.
 
     Raises:
         UserError: the file is missing, truncated or no picture; or its colours are not plainly RGB (CMYK, more than 8 bits a
             channel, transparency).
     """
-    image = _open(path)
-    if image.mode in ("CMYK", "LAB", "HSV"):
-        raise UserError(f"{path}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
-    if _is_transparent(image):
-        raise UserError(f"{path}: has transparent pixels; flatten it onto its background first")
-    return image.convert("RGB")
+    return as_rgb(_open(path), str(path))
 
 
 def open_mask(path: Path) -> Image.Image:
-    """Reads a mask as 8-bit grey, upright: 0 is background, 255 foreground; borders may be in between, and stay so.
+    """Reads a mask as 8-bit grey, upright; see :func:`as_mask`.
 
     Raises:
         UserError: the file is missing, truncated or no picture; has more than 8 bits; is transparent; or holds 0 and 1 alone.
     """
-    image = _open(path)
+    return as_mask(_open(path), str(path))
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A picture in 8-bit RGB: greyscale and palette are converted, an opaque alpha channel is dropped.
+
+    Raises:
+        UserError: its colours are not plainly RGB. ``name`` says whose.
+    """
+    _refuse_deep(image, name)
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        raise UserError(f"{name}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
     if _is_transparent(image):
-        raise UserError(f"{path}: is a mask with transparent pixels; save it as 8-bit grey, 255 = foreground")
+        raise UserError(f"{name}: has transparent pixels; flatten it onto its background first")
+    return image.convert("RGB")
+
+
+def as_mask(image: Image.Image, name: str) -> Image.Image:
+    """A mask in 8-bit grey: 0 is background, 255 foreground; borders may be in between, and stay so.
+
+    Raises:
+        UserError: it has more than 8 bits, is transparent, or holds 0 and 1 alone. ``name`` says whose.
+    """
+    _refuse_deep(image, name)
+    if _is_transparent(image):
+        raise UserError(f"{name}: is a mask with transparent pixels; save it as 8-bit grey, 255 = foreground")
     mask = image.convert("L")
     if mask.getextrema()[1] == 1:
-        raise UserError(f"{path}: is a mask of 0 and 1; its foreground must be 255 (multiply it by 255)")
+        raise UserError(f"{name}: is a mask of 0 and 1; its foreground must be 255 (multiply it by 255)")
     return mask
 
 
@@ -61,16 +77,23 @@ def _is_transparent(image: Image.Image) -> bool:
     return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
+def _refuse_deep(image: Image.Image, name: str) -> None:
+    if image.mode in DEEP_MODES:
+        raise UserError(f"{name}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
+            # Pillow cuts 16-bit RGB down to 8 without a word; how a file stores its pixels tells
+            deep = any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ()))
             file.load()
             ImageOps.exif_transpose(file, in_place=True)
             image: Image.Image = file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as a picture ({error}); restore it from its source") from None
-    if image.mode in DEEP_MODES:
-        raise UserError(f"{path}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+    if deep:
+        raise UserError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
     return image

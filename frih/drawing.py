@@ -1,0 +1,57 @@
+"""Pictures to look at: submasks in colours, and the stages of a harmonization side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PALETTE = np.array(
+    [
+        (24, 24, 28),  # background
+        (230, 97, 64),
+        (64, 148, 214),
+        (246, 196, 70),
+        (92, 184, 104),
+        (172, 112, 206),
+        (240, 150, 190),
+        (84, 204, 200),
+        (150, 108, 74),
+        (200, 210, 120),
+        (236, 236, 236),
+    ],
+    dtype=np.uint8,
+)
+"""A colour for the background and for each of ten submasks; further ones begin again after the background."""
+STAGES = ("composite", "mask", "submasks", "coarse", "refined", "real")
+"""The columns of a picture row."""
+_MARGIN = 6
+_HEADING = 26
+
+
+def color_labels(labels: np.ndarray) -> np.ndarray:
+    """A label map (H, W), 0 = background, as a picture (H, W, 3) uint8."""
+    index = np.where(labels == 0, 0, 1 + (labels.astype(np.intp) - 1) % (len(PALETTE) - 1))
+    return PALETTE[index]
+
+
+def picture_sheet(rows: Sequence[Sequence[np.ndarray]], headings: Sequence[str] = STAGES) -> np.ndarray:
+    """Lays pictures out in rows under headings.
+
+    Args:
+        rows: pictures (H, W, 3) uint8, masks (H, W) uint8; all of one size, as many in each row as headings.
+        headings: one a column.
+
+    Returns:
+        (., ., 3) uint8.
+    """
+    height, width = rows[0][0].shape[:2]
+    step_x, step_y = width + _MARGIN, height + _MARGIN
+    sheet = Image.new("RGB", (_MARGIN + len(headings) * step_x, _HEADING + len(rows) * step_y), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    for column, heading in enumerate(headings):
+        pen.text((_MARGIN + column * step_x + width / 2, _HEADING / 2), heading, "black", font, anchor="mm")
+        for line, row in enumerate(rows):
+            sheet.paste(
+                Image.fromarray(row[column]).convert("RGB"), (_MARGIN + column * step_x, _HEADING + line * step_y)
+            )
+    return np.asarray(sheet)

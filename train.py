@@ -1,0 +1,43 @@
+"""Trains FRIH: one process on a CPU or a GPU, or several by torchrun.
+
+    python train.py configs/frih.yaml data.root=/datasets/iHarmony4 [key.sub=value ...]
+    torchrun --nproc-per-node 8 train.py configs/frih.yaml data.root=/datasets/iHarmony4
+    python train.py --resume runs/frih
+
+Ctrl-C (or SIGTERM) finishes the step, saves, and exits with status 130; --resume goes on from there.
+"""
+
+import argparse
+from pathlib import Path
+
+from frih.distributed import connect
+from frih.errors import STOPPED, UserError, run_command
+from frih.settings import load_config
+from frih.trainer import resume_run, resumed_config, start_run
+
+
+def main() -> int:
+    """Starts or resumes a run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys that differ from it"
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    args = parser.parse_intermixed_args()
+    recipes = [word for word in args.recipe if "=" not in word]
+    overrides = [word for word in args.recipe if "=" in word]
+    if len(recipes) != (args.resume is None):
+        raise UserError("give either one recipe, as configs/frih.yaml, or --resume RUN; then key.sub=value as needed")
+
+    config = resumed_config(args.resume, overrides) if args.resume else load_config(Path(recipes[0]), overrides)
+    with connect(config.train.device) as world:
+        trainer = resume_run(config, world, args.resume) if args.resume else start_run(config, world)
+        finished = trainer.fit()
+        if world.is_main:
+            state = "complete" if finished else f"stopped and saved; go on by: python train.py --resume {trainer.run}"
+            print(f"{trainer.run}: step {trainer.step} of {trainer.steps}, {state}")
+    return 0 if finished else STOPPED
+
+
+if __name__ == "__main__":
+    run_command(main)
