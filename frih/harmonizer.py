@@ -69,7 +69,7 @@ class Harmonizer:
         size = self.config.data.size
         small = render(picture, whole(picture), size)
         foreground = render(cover, whole(cover), size) >= HALF
-        own = np.asarray(picture)
+        own: np.ndarray = np.asarray(picture)
         if not foreground.any():
             return own.copy()
         change = self._change(small, foreground)

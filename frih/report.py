@@ -45,39 +45,46 @@ def summarize(rows: Sequence[Row], protocol: str) -> Summary:
 
 
 class Table(NamedTuple):
-    """Groups of pictures side by side, each with the same metrics; a line a method."""
+    """Groups of pictures side by side, each with all :data:`METRICS`; a line a method."""
 
     corner: str
     groups: list[str]
-    metrics: list[str]
+    images: list[int]
+    """Pictures in each group."""
     lines: list[list[str]]
     """The method's name, then its figures, group by group."""
 
     def flat(self) -> list[list[str]]:
         """Cells for a CSV file, under one line of headings."""
-        return [[self.corner, *(f"{group} {metric}" for group in self.groups for metric in self.metrics)], *self.lines]
+        return [[self.corner, *(f"{group} {metric}" for group in self.groups for metric in METRICS)], *self.lines]
 
     def markdown(self) -> str:
         """Markdown, under two lines of headings as in the paper."""
-        spread = [group if i == 0 else "" for group in self.groups for i, _ in enumerate(self.metrics)]
+        blanks = [""] * (len(METRICS) - 1)
+        spread = [cell for title in self._titles() for cell in (title, *blanks)]
         rule = ["---"] + ["---:"] * len(spread)
-        lines = [[self.corner, *spread], rule, ["", *self.metrics * len(self.groups)], *self.lines]
+        lines = [[self.corner, *spread], rule, self._metrics(), *self.lines]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def text(self) -> str:
-        """Aligned columns for a console."""
-        lines = [["", *self.metrics * len(self.groups)], *self.lines]
+        """Aligned columns for a console: a space between columns, two between groups."""
+        lines = [self._metrics(), *self.lines]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         widths[0] = max(widths[0], len(self.corner))
-        count = len(self.metrics)
-        for i, group in enumerate(self.groups):
-            first = 1 + i * count
+        count, spans = len(METRICS), []
+        for first, title in zip(range(1, len(widths), count), self._titles(), strict=True):
             room = sum(widths[first : first + count]) + count - 1
-            widths[first] += max(0, len(group) - room)
+            widths[first] += max(0, len(title) - room)
+            spans.append(max(len(title), room))
         body = [_aligned(line, widths, count) for line in lines]
-        spans = [sum(widths[1 + i * count : 1 + (i + 1) * count]) + count - 1 for i in range(len(self.groups))]
-        heading = "  ".join([self.corner.ljust(widths[0]), *map(str.center, self.groups, spans)])
+        heading = "  ".join([self.corner.ljust(widths[0]), *map(str.center, self._titles(), spans)])
         return "\n".join(line.rstrip() for line in [heading, body[0], "-" * len(body[0]), *body[1:]])
+
+    def _titles(self) -> list[str]:
+        return [f"{group} ({images})" for group, images in zip(self.groups, self.images, strict=True)]
+
+    def _metrics(self) -> list[str]:
+        return ["", *list(METRICS.values()) * len(self.groups)]
 
 
 def tables(summary: Summary, names: Mapping[str, str] = METHODS) -> tuple[Table, Table]:
@@ -107,7 +114,6 @@ def write_report(folder: Path, rows: Sequence[Row], protocol: str, names: Mappin
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], count: int) -> str:
-    """One line of a console's table: a space between columns, two between groups of ``count`` columns."""
     cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
     groups = [" ".join(cells[i : i + count]) for i in range(0, len(cells), count)]
     return "  ".join([line[0].ljust(widths[0]), *groups])
@@ -119,7 +125,7 @@ def _table(corner: str, cells: Mapping[str, Mapping[str, float]], names: Mapping
         for prefix, method in names.items()
         if f"{prefix}mse" in cells["All"]
     ]
-    return Table(corner, [f"{name} ({cell['images']})" for name, cell in cells.items()], list(METRICS.values()), lines)
+    return Table(corner, list(cells), [int(cell["images"]) for cell in cells.values()], lines)
 
 
 def _figure(value: float | None) -> str:
@@ -140,7 +146,7 @@ def _heading(summary: Summary) -> str:
     protocol = PROTOCOLS[summary["protocol"]]
     text = f"{summary['images']} pictures, protocol {protocol.name}: {protocol.summary}."
     if summary["empty_masks"]:
-        text += f"\n{summary['empty_masks']} of them with an empty mask: counted in MSE and PSNR, without fMSE."
+        text += f"\n{summary['empty_masks']} of them have an empty mask: they count in MSE and PSNR, but have no fMSE."
     return text
 
 

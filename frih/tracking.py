@@ -1,6 +1,7 @@
 """What a run writes while it trains: ``metrics.jsonl`` and TensorBoard events."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +21,13 @@ class Tracker:
         self.board = SummaryWriter(str(run), purge_step=start + 1 if start else None)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Adds one line to ``metrics.jsonl``, ``{"step": ..., "train/loss": ..., ...}``, and a point to each curve."""
+        """Adds one line to ``metrics.jsonl``, ``{"step": ..., "train/loss": ..., ...}``, and a point to each curve.
+
+        A value that is not finite (the gradient's norm, where fp16 overflows) is null in JSON.
+        """
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+            file.write(json.dumps({"step": step, **finite}) + "\n")
         for name, value in metrics.items():
             self.board.add_scalar(name, value, step)
 

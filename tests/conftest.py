@@ -1,0 +1,102 @@
+"""A small dataset in iHarmony4's layout, and a small model, for every test that needs one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from frih.config import Config
+from frih.data.loader import Batch
+
+SMALL = {
+    "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
+    "data": {"size": 128, "workers": 0},
+    "train": {"batch": 4, "epochs": 2, "milestones": [1], "device": "cpu"},
+    "validation": {"fraction": 0.25, "every": 1, "pictures": 2},
+    "evaluation": {"batch": 3},
+    "logging": {"every": 1},
+}
+"""Changes of the default configuration that make every step a matter of milliseconds."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """The tests run side by side; one thread each is fastest, and makes sums repeatable."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_config() -> Callable[..., Config]:
+    """Makes a small configuration; keyword arguments are sections whose keys differ: ``small_config(train={"lr": 0.1})``."""
+
+    def make(**sections: object) -> Config:
+        tree = {name: dict(section) for name, section in SMALL.items()}
+        for name, section in sections.items():
+            tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
+        return Config.model_validate_json(json.dumps(tree))
+
+    return make
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Subsets A (4 photos, 8 composites) and B (2 photos, 4 composites), 10 for training in the end and 2 for testing."""
+    return make_dataset(tmp_path / "dataset")
+
+
+def make_dataset(root: Path) -> Path:
+    for subset, photos in (("A", 4), ("B", 2)):
+        for folder in ("composite_images", "masks", "real_images"):
+            (root / subset / folder).mkdir(parents=True)
+        names = []
+        for photo in range(photos):
+            name = f"{subset.lower()}-{photo}_x"  # hyphens and underscores belong to a photo's name
+            real = smooth_picture(seed=photo + 10 * len(subset) + ord(subset), width=160, height=140)
+            mask = ellipse(160, 140, grow=1 + photo)
+            save(root / subset / "real_images" / f"{name}.jpg", real)
+            save(root / subset / "masks" / f"{name}_1.png", mask)
+            for variant in (1, 2):
+                tint = np.array([1.3, 0.8, 0.9]) if variant == 1 else np.array([0.7, 1.0, 1.2])
+                composite = np.where(mask[..., None] >= 128, np.clip(real * tint, 0, 255), real).astype(np.uint8)
+                save(root / subset / "composite_images" / f"{name}_1_{variant}.jpg", composite)
+                names.append(f"{name}_1_{variant}.jpg")
+        (root / subset / f"{subset}_train.txt").write_text("".join(f"{name}\n" for name in names[:-1]))
+        (root / subset / f"{subset}_test.txt").write_text("".join(f"{name}\n" for name in names[-1:]))
+    return root
+
+
+def smooth_picture(*, seed: int, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8: a few soft blobs of colour, which JPEG keeps."""
+    coarse = np.random.default_rng(seed).integers(30, 226, size=(5, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def ellipse(width: int, height: int, *, grow: int) -> np.ndarray:
+    """(height, width) uint8 mask with a grey border."""
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot((x - width / 2) / width, (y - height / 2) / height) * 8
+    return (np.clip(grow - distance, 0, 1) * 255).astype(np.uint8)
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    Image.fromarray(array).save(path, **({"quality": 97} if path.suffix == ".jpg" else {}))
+
+
+def random_batch(
+    *, size: int = 128, ks: tuple[int, ...] = (3, 1, 0), seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Batch:
+    """A batch whose pictures have ks[i] submasks each: vertical stripes of a centred square."""
+    rng = torch.Generator().manual_seed(seed)
+    composite = torch.rand(len(ks), 3, size, size, generator=rng, dtype=torch.float64).to(dtype)
+    real = torch.rand(len(ks), 3, size, size, generator=rng, dtype=torch.float64).to(dtype)
+    labels = torch.zeros(len(ks), size, size, dtype=torch.uint8)
+    for picture, k in zip(labels, ks, strict=True):
+        for label in range(k):
+            picture[size // 4 : 3 * size // 4, size // 4 + label * 9 : size // 4 + (label + 1) * 9] = label + 1
+    mask = (labels > 0).to(dtype).unsqueeze(1)
+    names = [f"{i}.jpg" for i in range(len(ks))]
+    return Batch(composite, real, mask, mask, labels, ["A"] * len(ks), names, mask.mean(dim=(1, 2, 3)).tolist())

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from frih.config import DataConfig
+from frih.data.transforms import View, has_foreground, random_box, random_view, render, whole
+from tests.conftest import ellipse, smooth_picture
+
+
+def test_render_cuts_then_resizes_then_flips():
+    array = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    image = Image.fromarray(array)
+    assert np.array_equal(render(image, View((2, 1, 6, 5)), 4), array[1:5, 2:6])
+    assert np.array_equal(render(image, View((2, 1, 6, 5), flip=True), 4), array[1:5, 2:6][:, ::-1])
+
+
+def test_shrinking_averages_and_does_not_alias():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    image = Image.fromarray(stripes)
+    small = render(image, whole(image), 32)
+    assert np.abs(small[:, 2:-2].astype(int) - 127).max() <= 2
+
+
+def test_mask_and_picture_stay_in_register():
+    """A picture that is its own mask gives the same pixels through every view."""
+    mask = Image.fromarray(ellipse(90, 70, grow=3))
+    picture = mask.convert("RGB")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        view = random_view(mask, DataConfig(), rng)
+        assert np.array_equal(render(picture, view, 64)[..., 1], render(mask, view, 64))
+
+
+@pytest.mark.parametrize("size", [(100, 100), (300, 60), (7, 500), (1, 1)])
+def test_boxes_lie_in_the_picture_and_cover_what_was_asked(size):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        left, top, right, bottom = random_box(*size, (0.5, 1.0), (0.75, 4 / 3), rng)
+        assert 0 <= left < right <= size[0]
+        assert 0 <= top < bottom <= size[1]
+        if size == (100, 100):
+            assert 0.48 <= (right - left) * (bottom - top) / 1e4 <= 1
+            assert 0.72 <= (right - left) / (bottom - top) <= 1.4
+
+
+def test_boxes_of_all_places_and_sizes_occur():
+    rng = np.random.default_rng(0)
+    boxes = np.array([random_box(100, 100, (0.25, 1.0), (0.75, 4 / 3), rng) for _ in range(500)])
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    assert area.min() < 3000
+    assert area.max() > 9000
+    assert boxes[:, 0].max() > 30
+    assert boxes[:, 0].min() == 0
+
+
+def corner_mask() -> Image.Image:
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:6, :6] = 255
+    return Image.fromarray(mask)
+
+
+def test_boxes_without_foreground_are_drawn_again_except_for_a_share():
+    mask, rng = corner_mask(), np.random.default_rng(0)
+    never = DataConfig(keep_empty_box=0.0, crop_scale=(0.3, 0.6))
+    assert all(has_foreground(mask, random_view(mask, never, rng), 256) for _ in range(100))
+    fifth = DataConfig(keep_empty_box=0.2, crop_scale=(0.3, 0.6))
+    missed = sum(not has_foreground(mask, random_view(mask, fifth, rng), 256) for _ in range(1000))
+    misses = DataConfig(keep_empty_box=1.0, crop_scale=(0.3, 0.6))
+    by_chance = sum(not has_foreground(mask, random_view(mask, misses, rng), 256) for _ in range(1000)) / 1000
+    assert by_chance > 0.5
+    assert missed / 1000 == pytest.approx(0.2 * by_chance, abs=0.04)
+
+
+def test_an_empty_mask_takes_any_box():
+    mask, rng = Image.fromarray(np.zeros((50, 50), np.uint8)), np.random.default_rng(0)
+    assert random_view(mask, DataConfig(keep_empty_box=0.0), rng).box != (0, 0, 50, 50)
+
+
+def test_flips_come_as_often_as_asked():
+    mask, rng = corner_mask(), np.random.default_rng(0)
+    for share in (0.0, 0.5, 1.0):
+        flips = [random_view(mask, DataConfig(flip=share), rng).flip for _ in range(200)]
+        assert np.mean(flips) == pytest.approx(share, abs=0.1)
+
+
+def test_a_grey_mask_counts_where_it_is_half_foreground_after_resizing():
+    grey = Image.fromarray(np.full((10, 10), 127, np.uint8))
+    assert not has_foreground(grey, whole(grey), 8)
+    grey = Image.fromarray(np.full((10, 10), 128, np.uint8))
+    assert has_foreground(grey, whole(grey), 8)
+
+
+def test_the_picture_itself_is_untouched():
+    image = Image.fromarray(smooth_picture(seed=1, width=30, height=20))
+    before = np.asarray(image).copy()
+    render(image, View((0, 0, 30, 20), True), 16)
+    assert np.array_equal(np.asarray(image), before)

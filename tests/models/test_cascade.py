@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch import nn
+
+from frih.models.cascade import Cascade
+from frih.models.fusion import FusionHead
+from frih.models.unet import BASE_WIDTHS
+
+WIDTHS = [3, 4, 5, 6, 7, 8, 9]
+
+
+def small(norm="batch"):
+    return Cascade(base_widths=[2] * 7, widths=WIDTHS, norm=norm)
+
+
+def inputs(pairs=(0, 0, 1)):
+    features = [torch.rand(2, 2, 128 >> i, 128 >> i) for i in range(1, 8)]
+    submasks = torch.rand(len(pairs), 1, 128, 128).round()
+    return torch.rand(2, 3, 128, 128), submasks, torch.tensor(pairs, dtype=torch.long), features
+
+
+def test_parameters_meet_the_papers_budget():
+    cascade = Cascade()
+    head = FusionHead(cascade.decoder_widths)
+    millions = sum(p.numel() for part in (cascade, head) for p in part.parameters()) / 1e6
+    assert millions == pytest.approx(2.68, abs=0.01)
+
+
+def test_layers_are_those_of_equations_3_to_5():
+    cascade = Cascade()
+    assert len(cascade.encoder) == len(cascade.transfers) == len(cascade.fuses) == len(cascade.decoder) == 7
+    for base, own, transfer in zip(BASE_WIDTHS, (16, 32, 32, 80, 80, 96, 128), cascade.transfers, strict=True):
+        first, second = [m for m in transfer if isinstance(m, nn.Conv2d)]
+        assert (first.kernel_size, second.kernel_size) == ((3, 3), (3, 3))
+        assert (first.in_channels, second.out_channels) == (base, own)
+    assert all(fuse[0].kernel_size == (1, 1) for fuse in cascade.fuses)
+    assert all(layer[0].kernel_size == (4, 4) for layer in [*cascade.encoder, *cascade.decoder])
+    normalised = [
+        any(isinstance(m, nn.BatchNorm2d) for m in part.modules()) for part in (cascade.transfers, cascade.fuses)
+    ]
+    assert normalised == [False, False]
+    assert all(isinstance(layer[1], nn.BatchNorm2d) for layer in [*cascade.encoder, *cascade.decoder])
+
+
+def test_forward_is_the_equations_pair_by_pair():
+    torch.manual_seed(0)
+    cascade = small().eval()
+    coarse, submasks, image, features = inputs()
+    decoded = cascade(coarse, submasks, image, features)
+    assert [d.shape[1] for d in decoded] == list(cascade.decoder_widths) == [8, 7, 6, 5, 4, 3, 3]
+    for pair, picture in enumerate(image.tolist()):
+        x = torch.cat([cascade.color_space.normalize(coarse[picture : picture + 1]), submasks[pair : pair + 1]], 1)
+        ec = []
+        for layer in cascade.encoder:
+            x = layer(x)
+            ec.append(x)
+        dc = None
+        for step, i in enumerate((6, 5, 4, 3, 2, 1, 0)):
+            et = cascade.transfers[i](features[i][picture : picture + 1])
+            sources = [et, ec[i]] if dc is None else [dc, et, ec[i]]
+            dc = cascade.decoder[i](cascade.fuses[i](torch.cat(sources, 1)))
+            torch.testing.assert_close(decoded[step][pair : pair + 1], dc, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_no_pair_at_all(norm):
+    cascade = small(norm)
+    coarse, _, _, features = inputs()
+    decoded = cascade(coarse, torch.zeros(0, 1, 128, 128), torch.zeros(0, dtype=torch.long), features)
+    assert [d.shape[0] for d in decoded] == [0] * 7
+    sum(d.sum() for d in decoded).backward()
+    assert all(p.grad is not None and not p.grad.any() for p in cascade.parameters())
+
+
+def test_one_pair_of_the_smallest_picture_trains():
+    cascade = small()
+    coarse, submasks, image, features = inputs(pairs=(1,))
+    out = cascade(coarse, submasks, image, features)[-1]
+    assert out.isfinite().all()

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from torch import nn
+
+from frih.models.unet import BaseNetwork, BatchNorm, BlendingLayer, ColorSpace, initialize
+
+
+def test_parameters_meet_the_papers_budget():
+    assert sum(p.numel() for p in BaseNetwork().parameters()) / 1e6 == pytest.approx(9.30, abs=0.01)
+
+
+def test_shapes_and_features():
+    coarse, features = BaseNetwork()(torch.rand(2, 3, 256, 256), torch.ones(2, 1, 256, 256))
+    assert coarse.shape == (2, 3, 256, 256)
+    expected = [(2, c, 256 >> i, 256 >> i) for i, c in enumerate((48, 80, 96, 176, 192, 384, 400), start=1)]
+    assert [tuple(feature.shape) for feature in features] == expected
+
+
+def test_seven_convolutions_down_and_seven_deconvolutions_up_all_4x4():
+    network = BaseNetwork()
+    for layers, kind in ((network.encoder, nn.Conv2d), (network.decoder, nn.ConvTranspose2d)):
+        convolutions = [layer[0] for layer in layers]
+        assert [type(c) for c in convolutions] == [kind] * 7
+        assert {(c.kernel_size, c.stride, c.padding) for c in convolutions} == {((4, 4), (2, 2), (1, 1))}
+
+
+def test_normalisation_starts_at_the_third_encoder_layer():
+    network = BaseNetwork()
+    assert [any(isinstance(m, nn.BatchNorm2d) for m in layer) for layer in network.encoder] == [False] * 2 + [True] * 5
+    assert all(any(isinstance(m, nn.BatchNorm2d) for m in layer) for layer in network.decoder)
+    # a convolution before a normalisation has no bias, every other one has
+    for layer in [*network.encoder, *network.decoder]:
+        assert (layer[0].bias is None) == isinstance(layer[1], nn.BatchNorm2d)
+
+
+def test_skips_are_added():
+    """The literal forward pass, layer by layer."""
+    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4).eval()
+    composite, mask = torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128).round()
+    e, d = network.encoder, network.decoder
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    e1 = e[0](torch.cat([(composite - mean) / std, mask], 1))
+    e2 = e[1](e1)
+    e3 = e[2](e2)
+    e4 = e[3](e3)
+    e5 = e[4](e4)
+    e6 = e[5](e5)
+    e7 = e[6](e6)
+    x = d[0](e7) + e6
+    x = d[1](x) + e5
+    x = d[2](x) + e4
+    x = d[3](x) + e3
+    x = d[4](x) + e2
+    x = d[5](x) + e1
+    x = d[6](x)
+    a = torch.sigmoid(3 * network.blend.attention(x))
+    expected = a * composite + (1 - a) * (network.to_rgb(x) * std + mean)
+    torch.testing.assert_close(network(composite, mask)[0], expected)
+
+
+def test_blending_layer_by_hand():
+    layer = BlendingLayer(1)
+    nn.init.constant_(layer.attention.weight, 1.0)
+    nn.init.zeros_(layer.attention.bias)
+    blended = layer(torch.tensor([[[[0.0, 100.0]]]]), torch.full((1, 3, 1, 2), 0.2), torch.full((1, 3, 1, 2), 0.6))
+    torch.testing.assert_close(blended[0, 0, 0], torch.tensor([0.4, 0.2]))
+
+
+def test_color_space_is_undone():
+    picture = torch.rand(2, 3, 4, 4)
+    space = ColorSpace()
+    torch.testing.assert_close(space.denormalize(space.normalize(picture)), picture)
+    assert space.state_dict() == {}
+
+
+def test_initial_weights_are_xavier_gaussian():
+    convolution = nn.Conv2d(64, 64, 4)
+    initialize(convolution)
+    assert convolution.weight.std().item() == pytest.approx((2 / (2 * 64 * 16)) ** 0.5, rel=0.02)
+    assert convolution.bias.abs().max() == 0
+
+
+def test_batch_norm_of_one_value_and_of_none():
+    norm = BatchNorm(2)
+    with torch.no_grad():
+        norm.running_mean.copy_(torch.tensor([1.0, 2.0]))
+    out = norm(torch.tensor([3.0, 3.0]).view(1, 2, 1, 1))
+    torch.testing.assert_close(out.flatten(), torch.tensor([2.0, 1.0]), atol=1e-4, rtol=0)
+    assert norm(torch.zeros(0, 2, 1, 1)).shape == (0, 2, 1, 1)
+    torch.testing.assert_close(norm.running_mean, torch.tensor([1.0, 2.0]))
+
+
+def test_unknown_normalisation_is_refused():
+    with pytest.raises(KeyError):
+        BaseNetwork(norm="layer")
