@@ -15,6 +15,7 @@ from frih.data.loader import Batch
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
     "data": {"size": 128, "workers": 0},
+    "submasks": {"candidates": 2},
     "train": {"batch": 4, "epochs": 2, "milestones": [1], "device": "cpu"},
     "validation": {"fraction": 0.25, "every": 1, "pictures": 2},
     "evaluation": {"batch": 3},

@@ -1,0 +1,244 @@
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frih.submasks import DensityPeaks, density_peaks, plain
+from tests.submasks import reference
+
+module = import_module("frih.submasks.density_peaks")  # the package's attribute of this name is the function
+compiled = pytest.importorskip("frih.submasks.compiled") if "NUMBA_DISABLE_JIT" not in os.environ else None
+
+EXAMPLES = int(os.environ.get("FRIH_EXAMPLES", "120"))
+"""Random colour sets of each property; FRIH_EXAMPLES=1000 for a thorough run."""
+exhaustive = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@contextmanager
+def ways(name):
+    """Has ``density_peaks`` go one of its ways, whatever the number of colours."""
+    if name == "plain":
+        with mock.patch.object(module, "neighbours", plain), mock.patch.object(plain, "_CHUNK", 1000):
+            yield
+    elif compiled is None:
+        pytest.skip("numba is switched off")
+    else:
+        with (
+            mock.patch.object(module, "neighbours", compiled),
+            mock.patch.object(compiled, "TABLE_ROWS", 0 if name == "table" else 1 << 20),
+            mock.patch.object(compiled, "suit", return_value=name == "columns"),
+        ):
+            yield
+
+
+WAYS = ("tree", "columns", "plain", "table")
+QUICK_WAYS = WAYS[:3]  # a table of all colours is no matter of milliseconds
+
+
+@st.composite
+def color_sets(draw):
+    """Clouds, lines, clumps, lattices; of 1 to 250 pixels, with and without repetition, over 1 to 256 levels."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.integers(1, 12) | st.integers(1, 250))
+    span = draw(st.sampled_from([1, 2, 3, 5, 16, 52, 103, 256]))
+    shape = draw(st.sampled_from(["cloud", "line", "clumps", "lattice", "grey"]))
+    if shape == "cloud":
+        colors = rng.integers(0, span, (size, 3))
+    elif shape == "line":
+        colors = rng.integers(0, span, (size, 1)) * rng.integers(0, 2, 3)
+    elif shape == "clumps":
+        middles = rng.integers(0, 256, (draw(st.integers(1, 5)), 3))
+        colors = middles[rng.integers(0, len(middles), size)] + rng.normal(0, span / 20, (size, 3)).round().astype(int)
+    elif shape == "lattice":
+        colors = rng.integers(0, 6, (size, 3)) * draw(st.sampled_from([1, 3, 17, 51]))
+    else:
+        colors = np.repeat(rng.integers(0, span, (size, 1)), 3, axis=1)
+    if draw(st.booleans()):
+        colors = colors[rng.integers(0, draw(st.integers(1, size)), size)]
+    colors = colors.clip(0, 255)
+    return (colors + rng.integers(0, 256 - colors.max())).astype(np.uint8)
+
+
+options = st.fixed_dictionaries(
+    {
+        "cutoff": st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 1, 0.123]),
+        "candidates": st.sampled_from([1, 2, 10, 255]),
+        "min_density": st.sampled_from([0, 1, 10, 40]),
+        "distance": st.sampled_from(["euclidean", "normalized"]),
+    }
+)
+
+
+def assert_equal(found, expected):
+    for field in DensityPeaks._fields:
+        ours, theirs = getattr(found, field), getattr(expected, field)
+        assert ours.dtype == theirs.dtype, field
+        np.testing.assert_array_equal(ours, theirs, err_msg=field)
+
+
+@pytest.mark.parametrize("way", QUICK_WAYS)
+@given(colors=color_sets(), chosen=options)
+@exhaustive
+def test_equals_the_reference(way, colors, chosen):
+    with ways(way):
+        assert_equal(density_peaks(colors, **chosen), reference.density_peaks(colors, **chosen))
+
+
+@pytest.mark.parametrize("way", QUICK_WAYS)
+@given(colors=color_sets(), seed=st.integers(0, 2**32 - 1))
+@exhaustive
+def test_the_order_of_pixels_does_not_matter(way, colors, seed):
+    order = np.random.default_rng(seed).permutation(len(colors))
+    with ways(way):
+        before, after = density_peaks(colors), density_peaks(colors[order])
+    np.testing.assert_array_equal(after.centers, before.centers)
+    for field in ("labels", "density", "delta"):
+        np.testing.assert_array_equal(getattr(after, field), getattr(before, field)[order])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("cutoff", "distance"), [(0.01, "euclidean"), (0.1, "euclidean"), (0.4, "normalized")])
+def test_equals_the_reference_on_many_colors(way, cutoff, distance):
+    rng = np.random.default_rng(3)
+    middles = rng.integers(30, 226, (8, 3))
+    clumps = middles[rng.integers(0, 8, 3000)] + rng.normal(0, 12, (3000, 3))
+    colors = np.vstack([clumps.clip(0, 255), rng.integers(0, 256, (1000, 3))]).astype(np.uint8)
+    with ways(way):
+        assert_equal(
+            density_peaks(colors, cutoff, distance=distance),
+            reference.density_peaks(colors, cutoff, distance=distance),
+        )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_distance_equal_to_the_cutoff_does_not_count(way):
+    colors = np.array([[0, 0, 0], [51, 0, 0], [0, 50, 0], [0, 51, 1]], np.uint8)
+    with ways(way):
+        assert density_peaks(colors, 0.2).density.tolist() == [2, 1, 3, 2]  # 0.2 is 51 levels exactly
+        grey = np.array([[0, 0, 0], [51, 51, 51], [51, 51, 50]], np.uint8)
+        assert density_peaks(grey, 0.2, distance="normalized").density.tolist() == [2, 2, 3]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_worked_by_hand(way):
+    """12 pixels of grey 10, 21 about grey 200, and an outlier nearer to these."""
+    colors = np.array([[10] * 3] * 12 + [[200] * 3] * 20 + [[203] * 3] + [[120] * 3], np.uint8)
+    with ways(way):
+        peaks = density_peaks(colors, candidates=2)
+        assert density_peaks(colors).labels.tolist() == [3] * 12 + [1] * 20 + [
+            2,
+            1,
+        ]  # 203 is dense enough to be a centre
+    assert peaks.labels.tolist() == [2] * 12 + [1] * 22
+    assert peaks.centers.tolist() == [[200] * 3, [10] * 3]
+    assert peaks.density.tolist() == [12] * 12 + [21] * 21 + [1]
+    np.testing.assert_allclose(peaks.delta[[0, 12, 32, 33]] * 255 / 3**0.5, [190, 190, 3, 80])
+
+
+def test_of_equally_dense_colors_the_smaller_is_the_denser():
+    peaks = density_peaks(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9]], np.uint8), min_density=0)
+    assert peaks.centers.tolist() == [[0, 0, 9], [0, 9, 0], [9, 0, 0]]
+    assert peaks.labels.tolist() == [3, 2, 1]
+
+
+def test_at_equal_distance_the_densest_is_followed():
+    colors = np.repeat([[0, 0, 0], [100, 0, 0], [50, 0, 0]], [20, 30, 5], axis=0).astype(np.uint8)
+    assert density_peaks(colors).labels.tolist() == [2] * 20 + [1] * 35
+
+
+def test_a_tiny_foreground_is_one_cluster():
+    peaks = density_peaks(np.array([[0, 0, 0], [255, 255, 255], [0, 0, 0]], np.uint8))
+    assert peaks.labels.tolist() == [1, 1, 1]
+    assert peaks.centers.tolist() == [[0, 0, 0]]
+
+
+def test_one_color_has_delta_zero():
+    peaks = density_peaks(np.full((40, 3), 7, np.uint8))
+    assert peaks.centers.tolist() == [[7, 7, 7]]
+    assert set(peaks.density) == {40}
+    assert set(peaks.delta) == {0.0}
+
+
+def test_no_color_at_all():
+    peaks = density_peaks(np.zeros((0, 3), np.uint8))
+    assert [len(part) for part in peaks] == [0, 0, 0, 0]
+    assert peaks.centers.shape == (0, 3)
+    assert [part.dtype for part in peaks] == [np.uint8, np.uint8, np.int64, np.float64]
+
+
+def test_takes_any_memory_layout():
+    colors = np.random.default_rng(0).integers(0, 256, (50, 6), dtype=np.uint8)
+    read_only = colors.copy()
+    read_only.flags.writeable = False
+    assert_equal(density_peaks(read_only[::2, ::2]), density_peaks(colors[::2, ::2].copy()))
+    assert_equal(density_peaks(np.asfortranarray(colors[:, :3])), density_peaks(colors[:, :3].copy()))
+
+
+COLORS = np.zeros((5, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"colors": COLORS / 255}, r"colors: .* uint8 .* not \(5, 3\) of float64"),
+        ({"colors": COLORS.astype(np.int64)}, "colors: .* int64"),
+        ({"colors": COLORS[:, :2]}, r"colors: .* \(5, 2\)"),
+        ({"colors": COLORS.reshape(-1)}, "colors: "),
+        ({"colors": COLORS.tolist()}, "colors: .* a list"),
+        ({"colors": np.broadcast_to(COLORS[0], (1 << 31, 3))}, r"colors: .* fewer than 2\^31"),
+        ({"cutoff": 0}, "cutoff: .* above 0 .* not 0"),
+        ({"cutoff": -0.1}, "cutoff: "),
+        ({"cutoff": 1.001}, "cutoff: .* at most 1"),
+        ({"cutoff": float("nan")}, "cutoff: .* nan"),
+        ({"cutoff": "0.1"}, "cutoff: "),
+        ({"cutoff": True}, "cutoff: "),
+        ({"candidates": 0}, "candidates: .* from 1 to 255 .* not 0"),
+        ({"candidates": 256}, "candidates: .* 256"),
+        ({"candidates": 10.0}, "candidates: "),
+        ({"min_density": -1}, "min_density: .* not -1"),
+        ({"min_density": 2.5}, "min_density: "),
+        ({"distance": "euclidian"}, "distance: .* did you mean 'euclidean'"),
+        ({"distance": None}, "distance: "),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        density_peaks(**{"colors": COLORS, **arguments})
+
+
+def test_refuses_wrong_options_of_an_empty_set_too():
+    with pytest.raises(ValueError, match="cutoff"):
+        density_peaks(np.zeros((0, 3), np.uint8), cutoff=2)
+
+
+@pytest.mark.parametrize("missing", ["NUMBA_DISABLE_JIT=1", "no numba"])
+def test_without_numba_the_answer_is_the_same(missing):
+    colors = np.random.default_rng(1).integers(0, 90, (300, 3), dtype=np.uint8)
+    hide = "sys.modules['numba'] = None; " if missing == "no numba" else ""
+    code = (
+        f"import sys; {hide}import numpy as np; from frih.submasks import density_peaks; "
+        "colors = np.random.default_rng(1).integers(0, 90, (300, 3), dtype=np.uint8); "
+        "print(*density_peaks(colors).labels); "
+        "sys.exit('frih.submasks.compiled' in sys.modules or 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1" if "=" in missing else "0"}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert [int(label) for label in out.stdout.split()] == density_peaks(colors).labels.tolist()
+
+
+@pytest.mark.skipif(compiled is None, reason="numba is switched off")
+def test_compiles_where_no_cache_can_be_written():
+    from frih.submasks.jit import kernel
+
+    space = {}
+    exec(compile("def double(x):\n    return 2 * x\n", "<a file of no folder>", "exec"), space)
+    assert kernel(space["double"])(21) == 42

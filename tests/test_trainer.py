@@ -1,0 +1,280 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from frih.checkpoint import load_checkpoint, load_model
+from frih.data.loader import pack
+from frih.distributed import World
+from frih.errors import UserError
+from frih.losses import harmonization_loss
+from frih.settings import to_yaml
+from frih.trainer import Trainer, resume_run, resumed_config, start_run
+from tests.conftest import save
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def make(dataset, tmp_path, small_config):
+    """Starts a small run in a folder of the given name."""
+
+    def start(name: str = "run", **sections) -> Trainer:
+        sections["data"] = {"root": str(dataset), **sections.get("data", {})}
+        return start_run(small_config(run=str(tmp_path / name), **sections), World())
+
+    return start
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "checkpoints/last.pt")["model"]
+
+
+def assert_same_weights(run: Path, other: Path, **tolerance: float) -> None:
+    for (name, mine), theirs in zip(weights(run).items(), weights(other).values(), strict=True):
+        torch.testing.assert_close(
+            mine, theirs, **(tolerance or {"rtol": 0, "atol": 0}), msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_a_run_leaves_all_that_its_folder_should_hold(make):
+    trainer = make()
+    assert trainer.fit()
+    run = trainer.run
+    assert (run / "config.yaml").read_text() == to_yaml(trainer.config)
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.pt", "best.pt"}
+    train = [line for line in lines(run) if "train/loss" in line]
+    validation = [line for line in lines(run) if "val/All/psnr" in line]
+    assert [line["step"] for line in train] == [
+        1,
+        2,
+    ]  # 7 pictures less 2 + 1 held out: 6, of which one batch of 4 an epoch
+    assert [line["step"] for line in validation] == [1, 2]
+    for line in train:
+        assert line["train/loss"] == pytest.approx(line["train/loss_coarse"] + line["train/loss_refine"], rel=1e-5)
+        assert line["train/grad_norm"] > 0
+        assert line["train/submasks"] >= 1
+    assert {"val/A/mse", "val/B/psnr", "val/All/fmse"} <= set(validation[0])
+    board = EventAccumulator(str(run)).Reload()
+    assert len(board.Tags()["images"]) == 2
+    assert {"train/loss", "train/lr", "val/All/psnr"} <= set(board.Tags()["scalars"])
+
+
+def test_the_checkpoint_is_the_trained_model(make):
+    trainer = make()
+    trainer.fit()
+    model, config = load_model(trainer.run / "checkpoints/last.pt")
+    assert config == trainer.config
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, trainer.network.state_dict()[name])
+
+
+def test_best_is_the_highest_validation_psnr(make, monkeypatch):
+    trainer = make(train={"epochs": 4, "milestones": [4]})
+    saved = []
+    save = trainer.save
+    monkeypatch.setattr(trainer, "save", lambda name: (saved.append((name, trainer.step)), save(name)))
+    trainer.fit()
+    scores = [line["val/All/psnr"] for line in lines(trainer.run) if "val/All/psnr" in line]
+    rising = [step for step in range(1, 5) if scores[step - 1] > max([*scores[: step - 1], -1])]
+    assert [step for name, step in saved if name == "best"] == rising
+    assert trainer.best == max(scores)
+
+
+def test_the_learning_rate_falls_at_milestones_and_rises_in_warm_up(make):
+    trainer = make(
+        train={"epochs": 6, "milestones": [3, 5], "warmup_steps": 2, "lr": 1.0}, validation={"fraction": 0.0}
+    )
+    assert len(trainer.order) == 2
+    rates = []
+    for step in range(trainer.steps):
+        trainer.step = step
+        rates.append(trainer.learning_rate())
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_step_is_adams_on_the_mean_loss_over_the_batch(make):
+    trainer = make(train={"lr": 0.01})
+    other = make("other", train={"lr": 0.01})
+    batch = pack([other.validation[0], other.validation[1]]).unpack(torch.device("cpu"))
+    optimizer = torch.optim.Adam(other.network.parameters(), lr=0.01)
+    out = other.network(batch.composite, batch.mask, batch.labels)
+    harmonization_loss(out, batch.real, batch.mask, batch.labels).total.mean().backward()
+    optimizer.step()
+    trainer.train_step(batch)
+    for (name, mine), theirs in zip(trainer.network.named_parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs), name
+
+
+def test_gradients_are_clipped_if_asked(make):
+    trainer = make(train={"clip_norm": 1e-3})
+    trainer.train_step(pack([trainer.validation[0]]).unpack(torch.device("cpu")))
+    norm = torch.cat([p.grad.flatten() for p in trainer.network.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+    assert trainer.sums[3] > 0.01  # what is logged is the norm before
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precisions_train(make, precision):
+    trainer = make(train={"precision": precision})
+    assert trainer.fit()
+    assert all(value.isfinite().all() for value in weights(trainer.run).values())
+    assert weights(trainer.run)["head.conv1.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"model": {"cascade": False, "fusion": False}},
+        {"model": {"fusion": False}, "submasks": {"method": "whole"}},
+        {"model": {"refine_blend": True}},
+        {"train": {"end_to_end": False}},
+        {"validation": {"fraction": 0.0}},
+    ],
+    ids=str,
+)
+def test_every_ablation_trains(make, sections):
+    trainer = make(**sections)
+    before = {name: value.clone() for name, value in trainer.network.named_parameters()}
+    assert trainer.fit()
+    assert all(not torch.equal(value, before[name]) for name, value in trainer.network.named_parameters())
+
+
+# stopping and going on
+
+
+def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(make, monkeypatch):
+    sections = {"train": {"epochs": 3, "milestones": [2]}, "validation": {"fraction": 0.0}, "logging": {"every": 3}}
+    whole = make("whole", **sections)
+    whole.fit()
+    for stop_at in (1, 4):  # within an epoch of two steps, and at the end of one
+        trainer = make(f"stopped-{stop_at}", **sections)
+        step = trainer.train_step
+
+        def interrupted(batch, trainer=trainer, step=step, stop_at=stop_at):
+            if trainer.step + 1 == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(batch)
+
+        monkeypatch.setattr(trainer, "train_step", interrupted)
+        assert not trainer.fit()
+        assert trainer.step == stop_at
+        resumed = resume_run(resumed_config(trainer.run, []), World(), trainer.run)
+        assert resumed.fit()
+        assert lines(trainer.run) == lines(whole.run)
+        assert_same_weights(trainer.run, whole.run)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(make, tmp_path):
+    trainer = make()
+    resumed = resume_run(resumed_config(trainer.run, []), World(), trainer.run)
+    assert resumed.step == 0
+    assert resumed.fit()
+
+
+def test_a_finished_run_has_nothing_left_to_do(make):
+    trainer = make()
+    trainer.fit()
+    before = lines(trainer.run)
+    again = resume_run(resumed_config(trainer.run, []), World(), trainer.run)
+    assert again.fit()
+    assert lines(trainer.run) == before
+
+
+def test_what_may_change_within_a_run(make, tmp_path):
+    run = make().run
+    assert resumed_config(run, ["data.workers=3"]).data.workers == 3
+    with pytest.raises(UserError, match=r"train\.epochs"):
+        resumed_config(run, ["train.epochs=9"])
+    with pytest.raises(UserError, match="holds no run"):
+        resumed_config(tmp_path / "nowhere", [])
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(make):
+    make()
+    with pytest.raises(UserError, match="already holds a run; go on with it by --resume"):
+        make()
+
+
+def test_starting_from_the_first_stages_weights(make, capsys):
+    baseline = make("baseline", model={"cascade": False, "fusion": False})
+    baseline.fit()
+    trainer = make("separate", train={"end_to_end": False, "init_from": str(baseline.run)})
+    assert "none for cascade, head" in capsys.readouterr().out
+    for name, value in weights(baseline.run).items():
+        assert torch.equal(trainer.network.state_dict()[name], value)
+    assert trainer.step == 0
+
+
+# what goes wrong
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_samples_name_and_keeps_the_checkpoint(make):
+    trainer = make(train={"epochs": 4, "milestones": [4]})
+    step = trainer.train_step
+
+    def poisoned(batch):
+        if trainer.step == 2:
+            batch.real[1, 0, 5, 5] = torch.nan
+            trainer.poisoned = f"{batch.subset[1]}/{batch.name[1]}"
+        return step(batch)
+
+    trainer.train_step = poisoned
+    with pytest.raises(UserError, match="step 3: the loss of ") as caught:
+        trainer.fit()
+    assert trainer.poisoned in str(caught.value)
+    assert load_checkpoint(trainer.run / "checkpoints/last.pt")["training"]["step"] == 2
+
+
+def test_empty_masks_train(make):
+    trainer = make()
+    batch = pack([trainer.validation[0], trainer.validation[1]]).unpack(torch.device("cpu"))
+    empty = batch._replace(mask=torch.zeros_like(batch.mask), labels=torch.zeros_like(batch.labels))
+    losses = trainer.train_step(empty)
+    assert losses.total.isfinite().all()
+    assert losses.refine.tolist() == [0, 0]
+    assert all(p.isfinite().all() for p in trainer.network.parameters())
+
+
+# several processes
+
+
+def train(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, "train.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_two_processes_train_as_one(dataset, tmp_path, small_config):
+    """With normalisation off, which each process would do on its own pictures; empty masks on one side included."""
+    config = small_config(
+        model={"norm": "none"}, train={"epochs": 4, "milestones": [4], "lr": 1e-3}, data={"root": str(dataset)}
+    )
+    save(dataset / "A/masks/a-0_x_1.png", np.zeros((140, 160), np.uint8))
+    (tmp_path / "recipe.yaml").write_text(to_yaml(config))
+    runs = []
+    for processes in (1, 2):
+        runs.append(tmp_path / str(processes))
+        done = train(str(tmp_path / "recipe.yaml"), f"run={runs[-1]}", processes=processes)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("complete") == 1
+    one, two = (lines(run) for run in runs)
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    assert_same_weights(*runs, rtol=1e-3, atol=1e-4)
