@@ -49,7 +49,7 @@ def dataset(tmp_path: Path) -> Path:
     return make_dataset(tmp_path / "dataset")
 
 
-def make_dataset(root: Path) -> Path:
+def make_dataset(root: Path, suffix: str = "jpg") -> Path:
     for subset, photos in (("A", 4), ("B", 2)):
         for folder in ("composite_images", "masks", "real_images"):
             (root / subset / folder).mkdir(parents=True)
@@ -58,13 +58,13 @@ def make_dataset(root: Path) -> Path:
             name = f"{subset.lower()}-{photo}_x"  # hyphens and underscores belong to a photo's name
             real = smooth_picture(seed=photo + 10 * len(subset) + ord(subset), width=160, height=140)
             mask = ellipse(160, 140, grow=1 + photo)
-            save(root / subset / "real_images" / f"{name}.jpg", real)
+            save(root / subset / "real_images" / f"{name}.{suffix}", real)
             save(root / subset / "masks" / f"{name}_1.png", mask)
             for variant in (1, 2):
                 tint = np.array([1.3, 0.8, 0.9]) if variant == 1 else np.array([0.7, 1.0, 1.2])
                 composite = np.where(mask[..., None] >= 128, np.clip(real * tint, 0, 255), real).astype(np.uint8)
-                save(root / subset / "composite_images" / f"{name}_1_{variant}.jpg", composite)
-                names.append(f"{name}_1_{variant}.jpg")
+                save(root / subset / "composite_images" / f"{name}_1_{variant}.{suffix}", composite)
+                names.append(f"{name}_1_{variant}.{suffix}")
         (root / subset / f"{subset}_train.txt").write_text("".join(f"{name}\n" for name in names[:-1]))
         (root / subset / f"{subset}_test.txt").write_text("".join(f"{name}\n" for name in names[-1:]))
     return root
