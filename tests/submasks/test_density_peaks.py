@@ -16,7 +16,7 @@ from tests.submasks import reference
 module = import_module("frih.submasks.density_peaks")  # the package's attribute of this name is the function
 compiled = pytest.importorskip("frih.submasks.compiled") if "NUMBA_DISABLE_JIT" not in os.environ else None
 
-EXAMPLES = int(os.environ.get("FRIH_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("FRIH_EXAMPLES", "250"))
 """Random colour sets of each property; FRIH_EXAMPLES=1000 for a thorough run."""
 exhaustive = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

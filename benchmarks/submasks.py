@@ -1,0 +1,296 @@
+"""How long the submasks of a picture take, beside the literal rule and familiar clusterings.
+
+    python benchmarks/submasks.py [--root ROOT=data/sample] [--pictures N]
+
+ROOT is a dataset in iHarmony4's layout, its test split; ``make quickstart`` (or scripts/make_sample.py) makes the default one.
+Pictures are resized to 256x256 as for evaluation. Everything is measured in one run and after compilation. Times are processor
+time of one core, which other work on the machine hardly changes; of each picture the fastest of --repeats calls counts.
+"""
+
+import argparse
+import math
+import multiprocessing
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from frih.data.iharmony4 import read_split
+from frih.data.pictures import HALF, open_mask, open_rgb
+from frih.data.transforms import render, whole
+from frih.errors import UserError, run_command
+from frih.submasks import density_peaks, extract_submasks, plain
+
+Picture = tuple[np.ndarray, np.ndarray]
+
+CUTOFFS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
+SIZE = 256
+LARGE = (4000, 5000)
+"""Height and width of 20 megapixels."""
+
+
+def main() -> int:
+    """Prints every table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data/sample"))
+    parser.add_argument("--pictures", type=int, metavar="N", help="take only N of the composites, evenly spaced")
+    parser.add_argument("--repeats", type=int, default=3, help="calls of which the fastest counts (default: 3)")
+    parser.add_argument("--yardsticks", type=int, default=5, help="pictures for the slow comparisons (default: 5)")
+    args = parser.parse_args()
+    if min(args.repeats, args.yardsticks, args.pictures or 1) < 1:
+        raise UserError("--pictures, --repeats and --yardsticks: must be 1 or more")
+    pictures = read_pictures(args.root, args.pictures)
+    print_heading(args.root, pictures)
+    print_cutoffs(pictures, args.repeats)
+    print_counts(pictures)
+    print_synthetic(args.repeats)
+    print_yardsticks(pictures, args.yardsticks)
+    print_large(pictures)
+    return 0
+
+
+def read_pictures(root: Path, count: int | None) -> list[Picture]:
+    """Composites and masks as evaluation sees them, those with a foreground."""
+    items = read_split(root, "test").items
+    if count is not None:
+        items = [items[place] for place in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
+    pictures = []
+    for item in items:
+        composite, mask = open_rgb(item.composite), open_mask(item.mask)
+        picture = render(composite, whole(composite), SIZE), render(mask, whole(mask), SIZE) >= HALF
+        if picture[1].any():
+            pictures.append(picture)
+    return pictures
+
+
+def print_heading(root: Path, pictures: Sequence[Picture]) -> None:
+    """What was measured, on what."""
+    foregrounds = [composite[mask] for composite, mask in pictures]
+    pixels, colors = (np.array([len(part) for part in parts]) for parts in (foregrounds, map(distinct, foregrounds)))
+    versions = ", ".join(f"{name} {installed(name)}" for name in ("numba", "numpy", "scikit-learn"))
+    print(f"command  python {shlex.join(sys.argv)}")
+    print(f"commit   {commit()}")
+    print(f"machine  {cpu()}; Python {platform.python_version()}, {versions}")
+    print(f"pictures {len(pictures)} composites of {root} at {SIZE}x{SIZE}")
+    print(f"         foreground pixels: mean {pixels.mean():.0f}, most {pixels.max()}")
+    print(f"         distinct colours: mean {colors.mean():.0f}, most {colors.max()}")
+
+
+def print_cutoffs(pictures: Sequence[Picture], repeats: int) -> None:
+    """Times of extract_submasks on real composites."""
+    print("\nextract_submasks on the composites, ms a picture")
+    print("  cutoff     mean   median      p99    worst   mean K")
+    for cutoff in CUTOFFS:
+        times, counts = [], []
+        for composite, mask in pictures:
+            spent, labels = fastest(extract_submasks, composite, mask, cutoff, repeats=repeats)
+            times.append(1e3 * spent)
+            counts.append(labels.max())
+        figures = (np.mean(times), np.median(times), np.percentile(times, 99), np.max(times))
+        print(f"  {cutoff:<6}" + "".join(f"{figure:9.2f}" for figure in figures) + f"{np.mean(counts):9.2f}")
+
+
+def print_counts(pictures: Sequence[Picture]) -> None:
+    """The histogram of K at the paper's cutoff."""
+    counts = np.bincount([extract_submasks(*picture).max() for picture in pictures], minlength=11)[1:]
+    print("\nsubmasks a picture (K) at cutoff 0.1")
+    for k, count in enumerate(counts, start=1):
+        print(f"  {k:3}  {count:5}  {'#' * round(60 * count / counts.max())}")
+
+
+def print_synthetic(repeats: int) -> None:
+    """Times on full frames that are no photos."""
+    print(f"\nextract_submasks on full frames of {SIZE}x{SIZE}, ms")
+    print("                     " + "".join(f"{cutoff:9}" for cutoff in CUTOFFS))
+    mask = np.ones((SIZE, SIZE), bool)
+    for name, frame in synthetic().items():
+        times = [fastest(extract_submasks, frame, mask, cutoff, repeats=repeats)[0] for cutoff in CUTOFFS]
+        print(f"  {name:19}" + "".join(f"{1e3 * spent:9.2f}" for spent in times))
+    held = in_new_process(time_and_memory, synthetic()["uniform noise"], mask)[1]
+    print(f"  memory that a call on the noise holds at its peak: {held:.0f} MB")
+
+
+def synthetic() -> dict[str, np.ndarray]:
+    """Full frames, by name."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    two = np.where(rng.random((SIZE, SIZE, 1)) < 0.5, np.uint8(40), np.uint8(200)) * np.ones(3, np.uint8)
+    return {"uniform noise": noise, "flat": np.full((SIZE, SIZE, 3), 90, np.uint8), "two colours": two}
+
+
+def print_yardsticks(pictures: Sequence[Picture], count: int) -> None:
+    """Other ways to cluster the same foregrounds, the pictures being those of middling size."""
+    by_size = sorted(pictures, key=lambda picture: int(picture[1].sum()))
+    start = max(0, (len(by_size) - count) // 2)
+    foregrounds = [composite[mask] for composite, mask in by_size[start : start + count]]
+    ways: dict[str, Callable[[np.ndarray], object]] = {"density_peaks": density_peaks}
+    ways["density_peaks, NumPy fallback"] = without_numba
+    ways["the literal rule, N^2 in NumPy"] = literal
+    ways |= sklearn_ways()
+    print(f"\n{len(foregrounds)} foregrounds of {len(foregrounds[0])} to {len(foregrounds[-1])} pixels, cutoff 0.1")
+    print("                                  ms a picture     ratio")
+    base = 0.0
+    for name, way in ways.items():
+        spent = float(np.mean([fastest(way, colors, repeats=1 if base else 5)[0] for colors in foregrounds]))
+        base = base or spent
+        print(f"  {name:30}{1e3 * spent:14.1f}{spent / base:10.0f}")
+
+
+def without_numba(colors: np.ndarray) -> object:
+    """What density_peaks does where numba is missing."""
+    with mock.patch.object(import_module("frih.submasks.density_peaks"), "neighbours", plain):
+        return density_peaks(colors)
+
+
+def literal(colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Equations 1 and 2 as they stand, pixel against pixel: densities and deltas."""
+    points = colors.astype(np.int32)
+    density = np.array([np.count_nonzero(np.square(points - point).sum(axis=1) < 25.5**2) for point in points])
+    delta = np.zeros(len(points))
+    for i, point in enumerate(points):
+        squared, denser = np.square(points - point).sum(axis=1), density > density[i]
+        delta[i] = np.sqrt(squared[denser].min() if denser.any() else squared.max())
+    return density, delta
+
+
+def sklearn_ways() -> dict[str, Callable[[np.ndarray], object]]:
+    """Clusterings of scikit-learn at the same distance, if it is installed."""
+    try:
+        from sklearn.cluster import DBSCAN, MeanShift
+    except ImportError:
+        print("\nscikit-learn is not installed, and left out: pip install -e .[benchmarks]")
+        return {}
+    return {
+        "scikit-learn's DBSCAN": lambda colors: DBSCAN(eps=25.5, min_samples=10).fit_predict(colors),
+        "scikit-learn's MeanShift": lambda colors: MeanShift(bandwidth=25.5, bin_seeding=True).fit_predict(colors),
+    }
+
+
+def print_large(pictures: Sequence[Picture]) -> None:
+    """Time and memory of full frames of 20 megapixels."""
+    print(f"\nextract_submasks on {LARGE[1]}x{LARGE[0]} full frames, cutoff 0.1")
+    print("                        colours        s   extra MB")
+    composite = max((composite for composite, _ in pictures), key=lambda one: len(distinct(one.reshape(-1, 3))))
+    middling = sorted((one for one, _ in pictures), key=lambda one: len(distinct(one.reshape(-1, 3))))
+    rng = np.random.default_rng(0)
+    grain = enlarged(middling[len(middling) // 2])
+    for row in grain:  # row by row, for the random numbers are eight times the picture's size
+        row[:] = (row + rng.normal(0, 2, row.shape)).clip(0, 255)
+    frames = {
+        "flat": np.full((*LARGE, 3), 90, np.uint8),
+        "typical composite": enlarged(middling[len(middling) // 2]),
+        "the same with grain": grain,
+        "most colourful": enlarged(composite),
+    }
+    mask = np.ones(LARGE, bool)
+    for name, frame in frames.items():
+        spent, held = in_new_process(time_and_memory, frame, mask)
+        print(f"  {name:19}{len(distinct(frame.reshape(-1, 3))):10}{spent:9.2f}{held:11.0f}", flush=True)
+
+
+def enlarged(composite: np.ndarray) -> np.ndarray:
+    """A composite at 20 megapixels."""
+    return np.array(Image.fromarray(composite).resize(LARGE[::-1], Image.Resampling.BICUBIC))
+
+
+def time_and_memory(composite: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Of one call: seconds, and the megabytes that it holds at its peak, its result included (Linux alone tells)."""
+    warm_up()
+    before = reset_peak()
+    start = time.process_time()
+    extract_submasks(composite, mask)
+    return time.process_time() - start, memory("VmHWM") - before
+
+
+def warm_up() -> None:
+    """Has everything compiled or loaded."""
+    extract_submasks(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
+
+
+def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """Calls a function in a process that has held nothing else before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def reset_peak() -> float:
+    """Has the peak of this process's memory start anew from what it holds now, and says what that is, in megabytes."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return math.nan
+    return memory("VmRSS")
+
+
+def memory(entry: str) -> float:
+    """An entry of the process's status, in megabytes."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return math.nan
+    return next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith(entry))
+
+
+def fastest(function: Callable[..., Any], *arguments: object, repeats: int) -> tuple[float, Any]:
+    """Seconds of the fastest call, and what it returned."""
+    warm_up()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        result = function(*arguments)
+        times.append(time.process_time() - start)
+    return min(times), result
+
+
+def distinct(colors: np.ndarray) -> np.ndarray:
+    """The distinct ones among (N, 3) colours, packed."""
+    seen = np.zeros(1 << 24, bool)
+    for start in range(0, len(colors), 1 << 20):
+        seen[colors[start : start + (1 << 20)].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])] = True
+    return np.flatnonzero(seen)
+
+
+def installed(name: str) -> str:
+    """A package's version."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def commit() -> str:
+    """The commit of this working tree, and whether it has been changed since."""
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return out.stdout.strip()
+
+
+def cpu() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    run_command(main)

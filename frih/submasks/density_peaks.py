@@ -1,0 +1,186 @@
+"""Clustering by fast search and find of density peaks (CFSFDP; Rodriguez and Laio, Science 2014), exact, on 8-bit colours.
+
+The rules, where the paper leaves room: equal colours are one point that weighs as many pixels as show it. Distances are decided
+as squared integers, never in floating point. Of equally dense colours the lexicographically smaller (r, g, b) is the denser, so
+the result does not depend on the order of pixels.
+"""
+
+from fractions import Fraction
+from math import ceil
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from frih.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from frih.submasks import plain as neighbours
+else:
+    try:
+        from frih.submasks import compiled as neighbours
+    except ImportError:  # numba is missing, or switched off by NUMBA_DISABLE_JIT=1
+        from frih.submasks import plain as neighbours
+
+DISTANCES = ("euclidean", "normalized")
+
+
+class DensityPeaks(NamedTuple):
+    """N colours in K clusters."""
+
+    labels: np.ndarray
+    """(N,) uint8: 1 ... K, the cluster of the densest centre first."""
+    centers: np.ndarray
+    """(K, 3) uint8: the centres' colours in the order of the labels."""
+    density: np.ndarray
+    """(N,) int64: rho, the number of rows nearer than the cutoff, each row itself included."""
+    delta: np.ndarray
+    """(N,) float64: the distance to the nearest denser colour; for the densest, the largest distance to any."""
+
+
+def density_peaks(
+    colors: np.ndarray,
+    cutoff: float = 0.1,
+    candidates: int = 10,
+    min_density: int = 10,
+    distance: str = "euclidean",
+) -> DensityPeaks:
+    """Clusters colours.
+
+    Centres are the ``candidates`` distinct colours of highest delta (of equal delta: the denser), less those whose density does
+    not exceed ``min_density``; if none is left, the densest colour alone. Every other colour joins the cluster of its nearest
+    denser colour, at equal distance of the densest of these.
+
+    Args:
+        colors: (N, 3) uint8; N = 0 gives no cluster.
+        cutoff: d_c, in (0, 1]; what lies at d_c exactly does not count. Decimals are meant as printed: 0.2 is 51 levels.
+        candidates: the most clusters there can be, 1 ... 255.
+        min_density: densities up to this are those of outliers.
+        distance: ``"euclidean"`` between RGB vectors in [0, 1], or ``"normalized"``, divided by sqrt 3. ``cutoff`` and delta
+            are in its units.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    check_options(cutoff, candidates, min_density, distance)
+    if not (isinstance(colors, np.ndarray) and colors.dtype == np.uint8 and colors.ndim == 2 and colors.shape[1] == 3):
+        raise ValueError(
+            f"colors: must be an (N, 3) array of uint8 (scale to 0..255 and convert), not {describe(colors)}"
+        )
+    if len(colors) == 0:
+        return DensityPeaks(np.zeros(0, np.uint8), np.zeros((0, 3), np.uint8), np.zeros(0, np.int64), np.zeros(0))
+    clusters = cluster(colors, cutoff, candidates, min_density, distance)
+    scale = 255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0)
+    return DensityPeaks(
+        clusters.labels[clusters.rows],
+        clusters.palette[clusters.centers],
+        clusters.density[clusters.rows],
+        (np.sqrt(clusters.squared) / scale)[clusters.rows],
+    )
+
+
+class Clusters(NamedTuple):
+    """N colours, of which U are distinct, in K clusters."""
+
+    rows: np.ndarray
+    """(N,): index of each row's colour in the palette."""
+    palette: np.ndarray
+    """(U, 3) uint8."""
+    density: np.ndarray
+    """(U,) int64."""
+    squared: np.ndarray
+    """(U,) int64: delta^2 in levels of 0..255."""
+    centers: np.ndarray
+    """(K,): indices in the palette, in the order of the labels."""
+    labels: np.ndarray
+    """(U,) uint8."""
+
+
+def cluster(colors: np.ndarray, cutoff: float, candidates: int, min_density: int, distance: str) -> Clusters:
+    """:func:`density_peaks` of N >= 1 colours, by distinct colour."""
+    if len(colors) >= 1 << 31:
+        raise ValueError(f"colors: must be fewer than 2^31, not {len(colors)}; cluster a smaller picture")
+    palette, weights, rows = neighbours.distinct_colors(colors)
+    among = neighbours.Neighbours(palette)
+    density = among.densities(weights, squared_limit(cutoff, distance))
+    rank = _ranks(palette, density)
+    nearest, squared = among.nearest_denser(rank)
+    centers = _centers(density, rank, squared, candidates, min_density)
+    return Clusters(rows, palette, density, squared, centers, _follow(nearest, centers))
+
+
+def squared_limit(cutoff: float, distance: str) -> int:
+    """The smallest squared distance, in levels of 0..255, that does not lie within the cutoff."""
+    levels = 255 * Fraction(str(cutoff))
+    return ceil(levels * levels * (3 if distance == "normalized" else 1))
+
+
+def check_options(cutoff: Any, candidates: Any, min_density: Any, distance: Any) -> None:
+    """Refuses what :func:`density_peaks` does not take, its colours apart."""
+    if not _is_number(cutoff, Real) or not 0 < cutoff <= 1:
+        raise ValueError(f"cutoff: must be a number above 0 and at most 1 (the paper's is 0.1), not {cutoff!r}")
+    if not _is_number(candidates, Integral) or not 1 <= candidates <= 255:
+        raise ValueError(f"candidates: must be an integer from 1 to 255 (the paper's is 10), not {candidates!r}")
+    if not _is_number(min_density, Integral) or min_density < 0:
+        raise ValueError(f"min_density: must be an integer, 0 or more (the paper's is 10), not {min_density!r}")
+    check_choice("distance", distance, DISTANCES)
+
+
+def check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    """Refuses a word that is not among ``known``."""
+    if value not in known:
+        raise ValueError(
+            f"{name}: must be {' or '.join(map(repr, known))}, not {value!r}{did_you_mean(str(value), known)}"
+        )
+
+
+def describe(value: Any) -> str:
+    """Shape and type of what should have been another array."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} of {value.dtype}"
+    return f"a {type(value).__name__}"
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """(U,) int64: 0 for the densest colour, and so on down."""
+    packed = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    order = np.argsort((density.max() - density << 24) | packed)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
+def _centers(
+    density: np.ndarray, rank: np.ndarray, squared: np.ndarray, candidates: int, min_density: int
+) -> np.ndarray:
+    """Indices of the centres, the densest first.
+
+    The densest colour has the highest delta of all, for no other is farther from it than its own delta says, and it wins ties:
+    it is a centre whenever there is one.
+    """
+    first = max(0, len(rank) - candidates)
+    chosen = np.argpartition((squared << 24) - rank, first)[first:]
+    chosen = chosen[density[chosen] > min_density]
+    if len(chosen) == 0:
+        return np.flatnonzero(rank == 0)
+    centers: np.ndarray = chosen[np.argsort(rank[chosen])]
+    return centers
+
+
+def _follow(nearest: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """(U,) uint8: the label of the centre at which each colour's way over nearest denser colours ends."""
+    goal = nearest.copy()
+    goal[centers] = centers
+    while True:
+        further = goal[goal]  # ways double in length each time
+        if np.array_equal(further, goal):
+            break
+        goal = further
+    number = np.zeros(len(nearest), np.uint8)
+    number[centers] = np.arange(1, len(centers) + 1)
+    labels: np.ndarray = number[goal]
+    return labels

@@ -1,0 +1,86 @@
+"""From a picture and its mask to a map of submasks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from frih.submasks.density_peaks import check_choice, check_options, cluster, describe
+
+METHODS = ("cfsfdp", "whole")
+_STRIP = 1 << 20
+
+
+def extract_submasks(
+    composite: np.ndarray,
+    mask: np.ndarray,
+    cutoff: float = 0.1,
+    candidates: int = 10,
+    min_density: int = 10,
+    distance: str = "euclidean",
+    method: str = "cfsfdp",
+) -> np.ndarray:
+    """Divides a picture's foreground by colour.
+
+    Args:
+        composite: (H, W, 3) uint8, RGB.
+        mask: (H, W) bool, True = foreground.
+        cutoff: as of :func:`~frih.submasks.density_peaks.density_peaks`, and so the next three.
+        candidates: the most submasks there can be.
+        min_density: densities up to this are those of outliers.
+        distance: ``"euclidean"`` or ``"normalized"``.
+        method: ``"cfsfdp"`` clusters; ``"whole"`` takes the mask as its one submask.
+
+    Returns:
+        (H, W) uint8: 0 = background, k = submask k, submask 1 being that of the densest centre. An empty mask has none.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    check_choice("method", method, METHODS)
+    check_options(cutoff, candidates, min_density, distance)
+    _check_pictures(composite, mask)
+    labels = mask.astype(np.uint8, order="C")
+    if method == "whole" or not mask.any():
+        return labels
+    colors = np.empty((np.count_nonzero(mask), 3), np.uint8)
+    for pixels, rows in _strips(mask):
+        colors[rows] = composite.reshape(-1, 3).take(pixels, axis=0)
+    clusters = cluster(colors, cutoff, candidates, min_density, distance)
+    for pixels, rows in _strips(mask):
+        labels.reshape(-1)[pixels] = clusters.labels[clusters.rows[rows]]
+    return labels
+
+
+def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> np.ndarray:
+    """:func:`extract_submasks` of each of B pictures: (B, H, W, 3) uint8 and (B, H, W) bool to (B, H, W) uint8."""
+    labels = np.zeros(masks.shape, np.uint8)
+    for found, composite, mask in zip(labels, composites, masks, strict=True):
+        found[:] = extract_submasks(composite, mask, **options)
+    return labels
+
+
+def _strips(mask: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
+    """Indices of foreground pixels, and which of all these they are, in strips, so that large pictures need little memory."""
+    flat, done = mask.reshape(-1), 0
+    for start in range(0, flat.size, _STRIP):
+        pixels = np.flatnonzero(flat[start : start + _STRIP]) + start
+        yield pixels, slice(done, done + len(pixels))
+        done += len(pixels)
+
+
+def _check_pictures(composite: np.ndarray, mask: np.ndarray) -> None:
+    if not (
+        isinstance(composite, np.ndarray)
+        and composite.dtype == np.uint8
+        and composite.ndim == 3
+        and composite.shape[2] == 3
+    ):
+        raise ValueError(
+            f"composite: must be an (H, W, 3) array of uint8 (scale to 0..255 and convert), not {describe(composite)}"
+        )
+    if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2):
+        raise ValueError(f"mask: must be an (H, W) array of bool (say, grey >= 128), not {describe(mask)}")
+    if mask.shape != composite.shape[:2]:
+        theirs, ours = mask.shape, composite.shape[:2]
+        raise ValueError(f"mask: is {theirs} but composite is {ours}; resize them to one height and width")

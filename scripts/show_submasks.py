@@ -1,0 +1,207 @@
+"""Shows how a foreground is divided: its submasks in colours, their sizes, and the decision graph they come from.
+
+    python scripts/show_submasks.py IMAGE MASK --out FILE
+    python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
+
+With several cutoffs their divisions stand side by side. Pictures are resized to 256x256 as for evaluation, since that is what
+the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) decides its format. Needs
+matplotlib: pip install -e .[benchmarks]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from frih.data.pictures import HALF, open_mask, open_rgb
+from frih.data.transforms import render, whole
+from frih.drawing import COLORS
+from frih.errors import USER_ERROR, UserError, run_command
+from frih.submasks import DensityPeaks, density_peaks
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import hsv_to_rgb
+    from matplotlib.figure import Figure
+except ImportError:
+    print("error: this needs matplotlib: pip install -e .[benchmarks]", file=sys.stderr)
+    sys.exit(USER_ERROR)
+
+TEN = COLORS[1:]
+"""Colours of the first ten submasks; further ones run around the hues."""
+LEVEL = 1 / 255 / 3**0.5
+"""The least distance of two colours, in either unit."""
+INK, FAINT = "#222222", "#8a8a8a"
+
+
+def main() -> int:
+    """Draws what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("mask", type=Path, help="white = foreground")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--cutoffs", type=float, nargs="+", default=[0.1], metavar="D_C", help="default: 0.1")
+    parser.add_argument("--candidates", type=int, default=10)
+    parser.add_argument("--min-density", type=int, default=10)
+    parser.add_argument("--distance", choices=["euclidean", "normalized"], default="euclidean")
+    parser.add_argument(
+        "--size", type=int, default=256, help="side in pixels; 0: the picture's own size (default: 256)"
+    )
+    args = parser.parse_args()
+    composite, mask = read(args.image, args.mask, args.size)
+    try:
+        found = [
+            density_peaks(composite[mask], cutoff, args.candidates, args.min_density, args.distance)
+            for cutoff in args.cutoffs
+        ]
+    except ValueError as error:
+        raise UserError(f"--{str(error).replace('min_density', 'min-density')}") from None
+    save(draw(composite, mask, found, args.cutoffs), args.out)
+    for cutoff, peaks in zip(args.cutoffs, found, strict=True):
+        shares = ", ".join(percent(share) for share in sizes(peaks) / mask.sum())
+        print(f"cutoff {cutoff:g}: {len(peaks.centers)} submasks ({shares})")
+    return 0
+
+
+def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) uint8 and its foreground (H, W) bool."""
+    composite, grey = open_rgb(image), open_mask(mask)
+    if grey.size != composite.size:
+        theirs, ours = ("{} x {}".format(*picture.size) for picture in (grey, composite))
+        raise UserError(f"{mask}: is {theirs} pixels but {image} is {ours}; they must be of one size")
+    if size < 0:
+        raise UserError(f"--size: must be 0 or more, not {size}")
+    if size:
+        pixels, foreground = render(composite, whole(composite), size), render(grey, whole(grey), size) >= HALF
+    else:
+        pixels, foreground = np.asarray(composite), np.asarray(grey) >= HALF
+    if not foreground.any():
+        raise UserError(f"{mask}: holds no foreground, so there is nothing to divide; it must be white (128 and above)")
+    return pixels, foreground
+
+
+def draw(composite: np.ndarray, mask: np.ndarray, found: list[DensityPeaks], cutoffs: list[float]) -> Figure:
+    """One division in full, or several side by side."""
+    if len(found) == 1:
+        return draw_one(composite, mask, found[0], cutoffs[0])
+    return draw_sweep(composite, mask, found, cutoffs)
+
+
+def draw_one(composite: np.ndarray, mask: np.ndarray, peaks: DensityPeaks, cutoff: float) -> Figure:
+    """Composite, submasks, sizes and the decision graph."""
+    figure = Figure(figsize=(11, 9), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1, 1.1]})
+    show_picture(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
+    show_picture(axes[0, 1], paint(composite, mask, peaks), f"{count(peaks)} at cutoff {cutoff:g}")
+    draw_sizes(axes[1, 0], peaks)
+    draw_decision_graph(axes[1, 1], composite[mask], peaks)
+    return figure
+
+
+def draw_sweep(composite: np.ndarray, mask: np.ndarray, found: list[DensityPeaks], cutoffs: list[float]) -> Figure:
+    """The composite, then for each cutoff its submasks over its decision graph."""
+    columns = len(found) + 1
+    figure = Figure(figsize=(3.1 * columns, 6.2), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, columns, squeeze=False)
+    show_picture(axes[0, 0], composite, "Composite")
+    show_picture(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
+    for column, (peaks, cutoff) in enumerate(zip(found, cutoffs, strict=True), start=1):
+        show_picture(axes[0, column], paint(composite, mask, peaks), f"Cutoff {cutoff:g}: {count(peaks)}")
+        draw_decision_graph(axes[1, column], composite[mask], peaks)
+    return figure
+
+
+def show_picture(axes: Axes, picture: np.ndarray, title: str) -> None:
+    """A picture without scales."""
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=11, color=INK)
+    axes.set_axis_off()
+
+
+def draw_sizes(axes: Axes, peaks: DensityPeaks) -> None:
+    """A bar for each submask: its share of the foreground, labelled with its pixels, and its centre's own colour."""
+    pixels = sizes(peaks)
+    shares, places = pixels / pixels.sum(), np.arange(1, len(pixels) + 1)
+    axes.barh(places, shares, color=label_colors(len(pixels)), height=0.72)
+    for place, share, number in zip(places.tolist(), shares.tolist(), pixels.tolist(), strict=True):
+        axes.text(share + 0.015, place, f"{number:,} px, {percent(share)}", va="center", fontsize=9, color=INK)
+    axes.scatter(np.full(len(places), -0.035), places, s=95, c=peaks.centers / 255, edgecolors=FAINT, linewidths=0.6)
+    axes.set(xlim=(-0.075, max(1.0, shares.max() + 0.34)), ylim=(max(len(pixels), 4) + 0.6, 0.4), yticks=places)
+    axes.set_xticks(np.linspace(0, 1, 5), ["0%", "25%", "50%", "75%", "100%"])
+    axes.set_title("Share of the foreground (dot: the centre's own colour)", fontsize=11, color=INK)
+    axes.set_ylabel("submask", color=INK)
+    tidy(axes)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def draw_decision_graph(axes: Axes, colors: np.ndarray, peaks: DensityPeaks) -> None:
+    """Density against delta of every distinct colour in its submask's colour, with the centres numbered."""
+    rows = np.unique(colors, axis=0, return_index=True)[1]
+    density, delta = peaks.density, peaks.delta.clip(LEVEL)  # of a single colour delta is 0
+    paints = label_colors(len(peaks.centers))
+    axes.scatter(density[rows], delta[rows], s=7, c=paints[peaks.labels[rows] - 1], alpha=0.45, lw=0, rasterized=True)
+    centers = [(colors == center).all(axis=1).argmax() for center in peaks.centers]
+    axes.scatter(density[centers], delta[centers], s=150, c=paints, edgecolors=INK, linewidths=0.9, zorder=3)
+    for number, row in reversed(list(enumerate(centers, start=1))):
+        axes.text(density[row], delta[row], str(number), ha="center", va="center", fontsize=8, color=INK, zorder=4)
+    axes.set(xscale="log", yscale="log", xlim=(0.8, max(density.max() * 1.9, 20)), ylim=(LEVEL * 0.8, 2.5))
+    axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+    axes.set_xlabel(r"density $\rho$ (pixels)", color=INK)
+    axes.set_ylabel(r"$\delta$", color=INK)
+    axes.set_title("Decision graph", fontsize=11, color=INK)
+    tidy(axes)
+    axes.grid(color="#ececec", linewidth=0.8)
+
+
+def tidy(axes: Axes) -> None:
+    """Takes away the lines that frame nothing."""
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=9)
+
+
+def paint(composite: np.ndarray, mask: np.ndarray, peaks: DensityPeaks) -> np.ndarray:
+    """The submasks in their colours over a faded grey composite."""
+    grey = composite.mean(axis=2, keepdims=True) / 255
+    picture = np.repeat(0.78 + 0.18 * grey, 3, axis=2)
+    picture[mask] = label_colors(len(peaks.centers))[peaks.labels - 1] * (0.72 + 0.28 * grey[mask])
+    return picture.clip(0, 1)
+
+
+def label_colors(number: int) -> np.ndarray:
+    """(number, 3) RGB in [0, 1], a colour for each submask."""
+    ten = np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in TEN])
+    more = [hsv_to_rgb((0.618 * k % 1.0, 0.55, 0.85)) for k in range(max(0, number - len(ten)))]
+    return np.vstack([ten, *more])[:number]
+
+
+def sizes(peaks: DensityPeaks) -> np.ndarray:
+    """Pixels of each submask."""
+    return np.bincount(peaks.labels, minlength=len(peaks.centers) + 1)[1:]
+
+
+def percent(share: float) -> str:
+    """A share, rounded, but never to nothing."""
+    return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
+
+
+def count(peaks: DensityPeaks) -> str:
+    """How many submasks, in words."""
+    return f"{len(peaks.centers)} submask" + ("s" if len(peaks.centers) > 1 else "")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path, dpi=130)
+    except (ValueError, OSError) as error:
+        raise UserError(f"--out: {path} cannot be written ({error})") from None
+
+
+if __name__ == "__main__":
+    run_command(main)
