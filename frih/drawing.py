@@ -3,25 +3,23 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-PALETTE = np.array(
-    [
-        (24, 24, 28),  # background
-        (230, 97, 64),
-        (64, 148, 214),
-        (246, 196, 70),
-        (92, 184, 104),
-        (172, 112, 206),
-        (240, 150, 190),
-        (84, 204, 200),
-        (150, 108, 74),
-        (200, 210, 120),
-        (236, 236, 236),
-    ],
-    dtype=np.uint8,
+COLORS = (
+    "#18181c",  # background
+    "#4477aa",
+    "#ee8866",
+    "#44bb99",
+    "#ffd35c",
+    "#aa3377",
+    "#99ddff",
+    "#8b6d4b",
+    "#bbcc33",
+    "#ee6677",
+    "#b9a7e0",
 )
-"""A colour for the background and for each of ten submasks; further ones begin again after the background."""
+"""Of the background and of ten submasks, to be told apart by the colour-blind too; further ones begin again."""
+PALETTE = np.array([ImageColor.getrgb(color) for color in COLORS], dtype=np.uint8)
 STAGES = ("composite", "mask", "submasks", "coarse", "refined", "real")
 """The columns of a picture row."""
 _MARGIN = 6
