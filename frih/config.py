@@ -75,6 +75,8 @@ class ModelConfig(Section):
     """The lightweight cascaded module; without it the base network alone is the *Baseline* of Table 3."""
     fusion: bool = True
     """Predict from all cascaded decoder layers; otherwise from the last one."""
+    dense: bool = False
+    """Evaluate the fusion head literally, at full size for every submask: the slow reference of the default."""
     refine_blend: bool = False
     """Mix the fusion head's picture with the coarse one as the base network's blending layer does with the composite."""
     norm: Literal["batch", "none"] = "batch"

@@ -69,9 +69,9 @@ class Harmonizer:
         size = self.config.data.size
         small = render(picture, whole(picture), size)
         foreground = render(cover, whole(cover), size) >= HALF
-        own: np.ndarray = np.asarray(picture)
+        own = np.array(picture)
         if not foreground.any():
-            return own.copy()
+            return own
         change = self._change(small, foreground)
         large = (
             F.interpolate(change, size=own.shape[:2], mode="bicubic", align_corners=False)[0].permute(1, 2, 0).numpy()

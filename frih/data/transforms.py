@@ -69,5 +69,5 @@ def render(image: Image.Image, view: View, size: int) -> np.ndarray:
     Bilinear with antialiasing: the filter widens when it shrinks, so large pictures do not alias.
     """
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=view.box)
-    array: np.ndarray = np.asarray(image)
-    return (array[:, ::-1] if view.flip else array).copy()
+    array = np.asarray(image)
+    return np.array(array[:, ::-1] if view.flip else array)

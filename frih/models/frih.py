@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from frih.models.cascade import CASCADE_WIDTHS, Cascade
 from frih.models.fusion import HEAD_WIDTH, FusionHead
+from frih.models.tiles import add_tiles, touched, windows
 from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
 
 
@@ -30,6 +31,8 @@ class FRIH(nn.Module):
         cascade: refine by the second stage; otherwise the coarse picture is the final one.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
         refine_blend: mix the second stage's prediction with the coarse picture by a blending layer.
+        dense: evaluate the fusion head literally, at full size for every pair. The result is the same but for rounding, at many
+            times the cost: the reference of the default, which works where a pair's submask is and nowhere else.
         end_to_end: let the second stage's gradient reach the base network.
         norm: ``"batch"`` or ``"none"``.
         base_widths: channels of the base encoder's seven layers.
@@ -44,6 +47,7 @@ class FRIH(nn.Module):
         cascade: bool = True,
         fusion: bool = True,
         refine_blend: bool = False,
+        dense: bool = False,
         end_to_end: bool = True,
         norm: str = "batch",
         base_widths: Sequence[int] = BASE_WIDTHS,
@@ -52,6 +56,7 @@ class FRIH(nn.Module):
         head_width: int = HEAD_WIDTH,
     ) -> None:
         super().__init__()
+        self.dense = dense
         self.end_to_end = end_to_end
         self.base = BaseNetwork(widths=base_widths, decoder_width=base_decoder_width, norm=norm)
         self.cascade: Cascade | None = None
@@ -85,9 +90,15 @@ class FRIH(nn.Module):
         image, submasks = pairs(labels)
         submasks = submasks.to(composite)
         decoded = self.cascade(given, submasks, image, features)
-        predicted = self.head(decoded if self.fusion else decoded[-1:], given[image]).to(composite)
-        background = (labels == 0).unsqueeze(1)
-        return Harmonized(coarse, (composite * background).index_add(0, image, predicted * submasks))
+        decoded = decoded if self.fusion else decoded[-1:]
+        refined = composite * (labels == 0).unsqueeze(1)
+        if self.dense:
+            predicted = self.head(decoded, given[image]).to(composite)
+            return Harmonized(coarse, refined.index_add(0, image, predicted * submasks))
+        tiles = touched(submasks)
+        predicted = self.head.in_tiles(decoded, given, image, tiles).to(composite)
+        predicted = predicted * windows(submasks, tiles, halo=0).permute(0, 3, 1, 2)
+        return Harmonized(coarse, add_tiles(refined, predicted, tiles._replace(pair=image[tiles.pair])))
 
 
 def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:

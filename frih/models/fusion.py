@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frih.models.tiles import Tiles, convolve_upsampled, inside, windows
 from frih.models.unet import BlendingLayer, ColorSpace, initialize
 
 HEAD_WIDTH = 32
@@ -49,6 +50,33 @@ class FusionHead(nn.Module):
         x = self.activation(self.conv2(x))
         rgb = self.color_space.denormalize(self.to_rgb(x))
         return rgb if self.blend is None else self.blend(x, coarse, rgb)
+
+    def in_tiles(self, decoded: Sequence[Tensor], coarse: Tensor, image: Tensor, tiles: Tiles) -> Tensor:
+        """Predicts the pixels of some tiles alone: :meth:`forward` there, but for rounding.
+
+        Args:
+            decoded: as for :meth:`forward`.
+            coarse: (B, 3, H, W), the batch's coarse pictures; read only when blending.
+            image: (P,), the picture of each pair.
+            tiles: N of them.
+
+        Returns:
+            (N, 3, T, T), RGB in [0, 1], not clamped.
+        """
+        height, width = decoded[-1].shape[-2:]
+        *lower, last = torch.split(self.conv1.weight, [feature.shape[1] for feature in decoded], dim=1)
+        full = windows(decoded[-1], tiles, halo=2).permute(0, 3, 1, 2)
+        x = F.conv2d(full, last, self.conv1.bias)
+        for feature, weight in zip(decoded, lower, strict=False):
+            x = x + convolve_upsampled(feature, weight, tiles, (height, width)).permute(0, 3, 1, 2)
+        x = self.activation(x) * inside(tiles, 1, height, width).permute(0, 3, 1, 2)  # conv2 pads with zeros
+        x = self.activation(F.conv2d(x, self.conv2.weight, self.conv2.bias))
+        rgb: Tensor = self.color_space.denormalize(self.to_rgb(x))
+        if self.blend is None:
+            return rgb
+        given = windows(coarse, tiles._replace(pair=image[tiles.pair]), halo=0).permute(0, 3, 1, 2)
+        blended: Tensor = self.blend(x, given, rgb)
+        return blended
 
 
 def upsample(feature: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,0 +1,125 @@
+"""Square tiles of pictures: which of them a submask touches, and what lies under each, at any layer's resolution.
+
+The fusion head's picture is wanted inside a pair's own submask alone, and the submasks of a picture do not overlap, so its
+full-size work is done in the touched tiles. Shapes: N tiles of T x T pixels among those of all pairs.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE = 16
+"""T, the side of a tile in pixels: smaller ones fit the submasks more closely but overlap more in what lies around them."""
+
+
+class Tiles(NamedTuple):
+    """The N tiles to be worked on, each (N,)."""
+
+    pair: Tensor
+    row: Tensor
+    """Counted in tiles."""
+    column: Tensor
+
+
+class Strips(NamedTuple):
+    """One dimension of bilinear upsampling, cut into the strips of T + 2 upsampled pixels that a 3x3 convolution reads from."""
+
+    first: Tensor
+    """(size / T,), the first of the ``taps`` low-resolution pixels that a strip depends on."""
+    weight: Tensor
+    """(size / T, T + 2, 3, taps): pixel r of a strip, displaced by t - 1, from those pixels. Zero outside the picture."""
+
+
+def touched(submasks: Tensor) -> Tiles:
+    """The tiles that hold any pixel of their pair's submask, (P, 1, H, W)."""
+    pair, _, row, column = F.max_pool2d(submasks.float(), TILE).nonzero(as_tuple=True)
+    return Tiles(pair, row, column)
+
+
+def windows(features: Tensor, tiles: Tiles, halo: int) -> Tensor:
+    """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W); zero outside the picture.
+
+    Returns:
+        (N, T + 2 halo, T + 2 halo, C).
+    """
+    height, width = features.shape[-2:]
+    offset = torch.arange(-halo, TILE + halo, device=features.device)
+    rows, columns = tiles.row[:, None] * TILE + offset, tiles.column[:, None] * TILE + offset
+    cut = _gather(features, tiles.pair, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+    return cut * inside(tiles, halo, height, width)
+
+
+def inside(tiles: Tiles, halo: int, height: int, width: int) -> Tensor:
+    """Which pixels of :func:`windows` lie in the picture: (N, T + 2 halo, T + 2 halo, 1), boolean."""
+    offset = torch.arange(-halo, TILE + halo, device=tiles.row.device)
+    rows, columns = tiles.row[:, None] * TILE + offset, tiles.column[:, None] * TILE + offset
+    valid_rows, valid_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    return (valid_rows[:, :, None] & valid_columns[:, None, :]).unsqueeze(-1)
+
+
+def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tuple[int, int]) -> Tensor:
+    """What a 3x3 convolution gives, in tiles and one pixel around, on features upsampled bilinearly to full size.
+
+    Both are linear, and bilinear weights are a product of one for rows and one for columns. So the channels are mixed first,
+    for each of the nine taps at the features' own resolution, and each tap's map is then upsampled where it is needed, along
+    rows and along columns.
+
+    Args:
+        features: (P, C, h, w).
+        weight: (D, C, 3, 3), of the convolution; its padding is zero.
+        tiles: where.
+        size: (H, W), full size.
+
+    Returns:
+        (N, T + 2, T + 2, D), without bias.
+    """
+    rows, columns = (
+        strips(low, full, features.dtype, features.device) for low, full in zip(features.shape[2:], size, strict=True)
+    )
+    count, out, taps_y, taps_x = len(tiles.pair), weight.shape[0], rows.weight.shape[-1], columns.weight.shape[-1]
+    at_rows = rows.first[tiles.row][:, None] + torch.arange(taps_y, device=features.device)
+    at_columns = columns.first[tiles.column][:, None] + torch.arange(taps_x, device=features.device)
+    patch = _gather(features, tiles.pair, at_rows, at_columns)  # (N, taps_y, taps_x, C)
+    mixed = patch @ weight.permute(1, 3, 2, 0).reshape(weight.shape[1], -1)  # ... of each displacement x, y, and D
+    mixed = mixed.view(count, taps_y, taps_x, 3, 3, out).permute(0, 4, 1, 2, 3, 5)
+    down = rows.weight[tiles.row].flatten(2) @ mixed.reshape(count, 3 * taps_y, taps_x * 3 * out)
+    along = columns.weight[tiles.column].transpose(2, 3).flatten(2).unsqueeze(1)
+    return along @ down.view(count, TILE + 2, taps_x * 3, out)
+
+
+def add_tiles(picture: Tensor, tiled: Tensor, tiles: Tiles) -> Tensor:
+    """Adds tiles (N, C, T, T) to pictures (B, C, H, W) at their places; ``tiles.pair`` counts pictures here."""
+    batch, channels, height, width = picture.shape
+    down, across = height // TILE, width // TILE
+    blocks = picture.view(batch, channels, down, TILE, across, TILE).permute(0, 2, 4, 1, 3, 5)
+    place = (tiles.pair * down + tiles.row) * across + tiles.column
+    blocks = blocks.reshape(-1, channels, TILE, TILE).index_add(0, place, tiled)
+    blocks = blocks.view(batch, down, across, channels, TILE, TILE).permute(0, 3, 1, 4, 2, 5)
+    return blocks.reshape(picture.shape)
+
+
+@lru_cache(maxsize=64)
+def strips(low: int, size: int, dtype: torch.dtype, device: torch.device) -> Strips:
+    """Upsampling from ``low`` to ``size`` pixels, as :func:`torch.nn.functional.interpolate` does it, cut into strips."""
+    matrix = F.interpolate(torch.eye(low, dtype=torch.float64).unsqueeze(1), size=size, mode="linear").squeeze(1).T
+    matrix = F.pad(matrix, (0, 0, 2, 2))  # (size + 4, low), zero where the convolution pads
+    count = size // TILE
+    start = torch.arange(count) * TILE
+    reach = torch.stack([matrix[first : first + TILE + 4].abs().sum(0) for first in start.tolist()]) > 0  # (count, low)
+    taps = int(reach.sum(1).max())
+    first = reach.int().argmax(1).clamp(max=low - taps)
+    rows = start[:, None, None] + torch.arange(TILE + 2)[:, None] + torch.arange(3)  # (count, T + 2, 3)
+    columns = first[:, None] + torch.arange(taps)
+    weight = matrix[rows[..., None], columns[:, None, None, :]]
+    return Strips(first.to(device), weight.to(device, dtype))
+
+
+def _gather(features: Tensor, pair: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Features (P, C, h, w) of each tile's pair at its rows (N, R) and columns (N, S): (N, R, S, C)."""
+    channels, height, width = features.shape[1:]
+    index = (pair[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
+    flat = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    return flat.index_select(0, index.flatten()).view(*index.shape, channels)
