@@ -68,6 +68,7 @@ class FRIH(nn.Module):
             self.head = FusionHead(
                 decoder_widths if fusion else decoder_widths[-1:], width=head_width, blend=refine_blend
             )
+        self.to(memory_format=torch.channels_last)  # a layout, not another computation; faster on CPUs and tensor cores
 
     def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> Harmonized:
         """Harmonizes a batch.
