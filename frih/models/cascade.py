@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from frih.models.tiles import TILE, Tiles, inside, windows
 from frih.models.unet import BASE_WIDTHS, ColorSpace, down_layer, initialize, up_layer
 
 CASCADE_WIDTHS = (16, 32, 32, 80, 80, 96, 128)
@@ -40,11 +41,16 @@ class Cascade(nn.Module):
             down_layer(fan_in, fan_out, norm) for fan_in, fan_out in zip((4, *widths[:-1]), widths, strict=True)
         )
         self.transfers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(base, own, 3, padding=1), nn.ELU(), nn.Conv2d(own, own, 3, padding=1), nn.ELU())
+            nn.Sequential(
+                nn.Conv2d(base, own, 3, padding=1),
+                nn.ELU(inplace=True),
+                nn.Conv2d(own, own, 3, padding=1),
+                nn.ELU(inplace=True),
+            )
             for base, own in zip(base_widths, widths, strict=True)
         )
         self.fuses = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before + 2 * own, own, 1), nn.ELU())
+            nn.Sequential(nn.Conv2d(before + 2 * own, own, 1), nn.ELU(inplace=True))
             for before, own in zip(previous, widths, strict=True)
         )
         self.decoder = nn.ModuleList(up_layer(own, out, norm) for own, out in zip(widths, outs, strict=True))
@@ -52,7 +58,9 @@ class Cascade(nn.Module):
         self.decoder_widths = tuple(reversed(outs))
         initialize(self)
 
-    def forward(self, coarse: Tensor, submasks: Tensor, image: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self, coarse: Tensor, submasks: Tensor, image: Tensor, features: Sequence[Tensor], *, last: bool = True
+    ) -> list[Tensor]:
         """Decodes every pair.
 
         Args:
@@ -60,6 +68,7 @@ class Cascade(nn.Module):
             submasks: (P, 1, H, W), one submask a pair, 1 inside. P may be 0.
             image: (P,), index of the picture in the batch that each submask belongs to.
             features: E_1 ... E_7 of the base encoder, (B, C_i, H / 2^i, W / 2^i).
+            last: compute DC_1. Otherwise F_1 stands in its place, for :meth:`last_in_tiles`.
 
         Returns:
             DC_7, DC_6 ... DC_1, of ``decoder_widths`` channels, the last at full size: (P, ., H / 2^(i-1), W / 2^(i-1)).
@@ -73,5 +82,19 @@ class Cascade(nn.Module):
         decoded: list[Tensor] = []
         for i in reversed(range(len(encoded))):
             fused = self.fuses[i](torch.cat([*decoded[-1:], transferred[i], encoded[i]], dim=1))
-            decoded.append(self.decoder[i](fused))
+            decoded.append(self.decoder[i](fused) if last or i > 0 else fused)
         return decoded
+
+    def last_in_tiles(self, fused: Tensor, tiles: Tiles) -> Tensor:
+        """DC_1 in some tiles and two pixels around, zero outside the picture: (N, ., T + 4, T + 4).
+
+        Not while batch normalisation takes its statistics from the batch, for those are of whole pictures.
+
+        Args:
+            fused: F_1, (P, ., H / 2, W / 2).
+            tiles: N of them.
+        """
+        decoded = self.decoder[0](windows(fused, tiles, halo=2, tile=TILE // 2))[..., 2:-2, 2:-2]
+        size = (2 * fused.shape[2], 2 * fused.shape[3])
+        within: Tensor = decoded * inside(tiles, 2, size)
+        return within

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frih.models.cascade import CASCADE_WIDTHS, Cascade
 from frih.models.fusion import HEAD_WIDTH, FusionHead
-from frih.models.tiles import add_tiles, touched, windows
+from frih.models.tiles import add_tiles, of_pictures, touched, windows
 from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
 
 
@@ -90,16 +90,17 @@ class FRIH(nn.Module):
             given, features = coarse.detach(), [feature.detach() for feature in features]
         image, submasks = pairs(labels)
         submasks = submasks.to(composite)
-        decoded = self.cascade(given, submasks, image, features)
-        decoded = decoded if self.fusion else decoded[-1:]
         refined = composite * (labels == 0).unsqueeze(1)
         if self.dense:
-            predicted = self.head(decoded, given[image]).to(composite)
+            decoded = self.cascade(given, submasks, image, features)
+            predicted = self.head(decoded if self.fusion else decoded[-1:], given[image]).to(composite)
             return Harmonized(coarse, refined.index_add(0, image, predicted * submasks))
         tiles = touched(submasks)
-        predicted = self.head.in_tiles(decoded, given, image, tiles).to(composite)
-        predicted = predicted * windows(submasks, tiles, halo=0).permute(0, 3, 1, 2)
-        return Harmonized(coarse, add_tiles(refined, predicted, tiles._replace(pair=image[tiles.pair])))
+        *lower, last = self.cascade(given, submasks, image, features, last=self.training)
+        last = windows(last, tiles, halo=2) if self.training else self.cascade.last_in_tiles(last, tiles)
+        predicted = self.head.in_tiles(lower if self.fusion else [], last, given, image, tiles).to(composite)
+        predicted = predicted * windows(submasks, tiles, halo=0)
+        return Harmonized(coarse, add_tiles(refined, predicted, of_pictures(tiles, image)))
 
 
 def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frih.models.tiles import Tiles, convolve_upsampled, inside, windows
+from frih.models.tiles import Tiles, convolve_upsampled, inside, of_pictures, windows
 from frih.models.unet import BlendingLayer, ColorSpace, initialize
 
 HEAD_WIDTH = 32
@@ -30,7 +30,7 @@ class FusionHead(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.to_rgb = nn.Conv2d(width, 3, 1)
         self.blend = BlendingLayer(width) if blend else None
-        self.activation = nn.ELU()
+        self.activation = nn.ELU(inplace=True)
         self.color_space = ColorSpace()
         initialize(self)
 
@@ -51,11 +51,12 @@ class FusionHead(nn.Module):
         rgb = self.color_space.denormalize(self.to_rgb(x))
         return rgb if self.blend is None else self.blend(x, coarse, rgb)
 
-    def in_tiles(self, decoded: Sequence[Tensor], coarse: Tensor, image: Tensor, tiles: Tiles) -> Tensor:
+    def in_tiles(self, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, image: Tensor, tiles: Tiles) -> Tensor:
         """Predicts the pixels of some tiles alone: :meth:`forward` there, but for rounding.
 
         Args:
-            decoded: as for :meth:`forward`.
+            lower: decoder layers below full size, as for :meth:`forward`.
+            last: windows of the last one, two pixels around each tile: (N, ., T + 4, T + 4), zero outside the picture.
             coarse: (B, 3, H, W), the batch's coarse pictures; read only when blending.
             image: (P,), the picture of each pair.
             tiles: N of them.
@@ -63,19 +64,17 @@ class FusionHead(nn.Module):
         Returns:
             (N, 3, T, T), RGB in [0, 1], not clamped.
         """
-        height, width = decoded[-1].shape[-2:]
-        *lower, last = torch.split(self.conv1.weight, [feature.shape[1] for feature in decoded], dim=1)
-        full = windows(decoded[-1], tiles, halo=2).permute(0, 3, 1, 2)
-        x = F.conv2d(full, last, self.conv1.bias)
-        for feature, weight in zip(decoded, lower, strict=False):
-            x = x + convolve_upsampled(feature, weight, tiles, (height, width)).permute(0, 3, 1, 2)
-        x = self.activation(x) * inside(tiles, 1, height, width).permute(0, 3, 1, 2)  # conv2 pads with zeros
+        size = (coarse.shape[2], coarse.shape[3])
+        *weights, of_last = torch.split(self.conv1.weight, [one.shape[1] for one in (*lower, last)], dim=1)
+        x = F.conv2d(last, of_last, self.conv1.bias)
+        for feature, weight in zip(lower, weights, strict=True):
+            x = x + convolve_upsampled(feature, weight, tiles, size)
+        x = self.activation(x) * inside(tiles, 1, size)  # conv2 pads with zeros
         x = self.activation(F.conv2d(x, self.conv2.weight, self.conv2.bias))
         rgb: Tensor = self.color_space.denormalize(self.to_rgb(x))
         if self.blend is None:
             return rgb
-        given = windows(coarse, tiles._replace(pair=image[tiles.pair]), halo=0).permute(0, 3, 1, 2)
-        blended: Tensor = self.blend(x, given, rgb)
+        blended: Tensor = self.blend(x, windows(coarse, of_pictures(tiles, image), halo=0), rgb)
         return blended
 
 

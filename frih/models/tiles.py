@@ -39,25 +39,39 @@ def touched(submasks: Tensor) -> Tiles:
     return Tiles(pair, row, column)
 
 
-def windows(features: Tensor, tiles: Tiles, halo: int) -> Tensor:
+def of_pictures(tiles: Tiles, image: Tensor) -> Tiles:
+    """The same places in the pairs' pictures; ``image`` (P,) is the picture of each pair."""
+    return tiles._replace(pair=image[tiles.pair])
+
+
+def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tensor:
     """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W); zero outside the picture.
 
+    Args:
+        features: at full size, or at a lower resolution at which a tile has ``tile`` pixels a side.
+        tiles: N of them.
+        halo: pixels around, at the features' resolution.
+        tile: a tile's side, at the features' resolution.
+
     Returns:
-        (N, T + 2 halo, T + 2 halo, C).
+        (N, C, tile + 2 halo, tile + 2 halo), channels last in memory.
     """
     height, width = features.shape[-2:]
-    offset = torch.arange(-halo, TILE + halo, device=features.device)
-    rows, columns = tiles.row[:, None] * TILE + offset, tiles.column[:, None] * TILE + offset
+    rows, columns = (_positions(at, halo, tile) for at in (tiles.row, tiles.column))
     cut = _gather(features, tiles.pair, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
-    return cut * inside(tiles, halo, height, width)
+    return cut.permute(0, 3, 1, 2) * inside(tiles, halo, (height, width), tile)
 
 
-def inside(tiles: Tiles, halo: int, height: int, width: int) -> Tensor:
-    """Which pixels of :func:`windows` lie in the picture: (N, T + 2 halo, T + 2 halo, 1), boolean."""
-    offset = torch.arange(-halo, TILE + halo, device=tiles.row.device)
-    rows, columns = tiles.row[:, None] * TILE + offset, tiles.column[:, None] * TILE + offset
-    valid_rows, valid_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-    return (valid_rows[:, :, None] & valid_columns[:, None, :]).unsqueeze(-1)
+def inside(tiles: Tiles, halo: int, size: tuple[int, int], tile: int = TILE) -> Tensor:
+    """Which pixels of :func:`windows` lie in the picture of height and width ``size``: (N, 1, ., .), boolean."""
+    rows, columns = (_positions(at, halo, tile) for at in (tiles.row, tiles.column))
+    valid_rows, valid_columns = ((at >= 0) & (at < limit) for at, limit in zip((rows, columns), size, strict=True))
+    return (valid_rows[:, :, None] & valid_columns[:, None, :]).unsqueeze(1)
+
+
+def _positions(at: Tensor, halo: int, tile: int) -> Tensor:
+    """Rows or columns of windows, (N, tile + 2 halo), from those of their tiles."""
+    return at[:, None] * tile + torch.arange(-halo, tile + halo, device=at.device)
 
 
 def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tuple[int, int]) -> Tensor:
@@ -74,7 +88,7 @@ def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tup
         size: (H, W), full size.
 
     Returns:
-        (N, T + 2, T + 2, D), without bias.
+        (N, D, T + 2, T + 2), without bias; channels last in memory.
     """
     rows, columns = (
         strips(low, full, features.dtype, features.device) for low, full in zip(features.shape[2:], size, strict=True)
@@ -87,7 +101,7 @@ def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tup
     mixed = mixed.view(count, taps_y, taps_x, 3, 3, out).permute(0, 4, 1, 2, 3, 5)
     down = rows.weight[tiles.row].flatten(2) @ mixed.reshape(count, 3 * taps_y, taps_x * 3 * out)
     along = columns.weight[tiles.column].transpose(2, 3).flatten(2).unsqueeze(1)
-    return along @ down.view(count, TILE + 2, taps_x * 3, out)
+    return (along @ down.view(count, TILE + 2, taps_x * 3, out)).permute(0, 3, 1, 2)
 
 
 def add_tiles(picture: Tensor, tiled: Tensor, tiles: Tiles) -> Tensor:

@@ -119,7 +119,7 @@ def up_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
 
 def _layer(convolution: nn.Module, width: int, norm: str) -> nn.Sequential:
     normalization = {"batch": [BatchNorm(width)], "none": []}[norm]
-    return nn.Sequential(convolution, *normalization, nn.ELU())
+    return nn.Sequential(convolution, *normalization, nn.ELU(inplace=True))
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -33,12 +33,20 @@ def test_windows_are_cut_from_the_zero_padded_picture(halo):
     tiles = touched(torch.ones(2, 1, 32, 48))
     padded = F.pad(features, (halo,) * 4)
     found = windows(features, tiles, halo)
-    assert found.shape == (2 * 2 * 3, TILE + 2 * halo, TILE + 2 * halo, 3)
+    assert found.shape == (2 * 2 * 3, 3, TILE + 2 * halo, TILE + 2 * halo)
     for window, pair, row, column in zip(found, *tiles, strict=True):
         y, x = row * TILE, column * TILE
-        expected = padded[pair, :, y : y + TILE + 2 * halo, x : x + TILE + 2 * halo].permute(1, 2, 0)
+        expected = padded[pair, :, y : y + TILE + 2 * halo, x : x + TILE + 2 * halo]
         assert torch.equal(window, expected)
-    assert torch.equal(inside(tiles, halo, 32, 48), windows(torch.ones(2, 1, 32, 48), tiles, halo).bool())
+    assert torch.equal(inside(tiles, halo, (32, 48)), windows(torch.ones(2, 1, 32, 48), tiles, halo).bool())
+
+
+def test_windows_at_half_the_resolution():
+    full = torch.rand(1, 2, 32, 64)
+    half = full[..., ::2, ::2]
+    tiles = every_tile(1, 32)
+    found = windows(half, tiles, halo=1, tile=TILE // 2)
+    assert torch.equal(found[..., 1:-1, 1:-1], windows(full, tiles, halo=0)[..., ::2, ::2])
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8, 16, 32, 64])
@@ -49,7 +57,7 @@ def test_convolving_what_is_upsampled(factor):
     tiles = every_tile(2, size)
     literal = F.conv2d(upsample(features, (size, size)), weight, padding=1)
     found = convolve_upsampled(features, weight, tiles, (size, size))
-    valid = inside(tiles, 1, size, size)
+    valid = inside(tiles, 1, (size, size))
     torch.testing.assert_close(found * valid, windows(literal, tiles, 1), rtol=0, atol=1e-12)
 
 
@@ -61,7 +69,7 @@ def test_strips_depend_on_few_low_resolution_pixels():
 def test_tiles_are_added_where_they_were_cut():
     picture = torch.rand(2, 3, 32, 48)
     tiles = every_tile(2, 32)._replace(pair=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
-    doubled = add_tiles(picture, windows(picture, tiles, 0).permute(0, 3, 1, 2), tiles)
+    doubled = add_tiles(picture, windows(picture, tiles, 0), tiles)
     assert torch.equal(doubled[..., :32], 2 * picture[..., :32])
     assert torch.equal(doubled[..., 32:], picture[..., 32:])
 
@@ -117,6 +125,20 @@ def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, optio
     for name, gradient in gradients.items():
         assert gradient is not None
         assert (gradient - literal[name]).abs().max() <= 1e-9 * literal[name].abs().max(), name
+
+
+@pytest.mark.parametrize("name", batches())
+@pytest.mark.parametrize("options", [{}, {"fusion": False}, {"refine_blend": True}, {"norm": "none"}], ids=str)
+def test_in_evaluation_outputs_are_the_dense_ones_to_1e_9(name, options):
+    batch = batches()[name]
+    torch.manual_seed(0)
+    sparse, dense = (FRIH(**SMALL, **options, dense=dense).double() for dense in (False, True))
+    sparse(batch.composite, batch.mask, batch.labels)  # moves the running statistics
+    dense.load_state_dict(sparse.state_dict())
+    with torch.no_grad():
+        found, expected = (model.eval()(batch.composite, batch.mask, batch.labels) for model in (sparse, dense))
+    assert torch.equal(found.coarse, expected.coarse)
+    assert (found.refined - expected.refined).abs().max() <= 1e-9 * expected.refined.abs().max()
 
 
 @pytest.mark.parametrize("name", ["mixed", "borders"])
