@@ -1,10 +1,13 @@
 """The sparse evaluation of the fusion head against the dense one, which is the paper's, literally."""
 
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from frih import FRIH
+from frih.losses import harmonization_loss
 from frih.models.fusion import upsample
 from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, inside, strips, touched, windows
 from tests.conftest import random_batch
@@ -148,6 +151,27 @@ def test_in_float32_they_differ_by_rounding(name):
     whole = torch.cat([gradient.flatten() for gradient in literal.values()]).norm()
     for key, gradient in gradients.items():
         assert (gradient - literal[key]).norm() <= 1e-4 * literal[key].norm() + 1e-6 * whole, key
+
+
+def test_training_takes_the_same_course():
+    """FRIH_STEPS=200 makes it a long one."""
+    curves = []
+    for dense in (False, True):
+        torch.manual_seed(0)
+        model = FRIH(**SMALL, dense=dense).double()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        curve = []
+        for step in range(int(os.environ.get("FRIH_STEPS", "10"))):
+            batch = random_batch(ks=(step % 4, 1), seed=step, dtype=torch.float64)
+            out = model(batch.composite, batch.mask, batch.labels)
+            loss = harmonization_loss(out, batch.real, batch.mask, batch.labels).total.mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curve.append(loss.item())
+        curves.append(curve)
+    assert curves[0] == pytest.approx(curves[1], rel=1e-7)
+    assert curves[0][-1] < curves[0][0]
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
