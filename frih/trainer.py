@@ -23,7 +23,7 @@ from frih.errors import UserError
 from frih.evaluation import draw_stages, evaluate_model, evenly
 from frih.losses import Losses, harmonization_loss
 from frih.models import build_model
-from frih.report import summarize
+from frih.report import METRICS, summarize
 from frih.settings import load_config, to_yaml, with_overrides
 from frih.tracking import Tracker
 
@@ -83,22 +83,30 @@ class Trainer:
             UserError: a picture cannot be read, or a loss is not finite.
         """
         self.tracker = Tracker(self.run, self.step) if self.world.is_main else None
-        epoch_steps, checkpoint_every = len(self.order), self.config.logging.checkpoint_every
-        with stop_requests() as stop, self._progress() as progress:
-            while self.step < self.steps:
-                self.order.seek(*divmod(self.step, epoch_steps))
-                for packed in self.loader:
-                    losses = self.train_step(packed.unpack(self.world.device))
-                    self._log(losses, progress)
-                    stopping = self.world.any(stop.is_set())
-                    epoch, within = divmod(self.step, epoch_steps)
-                    if within == 0 and (epoch % self.config.validation.every == 0 or self.step == self.steps):
-                        self.validate()
-                    if within == 0 or stopping or self.step % checkpoint_every == 0:
-                        self.save("last")
-                    if stopping and self.step < self.steps:
-                        return False
-        return True
+        try:
+            with stop_requests() as stop, self._progress() as progress:
+                self._fit(stop, progress)
+        finally:
+            if self.tracker:
+                self.tracker.close()
+        return self.step == self.steps
+
+    def _fit(self, stop: threading.Event, progress: "tqdm[Any]") -> None:
+        """The loop: to the end, or to the step in which a stop was requested."""
+        epoch_steps, validation_every = len(self.order), self.config.validation.every
+        while self.step < self.steps:
+            self.order.seek(*divmod(self.step, epoch_steps))
+            for packed in self.loader:
+                losses = self.train_step(packed.unpack(self.world.device))
+                self._log(losses, progress)
+                stopping = self.world.any(stop.is_set())
+                epoch, within = divmod(self.step, epoch_steps)
+                if within == 0 and (epoch % validation_every == 0 or self.step == self.steps):
+                    self.validate()
+                if within == 0 or stopping or self.step % self.config.logging.checkpoint_every == 0:
+                    self.save("last")
+                if stopping:
+                    return
 
     def train_step(self, batch: Batch) -> Losses:
         """One update of the weights by this process's part of a batch."""
@@ -152,8 +160,11 @@ class Trainer:
         )
         subsets = summarize(rows, self.config.evaluation.protocol)["subsets"]
         if self.tracker:
-            metrics = {f"val/{name}/{key}": subsets[name][key] for name in subsets for key in ("mse", "psnr", "fmse")}
+            cells = subsets.items()
+            metrics = {f"val/{name}/{key}": cell[key] for name, cell in cells for key in METRICS if key in cell}
             self.tracker.log(metrics, self.step)
+            figures = ", ".join(f"{key} {subsets['All'][key]:.2f}" for key in METRICS if key in subsets["All"])
+            tqdm.write(f"step {self.step}, validation: {figures}")
         if subsets["All"]["psnr"] > self.best:
             self.best = subsets["All"]["psnr"]
             self.save("best")
