@@ -52,11 +52,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file makes the unpickler raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: is damaged or no checkpoint of FRIH ({reason}); take another") from None
+    except Exception:  # whatever a damaged or hostile file makes the unpickler raise
+        raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take another") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of FRIH (no format {FORMAT!r} in it)")
+    lacking = [key for key in ("config", "model", "training", "versions") if key not in content]
+    if lacking:
+        raise UserError(f"{path}: is an incomplete checkpoint of FRIH (without {', '.join(lacking)}); take another")
     return content
 
 

@@ -33,15 +33,15 @@ class World:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Moves a model to this process's device and, among several processes, averages its gradients over them.
 
-        On GPUs its batch normalisation takes the statistics of the whole batch. (Gloo, on CPUs, cannot.)
+        Its batch normalisation then takes the statistics of the whole batch, as in one process.
         """
         model = model.to(self.device)
         if self.size == 1:
             return model
-        if self.device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-            return DistributedDataParallel(model, device_ids=[self.device])
-        return DistributedDataParallel(model)
+        for module in model.modules():
+            if hasattr(module, "synchronized"):
+                module.synchronized = True  # type: ignore[assignment]
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of a tensor over all processes."""
@@ -54,12 +54,6 @@ class World:
     def any(self, flag: bool) -> bool:
         """Whether any process says yes."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
-
-    def share_buffers(self, model: nn.Module) -> None:
-        """Gives every process the first one's buffers: on CPUs each has its own batch normalisation statistics."""
-        if self.size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
 
     def gather(self, value: Any) -> list[Any]:
         """Everyone's value, in the order of ranks, in every process."""

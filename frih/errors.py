@@ -19,11 +19,15 @@ class UserError(ValueError):
 
 
 def run_command(command: Callable[[], int]) -> NoReturn:
-    """Runs an entry point and exits with the status it returns; prints a :class:`UserError` and exits with 2."""
+    """Runs an entry point and exits with the status it returns.
+
+    A :class:`UserError` is printed, and so is what the operating system refuses (a full disk, a file where a folder should be),
+    whose message names the file; the status is then 2.
+    """
     try:
         sys.exit(command())
-    except UserError as error:
-        process = f"[process {os.environ['RANK']}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
+    except (UserError, OSError) as error:
+        process = f"\n[process {os.environ['RANK']}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
         print(f"{process}error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:

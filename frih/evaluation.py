@@ -1,6 +1,7 @@
 """Evaluation: one row of figures a picture, for a network, for anyone's pictures, or for the composites themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from frih.data.loader import Packed, Pictures, evaluation_loader, pack
-from frih.data.pictures import open_rgb
+from frih.data.pictures import SUFFIXES, open_rgb
 from frih.data.transforms import render, whole
 from frih.distributed import World
 from frih.drawing import color_labels
@@ -19,7 +20,6 @@ from frih.models import FRIH
 
 Predict = Callable[[Packed], dict[str, np.ndarray]]
 """Pictures of a batch by prefix of their scores (see :class:`~frih.metrics.Row`): (B, H, W, 3), 0..255."""
-PREDICTION_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def evaluate_model(
@@ -38,12 +38,8 @@ def evaluate_model(
         results = {"": refined, "input_": packed.composite.numpy()}
         return results if model.cascade is None else {**results, "coarse_": coarse}
 
-    training = model.training
-    model.eval()
-    try:
+    with _evaluating(model):
         return _evaluate(predict, pictures, protocol, batch, workers, world, ssim)
-    finally:
-        model.train(training)
 
 
 def evaluate_input(pictures: Pictures, *, protocol: str, batch: int, workers: int, world: World) -> list[Row]:
@@ -86,14 +82,13 @@ def draw_stages(
     model: FRIH, pictures: Pictures, indices: Sequence[int], device: torch.device
 ) -> list[list[np.ndarray]]:
     """The stages of some pictures (:data:`frih.drawing.STAGES`), a row each, to look at."""
-    training = model.training
-    model.eval()
     rows = []
-    for index in indices:
-        sample = pictures[index]
-        coarse, refined = (np.rint(picture[0]).astype(np.uint8) for picture in harmonize(model, pack([sample]), device))
-        rows.append([sample.composite, sample.soft_mask, color_labels(sample.labels), coarse, refined, sample.real])
-    model.train(training)
+    with _evaluating(model):
+        for index in indices:
+            sample = pictures[index]
+            both = harmonize(model, pack([sample]), device)
+            coarse, refined = (np.rint(np.nan_to_num(picture[0])).astype(np.uint8) for picture in both)
+            rows.append([sample.composite, sample.soft_mask, color_labels(sample.labels), coarse, refined, sample.real])
     return rows
 
 
@@ -101,6 +96,16 @@ def evenly(total: int, count: int) -> list[int]:
     """At most ``count`` indices below ``total``, evenly spaced from 0 on: pictures to look at, not picked by hand."""
     count = min(count, total)
     return [i * total // count for i in range(count)]
+
+
+@contextmanager
+def _evaluating(model: FRIH) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _evaluate(
@@ -166,7 +171,7 @@ def _find_predictions(folder: Path, pictures: Pictures) -> dict[tuple[str, str],
 def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PREDICTION_SUFFIXES:
+        if path.suffix.lower() in SUFFIXES:
             files.setdefault(path.stem, []).append(path)
     return files
 

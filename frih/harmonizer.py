@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from frih.checkpoint import load_model
+from frih.checkpoint import find_checkpoint, load_model
 from frih.config import Config
 from frih.data.pictures import HALF, as_mask, as_rgb, open_mask, open_rgb
 from frih.data.transforms import render, whole
@@ -37,13 +37,13 @@ class Harmonizer:
         """Loads a checkpoint.
 
         Args:
-            path: a ``.pt`` file of a run's ``checkpoints/``.
+            path: a run's folder, for its last checkpoint, or a checkpoint.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
         Raises:
             UserError: the checkpoint is missing, damaged or another program's; there is no GPU.
         """
-        model, config = load_model(Path(path))
+        model, config = load_model(find_checkpoint(Path(path)))
         return cls(model, config, choose_device(device))
 
     def __call__(self, image: Picture, mask: Picture) -> np.ndarray:

@@ -128,6 +128,11 @@ class Trainer:
         self.scaler.scale(losses.total.mean()).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(self.network.parameters(), self.config.train.clip_norm or math.inf)
+        if not (self.scaler.is_enabled() or norm.isfinite()):
+            raise UserError(
+                f"step {self.step + 1}: the gradient is not finite though every loss is; train with a lower train.lr, "
+                "with train.clip_norm, or in train.precision=fp32"
+            )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
@@ -144,7 +149,6 @@ class Trainer:
 
     def validate(self) -> None:
         """Evaluates on the pictures held out, logs it, and keeps the weights if they are the best so far."""
-        self.world.share_buffers(self.network)
         if self.tracker:
             self._draw(self.tracker)
         if not len(self.validation):
@@ -171,6 +175,7 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Writes ``checkpoints/<name>.pt``."""
+        self.sums = self.world.mean(self.sums)  # the state is that of all processes
         if self.world.is_main:
             save_checkpoint(self.run / "checkpoints" / f"{name}.pt", self.config, self.network, self.state_dict())
         self.world.barrier()

@@ -17,10 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from frih import Harmonizer
-from frih.checkpoint import find_checkpoint
+from frih.data.pictures import SUFFIXES
 from frih.errors import USER_ERROR, UserError, run_command
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def main() -> int:
@@ -34,7 +32,7 @@ def main() -> int:
     args = parser.parse_args()
 
     pairs = find_pairs(args.image, args.mask)
-    harmonizer = Harmonizer.load(find_checkpoint(args.checkpoint), args.device)
+    harmonizer = Harmonizer.load(args.checkpoint, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     failures = []
     for image, mask in tqdm(pairs, unit="picture", disable=len(pairs) == 1):
@@ -57,15 +55,21 @@ def find_pairs(image: Path, mask: Path) -> list[tuple[Path, Path]]:
         raise UserError(f"{image} and {mask}: give two files or two folders")
     if not image.is_dir():
         return [(image, mask)]
-    masks = {path.stem: path for path in mask.iterdir() if path.suffix.lower() in SUFFIXES}
-    images = sorted(path for path in image.iterdir() if path.suffix.lower() in SUFFIXES)
+    masks: dict[str, Path] = {}
+    images: dict[str, Path] = {}
+    for folder, files in ((mask, masks), (image, images)):
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in SUFFIXES:
+                other = files.setdefault(path.stem, path)
+                if other != path:
+                    raise UserError(f"{other} and {path.name}: are of one name; keep one")
     if not images:
         raise UserError(f"{image}: holds no picture")
-    lacking = [path.name for path in images if path.stem not in masks]
+    lacking = [path.name for stem, path in images.items() if stem not in masks]
     if lacking:
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         raise UserError(f"{mask}: has no mask for {', '.join(lacking[:3])}{more}; a mask is named as its picture")
-    return [(path, masks[path.stem]) for path in images]
+    return [(path, masks[stem]) for stem, path in images.items()]
 
 
 def save(picture: np.ndarray, path: Path) -> None:

@@ -56,7 +56,7 @@ def make_dataset(root: Path, suffix: str = "jpg") -> Path:
         names = []
         for photo in range(photos):
             name = f"{subset.lower()}-{photo}_x"  # hyphens and underscores belong to a photo's name
-            real = smooth_picture(seed=photo + 10 * len(subset) + ord(subset), width=160, height=140)
+            real = smooth_picture(seed=100 * ord(subset) + photo, width=160, height=140)
             mask = ellipse(160, 140, grow=1 + photo)
             save(root / subset / "real_images" / f"{name}.{suffix}", real)
             save(root / subset / "masks" / f"{name}_1.png", mask)

@@ -53,7 +53,7 @@ def test_damaged_checkpoints_are_named(saved, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     message = refusal(load_model, path)
-    assert message.startswith(f"{path}: is damaged or no checkpoint")
+    assert message.startswith(f"{path}: is damaged, incomplete or no checkpoint")
     assert "\n" not in message
 
 
@@ -66,9 +66,9 @@ def test_a_hostile_checkpoint_is_not_run(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = saved[0]
     torch.save({"format": "frih-1", "model": Hostile()}, path)
-    assert "damaged or no checkpoint" in refusal(load_model, path)
+    assert "incomplete or no checkpoint" in refusal(load_model, path)
     path.write_bytes(pickle.dumps(Hostile()))
-    assert "damaged or no checkpoint" in refusal(load_model, path)
+    assert "incomplete or no checkpoint" in refusal(load_model, path)
     assert not (tmp_path / "frih-was-run").exists()
 
 
@@ -76,6 +76,14 @@ def test_checkpoints_of_other_programs(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "theirs.pt")
     assert "not a checkpoint of this version of FRIH" in refusal(load_model, tmp_path / "theirs.pt")
     assert "no such checkpoint" in refusal(load_model, tmp_path / "nothing.pt")
+
+
+def test_a_checkpoint_that_lacks_a_part(saved):
+    path = saved[0]
+    content = load_checkpoint(path)
+    del content["model"]
+    torch.save(content, path)
+    assert "incomplete checkpoint of FRIH (without model)" in refusal(load_model, path)
 
 
 def test_weights_of_another_model(saved):

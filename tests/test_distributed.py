@@ -12,6 +12,9 @@ from frih.losses import harmonization_loss
 from frih.models import build_model
 from tests.conftest import random_batch
 
+PAIRS = ((2, 1), (0, 0))
+"""Submasks of each process's two pictures."""
+
 
 def test_a_world_of_one():
     with connect("cpu") as world:
@@ -41,25 +44,10 @@ def test_more_processes_than_gpus(monkeypatch):
         choose_device("auto", 2)
 
 
-def _step(rank: int, port: int, config, results) -> None:
-    """One process's part of a step: the first has submasks, the second none."""
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=timedelta(seconds=60))
-    model = World(rank, 2).wrap(build_model(config).double())
-    batch = random_batch(ks=(2, 1) if rank == 0 else (0, 0), seed=rank, dtype=torch.float64)
-    for _ in range(2):
-        out = model(batch.composite, batch.mask, batch.labels)
-        model.zero_grad()
-        harmonization_loss(out, batch.real, batch.mask, batch.labels).total.mean().backward()
-    if rank == 0:
-        results.put({name: p.grad.numpy() for name, p in model.module.named_parameters()})
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_a_process_without_submasks_neither_hangs_nor_loses_gradients(small_config):
-    config = small_config(model={"norm": "none"})
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_process_without_submasks_neither_hangs_nor_loses_gradients(small_config, norm):
+    """Two processes, of which the second has no pair, do what one does with the pictures of both."""
+    config = small_config(model={"norm": norm})
     context = mp.get_context("spawn")
     results = context.Queue()
     with socket.socket() as free:
@@ -68,15 +56,37 @@ def test_a_process_without_submasks_neither_hangs_nor_loses_gradients(small_conf
     processes = [context.Process(target=_step, args=(rank, port, config, results)) for rank in range(2)]
     for process in processes:
         process.start()
-    gradients = results.get(timeout=120)
+    gradients, buffers = results.get(timeout=120)
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    # the same in one process: the mean over all four pictures
     model = build_model(config).double()
-    for rank, ks in enumerate(((2, 1), (0, 0))):
-        batch = random_batch(ks=ks, seed=rank, dtype=torch.float64)
-        out = model(batch.composite, batch.mask, batch.labels)
-        (harmonization_loss(out, batch.real, batch.mask, batch.labels).total.mean() / 2).backward()
+    batches = [random_batch(ks=ks, seed=rank, dtype=torch.float64) for rank, ks in enumerate(PAIRS)]
+    composite, real, mask, labels = (
+        torch.cat([getattr(batch, name) for batch in batches]) for name in ("composite", "real", "mask", "labels")
+    )
+    for _ in range(2):
+        model.zero_grad()
+        out = model(composite, mask, labels)
+        harmonization_loss(out, real, mask, labels).total.mean().backward()
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(torch.from_numpy(gradients[name]), parameter.grad, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(torch.from_numpy(gradients[name]), parameter.grad, rtol=1e-8, atol=1e-10)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(torch.from_numpy(buffers[name]), buffer, rtol=1e-8, atol=1e-10)
+
+
+def _step(rank: int, port: int, config, results) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    model = World(rank, 2).wrap(build_model(config).double())
+    batch = random_batch(ks=PAIRS[rank], seed=rank, dtype=torch.float64)
+    for _ in range(2):
+        model.zero_grad()
+        out = model(batch.composite, batch.mask, batch.labels)
+        harmonization_loss(out, batch.real, batch.mask, batch.labels).total.mean().backward()
+    if rank == 0:
+        gradients = {name: p.grad.numpy() for name, p in model.module.named_parameters()}
+        results.put((gradients, {name: b.numpy() for name, b in model.module.named_buffers()}))
+    dist.barrier()
+    dist.destroy_process_group()

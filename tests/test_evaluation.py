@@ -85,12 +85,13 @@ def test_processes_share_the_pictures_and_gather_the_rows(pictures):
 
     class Half(World):
         def gather(self, value):
-            return [shares[0], shares[1]] if shares[1] else [value, value]
+            assert value == shares[self.rank]
+            return shares
 
-    shares = [None, None]
     whole = evaluate_input(pictures, batch=4, **HOW)
-    shares[0], shares[1] = whole[0::2], whole[1::2]
-    assert evaluate_input(pictures, batch=4, **{**HOW, "world": Half(1, 2)}) == whole
+    shares = [whole[0::2], whole[1::2]]
+    for rank in range(2):
+        assert evaluate_input(pictures, batch=4, **{**HOW, "world": Half(rank, 2)}) == whole
 
 
 def test_an_empty_mask_has_rows_without_fmse(pictures, model):

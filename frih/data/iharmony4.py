@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from frih.data.pictures import SUFFIXES
 from frih.errors import UserError, did_you_mean
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
@@ -78,7 +79,7 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
     root = Path(root)
     items: list[Item] = []
     lists: list[Path] = []
-    for subset in _choose_subsets(root, subsets):
+    for subset in choose_subsets(root, subsets):
         names, source = _read_list(root, subset, split)
         items += _resolve(root, subset, names, source)
         if source not in lists:
@@ -105,7 +106,12 @@ def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple
     return parts
 
 
-def _choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
+def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
+    """The subsets of a root: those wanted, or all it holds.
+
+    Raises:
+        UserError: the root is none, or lacks one.
+    """
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder; give the folder that holds HCOCO, HAdobe5k, ...")
     if (root / "composite_images").is_dir():
@@ -114,6 +120,9 @@ def _choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
     found = [*(name for name in SUBSETS if name in folders), *sorted(folders.difference(SUBSETS))]
     if not found:
         raise UserError(f"data.root: {root} holds no subset, that is, no folder with composite_images/ inside")
+    doubled = [subset for subset, count in Counter(wanted or ()).items() if count > 1]
+    if doubled:
+        raise UserError(f"data.subsets: {doubled[0]} is given twice; its pictures would count twice")
     for subset in wanted or ():
         if subset not in found:
             hint = did_you_mean(subset, found)
@@ -125,14 +134,19 @@ def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
     """File names of the subset's composites, and the list they come from: the subset's own, or else the dataset's."""
     own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
     if own.is_file():
-        return [PurePosixPath(line).name for line in _lines(own)], own
+        return [PurePosixPath(line).name for line in read_lines(own)], own
     if common.is_file():
-        paths = [PurePosixPath(line) for line in _lines(common)]
-        return [path.name for path in paths if path.parts[0] == subset], common
+        paths = [PurePosixPath(line) for line in read_lines(common)]
+        return [path.name for path in paths if path.parts[:1] == (subset,)], common
     raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line")
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list file that hold anything.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -143,8 +157,8 @@ def _lines(path: Path) -> list[str]:
 def _resolve(root: Path, subset: str, names: list[str], source: Path) -> list[Item]:
     """Finds the files that a list implies; each folder is read once, not asked file by file."""
     composites = _names(root / subset / "composite_images")
-    masks = {Path(name).stem: name for name in _names(root / subset / "masks")}
-    reals = {Path(name).stem: name for name in _names(root / subset / "real_images")}
+    masks = _by_stem(root / subset / "masks")
+    reals = _by_stem(root / subset / "real_images")
     items, faults, seen = [], [], set()
     for name in names:
         stem = Path(name).stem
@@ -167,6 +181,21 @@ def _resolve(root: Path, subset: str, names: list[str], source: Path) -> list[It
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or take the lines out")
     return items
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """Pictures of a folder by name without suffix.
+
+    Raises:
+        UserError: two have the same, so that which is meant cannot be known.
+    """
+    names: dict[str, str] = {}
+    for name in sorted(_names(folder)):
+        if Path(name).suffix.lower() in SUFFIXES:
+            other = names.setdefault(Path(name).stem, name)
+            if other != name:
+                raise UserError(f"{folder / other} and {name}: either could be meant; keep one")
+    return names
 
 
 def _names(folder: Path) -> set[str]:

@@ -76,6 +76,7 @@ class Packed(NamedTuple):
         """Moves the batch to a device and scales it to [0, 1]."""
         composite, real, soft_mask, labels = (tensor.to(device, non_blocking=True) for tensor in self[:4])
         mask = (soft_mask >= HALF).float()
+        ratios = (self.soft_mask >= HALF).float().mean(dim=(1, 2))  # here, not there: the device is not waited for
         return Batch(
             composite.permute(0, 3, 1, 2).contiguous().float() / 255,
             real.permute(0, 3, 1, 2).contiguous().float() / 255,
@@ -84,7 +85,7 @@ class Packed(NamedTuple):
             labels,
             [item.subset for item in self.items],
             [item.composite_name for item in self.items],
-            mask.mean(dim=(1, 2)).tolist(),
+            ratios.tolist(),
         )
 
 
@@ -220,9 +221,9 @@ class _Loader:
 
 
 def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal's job; what it means is for the main process to say."""
+    """Ctrl-C, and often SIGTERM, reach every process of a job; what they mean is for the main process to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Guarded(Dataset[Sample | UserError]):

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 from frih.errors import UserError
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+"""Of files that are taken for pictures where a folder is searched, in lower case."""
 HALF = 128
 """Grey masks are foreground from this value of 0..255 on (0.5 and above)."""
 

@@ -26,11 +26,11 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from skimage.color import rgb2lab
 from tqdm import tqdm
 
-from frih.data.color_transfer import TRANSFERS, Colors, regrain
+from frih.data.color_transfer import TRANSFERS, Colors
 from frih.data.pictures import HALF, open_rgb
+from frih.data.restyling import restyle, save_jpeg
 from frih.data.transforms import render, whole
 from frih.errors import UserError
 
@@ -41,21 +41,12 @@ SPLITS = {"train": ("astronaut", "coffee", "motorcycle"), "test": ("chelsea", "r
 RECIPE = 1
 """To be raised with every change that makes other pictures."""
 
-MIN_FMSE, MAX_FMSE = 60.0, 4500.0
-"""A composite whose foreground differs by less counts as unchanged, by more as unreal (mean square, 0..255)."""
-MAX_CLIPPED = 0.03
-"""Share of the foreground's values that may newly be 0 or 255."""
-CONTRAST = (0.5, 1.7)
-"""Bounds of the foreground's standard deviation after restyling, relative to that before."""
-MAX_STRANGE = 20.0
-"""Bound of the foreground's change of hue and gain of chroma, in CIELAB, root mean square: light takes colour away from things
-more easily than it gives them another."""
 DRAWS = 20
 """Draws of a reference for each composite asked for, at most; a foreground that suits few gets fewer composites."""
 
 _MANIFEST = "manifest.json"
 _EVALUATION_SIZE = 256
-_REFERENCE_PIXELS, _JUDGED_PIXELS = 20_000, 10_000
+_REFERENCE_PIXELS = 20_000
 _SUPERSAMPLING = 4
 _STALE = 3600
 
@@ -169,71 +160,34 @@ def _write(folder: Path, task: _Task, composites: list[_Composite]) -> dict[str,
     photo, foreground = task.photo, task.foreground
     real = folder / "real_images" / f"{photo.name}.jpg"
     if not real.exists():
-        _save_jpeg(photo.real, real)
+        save_jpeg(photo.real, real)
     small = _at_evaluation(real)
     Image.fromarray(photo.masks[foreground]).save(folder / "masks" / f"{photo.name}_{foreground}.png")
     records = {}
     for number, (picture, record) in enumerate(composites, 1):
         path = folder / "composite_images" / f"{photo.name}_{foreground}_{number}.jpg"
-        _save_jpeg(picture, path)
+        save_jpeg(picture, path)
         mse = float(((_at_evaluation(path) - small) ** 2).mean())
         records[path.name] = {"split": task.split, **record, "mse": round(mse, 2)}
     return records
-
-
-def _save_jpeg(picture: NDArray[np.uint8], path: Path) -> None:
-    Image.fromarray(picture).save(path, quality=95, subsampling=0)
 
 
 def _restyle(task: _Task, references: list[_Photo], settings: dict[str, int]) -> list[_Composite]:
     """Composites of one object that pass the filters."""
     photo, foreground, count = task.photo, task.foreground, settings[task.split]
     rng = np.random.default_rng((settings["seed"], *f"{photo.name} {foreground}".encode()))
-    region = photo.masks[foreground] > 0
-    opacity = photo.masks[foreground][region][:, None] / 255
-    picture = photo.real / 255
-    source = picture[region]
     made: list[_Composite] = []
     for draw in range(DRAWS * count):
         transfer = list(TRANSFERS)[draw % len(TRANSFERS)]
         reference, origin = _draw_reference(photo, foreground, references, rng)
-        restyled = TRANSFERS[transfer](source, reference)
-        if _is_broken(source, restyled):
+        result = restyle(photo.real, photo.masks[foreground], reference, transfer)
+        if result.picture is None:
             continue
-        if transfer == "pitie":
-            restyled = regrain(picture, restyled, region)
-            if _fmse(source, restyled) < MIN_FMSE:
-                continue
-        composite = photo.real.copy()
-        composite[region] = np.rint(255 * (source + opacity * (restyled - source)))
-        record = {"transfer": transfer, "reference": origin, "fmse": round(_fmse(source, restyled), 2)}
-        made.append(_Composite(composite, record))
+        record = {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}
+        made.append(_Composite(result.picture, record))
         if len(made) == count:
             break
     return made
-
-
-def _is_broken(source: Colors, restyled: Colors) -> bool:
-    """Whether a restyled foreground is unchanged, too far from the photo, clipped, flat, glaring or strangely coloured."""
-    if not MIN_FMSE <= _fmse(source, restyled) <= MAX_FMSE:
-        return True
-    clipped = ((restyled <= 0) | (restyled >= 1)) & (source > 0) & (source < 1)
-    if clipped.mean() > MAX_CLIPPED:
-        return True
-    contrast = restyled.std(axis=0).mean() / max(source.std(axis=0).mean(), 1e-3)
-    return not CONTRAST[0] <= contrast <= CONTRAST[1] or _strangeness(source, restyled) > MAX_STRANGE
-
-
-def _strangeness(source: Colors, restyled: Colors) -> float:
-    some = slice(None, None, 1 + len(source) // _JUDGED_PIXELS)
-    before, after = rgb2lab(source[some])[:, 1:], rgb2lab(restyled[some])[:, 1:]
-    chroma_before, chroma_after = np.hypot(*before.T), np.hypot(*after.T)
-    hue = 2 * (chroma_before * chroma_after - (before * after).sum(axis=1))  # squared difference of hue, CIE 1976
-    return float(np.sqrt((hue + np.maximum(chroma_after - chroma_before, 0) ** 2).mean()))
-
-
-def _fmse(source: Colors, restyled: Colors) -> float:
-    return float(255**2 * ((restyled - source) ** 2).mean())
 
 
 def _draw_reference(

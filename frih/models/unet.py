@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from frih.models.norm import BatchNorm
 
 BASE_WIDTHS = (48, 80, 96, 176, 192, 384, 400)
 BASE_DECODER_WIDTH = 32
@@ -120,19 +121,6 @@ def up_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
 def _layer(convolution: nn.Module, width: int, norm: str) -> nn.Sequential:
     normalization = {"batch": [BatchNorm(width)], "none": []}[norm]
     return nn.Sequential(convolution, *normalization, nn.ELU(inplace=True))
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation. A batch of one value a channel has no variance: it is normalised as in evaluation.
-
-    That happens in the deepest layer of a single pair at 128 x 128 pixels.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) to the same shape; N may be 0."""
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
 
 
 def initialize(module: nn.Module) -> None:

@@ -114,3 +114,15 @@ def test_validation_holds_out_whole_photos_of_every_subset(dataset, seed):
 def test_nothing_is_held_out_at_fraction_0(dataset):
     items = read_split(dataset, "train").items
     assert split_validation(items, 0, 0) == (items, [])
+
+
+def test_two_files_that_could_be_meant(dataset):
+    path = dataset / "A/masks/a-0_x_1.png"
+    path.with_suffix(".txt").write_text("notes are no pictures")
+    read_split(dataset, "train")
+    path.with_suffix(".jpg").write_bytes(path.read_bytes())
+    assert "either could be meant" in refusal(dataset, "train")
+
+
+def test_a_subset_given_twice(dataset):
+    assert "A is given twice" in refusal(dataset, "train", ["A", "A"])

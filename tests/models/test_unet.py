@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from frih.models.unet import BaseNetwork, BatchNorm, BlendingLayer, ColorSpace, initialize
+from frih.models.norm import BatchNorm
+from frih.models.unet import BaseNetwork, BlendingLayer, ColorSpace, initialize
 
 
 def test_parameters_meet_the_papers_budget():

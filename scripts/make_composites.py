@@ -1,0 +1,42 @@
+"""Makes a data set in iHarmony4's layout from photos with masks, by the four colour transfers that iHarmony4 used.
+
+    python scripts/make_composites.py PHOTOS OUT [--seed S] [--workers N] [--per-photo K] [--test-fraction F]
+
+PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. An interrupted run
+goes on when it is called again. See frih/data/composites.py.
+"""
+
+import argparse
+from pathlib import Path
+
+from frih.data.composites import describe, make_composites
+from frih.errors import run_command
+
+PUBLISHED = "  iHarmony4's test composites, as published: mean mse 172.47, fmse 1376.42, psnr 31.63"
+
+
+def main() -> int:
+    """Makes the data set and says what is in it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, metavar="PHOTOS")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the references")
+    parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
+    parser.add_argument("--per-photo", type=int, default=1, help="composites of a photo by each transfer, at most")
+    parser.add_argument("--test-fraction", type=float, default=0.1, help="share of the photos kept for testing")
+    args = parser.parse_args()
+    made = make_composites(
+        args.photos,
+        args.out,
+        seed=args.seed,
+        workers=args.workers,
+        per_photo=args.per_photo,
+        test_fraction=args.test_fraction,
+    )
+    print(describe(made))
+    print(PUBLISHED)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

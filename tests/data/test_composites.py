@@ -1,0 +1,284 @@
+"""Data sets of one's own photos, made of a few small ones."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from frih.data import composites
+from frih.data.composites import SUBSETS, describe, make_composites
+from frih.data.iharmony4 import read_split
+from frih.data.pictures import open_mask, open_rgb
+from frih.data.transforms import render, whole
+from frih.errors import UserError
+from frih.metrics import score
+from tests.conftest import ellipse, save, smooth_picture
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "make_composites.py"
+NAMES = ("a photo", "b-1_2_3", "c", "c_1", "d.e", "f", "g", "h")
+SETTINGS = {"per_photo": 2, "test_fraction": 0.25}
+QUIET = {"workers": 1, "progress": False}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_photos(tmp_path / "photos")
+
+
+@pytest.fixture(scope="module")
+def whole_one(tmp_path_factory):
+    """A data set, to be read only."""
+    folder = tmp_path_factory.mktemp("data")
+    return make_composites(make_photos(folder / "photos"), folder / "out", **SETTINGS, **QUIET).root
+
+
+@pytest.fixture
+def root(whole_one, tmp_path):
+    """A copy of it, to be damaged."""
+    return Path(shutil.copytree(whole_one, tmp_path / "out"))
+
+
+def make_photos(folder):
+    """Photos of two categories whose objects differ in colour, but not beyond belief."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        picture = 64 + 0.5 * smooth_picture(seed=1, width=72, height=60)
+        gain = 0.8 + 0.1 * (number % 4)
+        save(folder / "images" / f"{name}.{'png' if name == 'c' else 'jpg'}", (picture * gain).astype(np.uint8))
+        save(folder / "masks" / f"{name}.png", ellipse(72, 60, grow=2))
+    lines = [f"{name},{'car' if number < 4 else 'tree'}\n" for number, name in enumerate(NAMES)]
+    (folder / "photos.csv").write_text("".join(["name,category\n", *lines]))
+    return folder
+
+
+def contents(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def records(root):
+    entries = json.loads((root / "manifest.json").read_text())["photos"]
+    return {path: (entry, record) for entry in entries for path, record in entry["composites"].items()}
+
+
+def test_the_reader_of_iharmony4_reads_it(whole_one):
+    items = {split: read_split(whole_one, split).items for split in ("train", "test")}
+    assert {item.subset for item in items["train"]} == set(SUBSETS)
+    reals = {split: {Path(item.real_name).stem for item in items[split]} for split in items}
+    assert not reals["train"] & reals["test"]
+    assert reals["train"] | reals["test"] == set(NAMES)
+    assert len(reals["test"]) == 2
+    assert any(item.composite_name.endswith("_1_2.jpg") for item in items["train"])
+    assert len(records(whole_one)) == len(items["train"]) + len(items["test"])
+    assert sum(len(contents(whole_one / subset / "real_images")) for subset in SUBSETS) == len(
+        {(item.subset, item.real_name) for item in items["train"] + items["test"]}
+    )
+
+
+def test_pictures_and_figures_are_right(whole_one):
+    known = records(whole_one)
+    for item in read_split(whole_one, "train").items[::3]:
+        seen = [render(image, whole(image), 256) for image in map(open_rgb, (item.composite, item.real))]
+        mask = open_mask(item.mask)
+        assert np.array_equal(mask, open_mask(whole_one.parent / "photos/masks" / f"{Path(item.real_name).stem}.png"))
+        scores = score(*seen, render(mask, whole(mask), 256) / 255)
+        record = known[f"{item.subset}/composite_images/{item.composite_name}"][1]
+        assert {name: record[name] for name in scores} == pytest.approx(scores, abs=0.006)
+        assert scores["fmse"] > 30
+        far = np.asarray(mask)[:8, :8]  # a block of JPEG's without foreground
+        assert far.max() == 0
+        assert np.array_equal(np.asarray(open_rgb(item.composite))[:8, :8], np.asarray(open_rgb(item.real))[:8, :8])
+
+
+def test_references_are_other_training_photos_of_the_category(whole_one):
+    found = records(whole_one)
+    entries = {entry["photo"]: entry for entry, _ in found.values()}
+    assert len(entries) == len(NAMES)
+    for entry, record in found.values():
+        reference = entries[record["reference"]]
+        assert reference["category"] == entry["category"]
+        assert reference["split"] == "train"
+        assert reference["photo"] != entry["photo"]
+
+
+def test_without_categories_all_photos_are_of_one(photos, tmp_path):
+    (photos / "photos.csv").unlink()
+    root = make_composites(photos, tmp_path / "out", **QUIET).root
+    group = {name: number < 4 for number, name in enumerate(NAMES)}
+    assert any(group[entry["photo"]] != group[record["reference"]] for entry, record in records(root).values())
+
+
+def test_the_seed_decides_and_not_the_number_of_processes(whole_one, photos, tmp_path):
+    second = make_composites(photos, tmp_path / "2", **SETTINGS, workers=2, progress=False).root
+    third = make_composites(photos, tmp_path / "3", **SETTINGS, seed=1, **QUIET).root
+    assert contents(whole_one) == contents(second)
+    assert contents(whole_one) != contents(third)
+
+
+def test_an_interrupted_run_goes_on(whole_one, photos, tmp_path, monkeypatch):
+    make, calls = composites._make, []
+
+    def interrupt(out, task):
+        calls.append(task.photo.name)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return make(out, task)
+
+    root = tmp_path / "out"
+    monkeypatch.setattr(composites, "_make", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_composites(photos, root, **SETTINGS, **QUIET)
+    assert not (root / "manifest.json").exists()
+    assert not list(root.rglob("*.txt"))
+    with (root / "unfinished.jsonl").open("a") as journal:
+        journal.write('{"photo": "f", "compo')  # killed while it wrote
+    (root / "Xiao/masks/.123.part").write_bytes(b"half")
+    made = make_composites(photos, root, **SETTINGS, **QUIET)
+    assert made.found == 3
+    assert calls[4:] == sorted(NAMES)[3:]
+    assert contents(root) == contents(whole_one)
+
+
+def test_what_is_missing_of_a_whole_one_is_made_again(photos, root):
+    before = contents(root)
+    assert make_composites(photos, root, **SETTINGS, **QUIET).found == len(NAMES)
+    path = next((root / "Xiao/composite_images").iterdir())
+    path.unlink()
+    next((root / "Fecker/masks").iterdir()).write_bytes(b"cut")
+    assert make_composites(photos, root, **SETTINGS, **QUIET).found >= len(NAMES) - 2
+    assert contents(root) == before
+    (root / "Pitie/Pitie_train.txt").unlink()
+    assert make_composites(photos, root, **SETTINGS, **QUIET).found == len(NAMES)
+    assert contents(root) == before
+
+
+def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def fail(path, content):
+        if path.parent.name == "masks":
+            write(path, content[:10])
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    root = tmp_path / "out"
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(UserError, match=r"out: the data set cannot be written there .*No space left"):
+        make_composites(photos, root, **QUIET)
+    assert not list(root.glob("*/masks/*"))
+    monkeypatch.undo()
+    assert make_composites(photos, root, **QUIET).found == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "was made with seed 0, not 1"),
+        ({"per_photo": 3}, "per_photo 2, not 3"),
+        ({"test_fraction": 0.5}, "test_fraction 0.25, not 0.5"),
+        ({}, "photos 8 of digest .*, not 7 of digest"),
+    ],
+)
+@pytest.mark.parametrize("state", ["whole", "unfinished"])
+def test_other_settings_are_refused(photos, root, change, message, state):
+    if state == "unfinished":
+        manifest = json.loads((root / "manifest.json").read_text())
+        lines = [manifest["settings"], *manifest["photos"]]
+        (root / "unfinished.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (root / "manifest.json").unlink()
+    before = contents(root)
+    if not change:
+        (photos / "masks/f.png").unlink()
+    with pytest.raises(UserError, match=message):
+        make_composites(photos, root, **{**SETTINGS, **change}, **QUIET)
+    assert contents(root) == before
+
+
+def test_photos_of_no_use_are_named(photos, tmp_path):
+    picture, mask = smooth_picture(seed=3, width=72, height=60), ellipse(72, 60, grow=2)
+    masks = {
+        "none": None,
+        "empty": 0 * mask,
+        "full": 255 + 0 * mask,
+        "torn": mask,
+        "small": mask[:40],
+        " led": mask,
+        "twice": mask,
+        "stray": mask,
+    }
+    for name, other in masks.items():
+        save(photos / "images" / f"{name}.jpg", picture)
+        if other is not None:
+            save(photos / "masks" / f"{name}.png", other)
+    save(photos / "images/twice.png", picture)
+    (photos / "images/torn.jpg").write_bytes((photos / "images/torn.jpg").read_bytes()[:300])
+    (photos / "images/.hidden").write_text("left by a system")
+    with (photos / "photos.csv").open("a") as file:
+        file.write("".join(f"{name}.jpg,car\n" for name in masks if name != "stray"))
+    made = make_composites(photos, tmp_path / "out", **QUIET)
+    found = {reason: sorted(names) for reason, names in made.skipped.items()}
+    assert found.pop("unreadable")[0].startswith("images/torn.jpg: cannot be read as a picture")
+    assert found == {
+        "without mask": ["none.jpg"],
+        "empty mask": ["empty.jpg"],
+        "foreground not 1% to 80% of the picture": ["full.jpg (100.0%)"],
+        "mask of another size": ["small.jpg (72x60, mask 72x40)"],
+        "name that a list cannot hold": ["' led'"],
+        "two files of one name": ["twice"],
+        "not in photos.csv": ["stray.jpg"],
+    }
+    assert len(made.entries) == len(NAMES)
+    assert "8 skipped" in describe(made)
+    assert "without mask 1 (none.jpg)" in describe(made)
+
+
+def test_bad_input_is_refused(photos, tmp_path):
+    with pytest.raises(UserError, match="images: cannot be listed"):
+        make_composites(tmp_path / "nowhere", tmp_path / "out", **QUIET)
+    with pytest.raises(UserError, match="test fraction: must be"):
+        make_composites(photos, tmp_path / "out", test_fraction=1, **QUIET)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("precious")
+    with pytest.raises(UserError, match=r"mine: holds notes\.txt"):
+        make_composites(photos, tmp_path / "mine", **QUIET)
+    with pytest.raises(UserError, match=r"notes\.txt: is a file"):
+        make_composites(photos, tmp_path / "mine/notes.txt", **QUIET)
+    assert contents(tmp_path / "mine") == {"notes.txt": b"precious"}
+    (photos / "photos.csv").write_text("picture,kind\na,b\n")
+    with pytest.raises(UserError, match=r"photos\.csv: needs the columns name and category"):
+        make_composites(photos, tmp_path / "out", **QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_read_only_place_is_named(photos, tmp_path, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"out: the data set cannot be written there .*Read-only file system"):
+        make_composites(photos, tmp_path / "out", **QUIET)
+
+
+def test_photos_whose_composites_all_fail_are_no_data_set(photos, tmp_path):
+    for path in (photos / "images").iterdir():
+        Image.new("RGB", (72, 60), (90, 90, 90)).save(path)
+    with pytest.raises(UserError, match=r"no composite could be made of the photos .*unchanged"):
+        make_composites(photos, tmp_path / "out", **QUIET)
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_the_script_says_what_it_made_or_what_is_wrong(photos, tmp_path):
+    command = [sys.executable, str(SCRIPT), str(photos), str(tmp_path / "out"), "--workers", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "of 8 photos (0 done before, 0 skipped)" in result.stdout
+    assert "rejected" in result.stdout
+    assert "psnr" in result.stdout
+    result = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "seed 0, not 7" in result.stderr
