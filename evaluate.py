@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from frih.checkpoint import find_checkpoint, load_model
+from frih.checkpoint import find_checkpoint, load_checkpoint, load_model
 from frih.data.iharmony4 import read_split
 from frih.data.loader import Pictures
 from frih.distributed import connect
@@ -32,9 +32,11 @@ DRAWN = 8
 def main() -> int:
     """Evaluates what the command line names."""
     args = parse()
-    model, config = None, load_config(None)
+    model, config, about = None, load_config(None), {}
     if args.run:
-        model, config = load_model(find_checkpoint(args.run, "best" if args.best else "last"))
+        path = find_checkpoint(args.run, "best" if args.best else "last")
+        model, config = load_model(path)
+        about = {"checkpoint": str(path), "step": load_checkpoint(path)["training"].get("step", 0)}
     config = with_overrides(config, args.overrides, only=("data", "evaluation", "submasks", "train.device"))
     settings = config.evaluation
     protocol = args.protocol or settings.protocol
@@ -47,7 +49,7 @@ def main() -> int:
         if model:
             model.to(world.device)
             evaluate = partial(evaluate_model, model)
-            name, out = "Refined" if model.cascade else "Baseline", run_folder(args.run) / "evaluation" / args.split
+            name, out = "Refined" if model.cascade else "Baseline", evaluation_folder(path, args.split)
         elif args.predictions:
             evaluate = partial(evaluate_predictions, args.predictions)
             name, out = args.predictions.resolve().name, Path("outputs", args.predictions.resolve().name)
@@ -56,7 +58,8 @@ def main() -> int:
         rows = evaluate(pictures, protocol=protocol, batch=settings.batch, workers=config.data.workers, world=world)
         if world.is_main:
             out = args.out or out
-            print("\n" + write_report(out, rows, protocol, {**METHODS, "": name}) + "\n")
+            about |= {"pictures": name, "split": args.split, "data": listing.describe(), "size": config.data.size}
+            print("\n" + write_report(out, rows, protocol, {**METHODS, "": name}, about) + "\n")
             if model:
                 stages = draw_stages(model, pictures, evenly(len(pictures), DRAWN), world.device)
                 Image.fromarray(picture_sheet(stages)).save(out / "pictures.png")
@@ -87,9 +90,12 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def run_folder(run_or_file: Path) -> Path:
-    """A run's folder, given it or one of its checkpoints."""
-    return run_or_file if run_or_file.is_dir() else run_or_file.parent.parent
+def evaluation_folder(checkpoint: Path, split: str) -> Path:
+    """In a run's folder, ``evaluation/test``, or ``evaluation/test-best`` for its best checkpoint; else in ``outputs/``."""
+    run = checkpoint.parent.parent
+    if not (run / "config.yaml").is_file():
+        return Path("outputs", checkpoint.stem, split)
+    return run / "evaluation" / (split if checkpoint.stem == "last" else f"{split}-{checkpoint.stem}")
 
 
 if __name__ == "__main__":

@@ -93,22 +93,36 @@ def tables(summary: Summary, names: Mapping[str, str] = METHODS) -> tuple[Table,
     return _table("Sub-dataset", summary["subsets"], names), _table("Foreground ratio", percent, names)
 
 
-def write_report(folder: Path, rows: Sequence[Row], protocol: str, names: Mapping[str, str] = METHODS) -> str:
+def write_report(
+    folder: Path,
+    rows: Sequence[Row],
+    protocol: str,
+    names: Mapping[str, str] = METHODS,
+    about: Mapping[str, str | int] | None = None,
+) -> str:
     """Writes ``rows.csv``, ``summary.json``, ``subsets.csv``, ``ratios.csv`` and ``report.md`` into a folder.
+
+    Args:
+        folder: is made if it is not there.
+        rows: one a picture.
+        protocol: by which their figures were computed.
+        names: methods by the prefix of their scores.
+        about: what was evaluated on what, for ``summary.json`` and ``report.md``.
 
     Returns:
         The tables as text for a console.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summary = summarize(rows, protocol)
+    summary = {**summarize(rows, protocol), "about": dict(about or {})}
     by_subset, by_ratio = tables(summary, names)
     heading = _heading(summary)
+    details = "\n".join(f"- {key}: {value}" for key, value in summary["about"].items())
     _write_csv(folder / "rows.csv", _row_lines(rows))
     _write_csv(folder / "subsets.csv", by_subset.flat())
     _write_csv(folder / "ratios.csv", by_ratio.flat())
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(
-        "\n\n".join([heading, by_subset.markdown(), by_ratio.markdown()]) + "\n", encoding="utf-8"
+        "\n\n".join([heading, by_subset.markdown(), by_ratio.markdown(), details]).rstrip() + "\n", encoding="utf-8"
     )
     return "\n\n".join([heading, by_subset.text(), by_ratio.text()])
 

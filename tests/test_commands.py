@@ -72,6 +72,8 @@ def test_evaluating_a_run(place):
     assert "protocol idih" in done.stdout
     out = place / "run/evaluation/test"
     summary = json.loads((out / "summary.json").read_text())
+    assert summary["about"]["checkpoint"] == str(place / "run/checkpoints/last.pt")
+    assert summary["about"]["step"] == 2
     assert summary["subsets"]["All"]["images"] == 2
     assert len((out / "rows.csv").read_text().splitlines()) == 3
     with Image.open(out / "pictures.png") as sheet:

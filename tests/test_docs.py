@@ -13,13 +13,18 @@ from frih.settings import load_config
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md"])
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
-PROGRAMS = ["train.py", "evaluate.py", *(f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py"))]
+PROGRAMS = [
+    "train.py",
+    "evaluate.py",
+    *(str(path.relative_to(ROOT)) for folder in ("scripts", "benchmarks") for path in (ROOT / folder).glob("*.py")),
+]
 
 
 def commands(text: str) -> list[str]:
-    """Lines that call Python programs, in code blocks or in the comments that open a recipe."""
+    """Calls of Python programs: lines of code blocks and of the comments that open a recipe, and inline code."""
     text = text.replace("\\\n#", " ").replace("\\\n", " ")
-    return re.findall(r"^[# ]*(?:\$ )?((?:\S*python\S*|torchrun) .*?)(?:\s{2,}#.*|\s# .*)?$", text, re.MULTILINE)
+    lines = re.findall(r"^[# ]*((?:python|torchrun) [^`]*?)(?:\s+# .*)?$", text, re.MULTILINE)
+    return [*lines, *re.findall(r"`((?:python|torchrun) [^`]+)`", text)]
 
 
 def cases() -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def test_console_lines_are_aligned_even_under_long_subset_names():
 
 def test_written_files(tmp_path):
     rows = [row("A", "a,1.jpg", ssim=0.9), row("B", "b.jpg", fg=0.0, fmse=math.nan, ssim=0.8)]
-    text = write_report(tmp_path / "new" / "folder", rows, "idih", {"": "Mine"})
+    text = write_report(tmp_path / "new" / "folder", rows, "idih", {"": "Mine"}, {"step": 7, "split": "test"})
     folder = tmp_path / "new" / "folder"
     assert {path.name for path in folder.iterdir()} == {
         "rows.csv",
@@ -106,7 +106,9 @@ def test_written_files(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["protocol"] == "idih"
     assert summary["subsets"]["All"]["ssim"] == pytest.approx(0.85)
+    assert summary["about"] == {"step": 7, "split": "test"}
     markdown = (folder / "report.md").read_text()
+    assert "- step: 7" in markdown
     assert "protocol idih" in markdown
     assert "protocol idih" in text
     assert "| Mine |" in markdown
