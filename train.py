@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 8 train.py configs/frih.yaml data.root=/datasets/iHarmony4
     python train.py --resume runs/frih
 
-Ctrl-C (or SIGTERM) finishes the step, saves, and exits with status 130; --resume goes on from there.
+Ctrl-C (or SIGTERM) finishes the step, saves, and exits with status 130 (under torchrun with its own, 1); --resume goes on from
+there, with as many processes as the command that is given with it.
 """
 
 import argparse
