@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from frih.checkpoint import find_checkpoint, load_checkpoint, load_model
+from frih.checkpoint import find_checkpoint, load_checkpoint, rebuild_model
 from frih.data.iharmony4 import read_split
 from frih.data.loader import Pictures
 from frih.distributed import connect
@@ -35,8 +35,9 @@ def main() -> int:
     model, config, about = None, load_config(None), {}
     if args.run:
         path = find_checkpoint(args.run, "best" if args.best else "last")
-        model, config = load_model(path)
-        about = {"checkpoint": str(path), "step": load_checkpoint(path)["training"].get("step", 0)}
+        content = load_checkpoint(path)
+        model, config = rebuild_model(content, path)
+        about = {"checkpoint": str(path), "step": content["training"].get("step", 0)}
     config = with_overrides(config, args.overrides, only=("data", "evaluation", "submasks", "train.device"))
     settings = config.evaluation
     protocol = args.protocol or settings.protocol

@@ -66,9 +66,17 @@ def load_model(path: Path) -> tuple[FRIH, Config]:
     """Rebuilds a trained model, in evaluation mode on the CPU, from its checkpoint and the configuration within.
 
     Raises:
-        UserError: as :func:`load_checkpoint`; or its weights are not those of the model that its configuration describes.
+        UserError: as :func:`load_checkpoint` and :func:`rebuild_model`.
     """
-    content = load_checkpoint(path)
+    return rebuild_model(load_checkpoint(path), path)
+
+
+def rebuild_model(content: Mapping[str, Any], path: Path) -> tuple[FRIH, Config]:
+    """:func:`load_model` from what :func:`load_checkpoint` has read from ``path``.
+
+    Raises:
+        UserError: its configuration is of another version, or its weights are not those of the model that this describes.
+    """
     try:
         config = Config.model_validate_json(content["config"])
     except ValidationError as error:
