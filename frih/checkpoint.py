@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read without running any code they might hold."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from frih import __version__
 from frih.config import Config
 from frih.errors import UserError
+from frih.files import whole_file
 from frih.models import FRIH, build_model
 
 FORMAT = "frih-1"
@@ -29,17 +29,8 @@ def save_checkpoint(path: Path, config: Config, model: FRIH, training: Mapping[s
         "versions": {"frih": __version__, "torch": str(torch.__version__)},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path, durable=True) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from frih import Harmonizer
 from frih.data.pictures import SUFFIXES
 from frih.errors import USER_ERROR, UserError, run_command
+from frih.files import whole_file
 
 
 def main() -> int:
@@ -74,9 +75,8 @@ def find_pairs(image: Path, mask: Path) -> list[tuple[Path, Path]]:
 
 def save(picture: np.ndarray, path: Path) -> None:
     """Writes a picture whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    temporary.replace(path)
+    with whole_file(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")
 
 
 if __name__ == "__main__":

@@ -101,3 +101,43 @@ def random_batch(
     mask = (labels > 0).to(dtype).unsqueeze(1)
     names = [f"{i}.jpg" for i in range(len(ks))]
     return Batch(composite, real, mask, mask, labels, ["A"] * len(ks), names, mask.mean(dim=(1, 2, 3)).tolist())
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Call it with a test of paths: what is written to such a path breaks off after ten bytes, as on a full disk."""
+
+    def fill(is_full):
+        original = Path.open
+
+        def open_on_full_disk(path, mode="r", *rest, **options):
+            file = original(path, mode, *rest, **options)
+            if "w" in mode and is_full(path):
+
+                def fail(content):
+                    type(file).write(file, content[:10])
+                    file.flush()
+                    raise OSError(28, "No space left on device", str(path))
+
+                return _Breaking(file, fail)
+            return file
+
+        monkeypatch.setattr(Path, "open", open_on_full_disk)
+
+    return fill
+
+
+class _Breaking:
+    """A file whose ``write`` is another."""
+
+    def __init__(self, file, write):
+        self.file, self.write = file, write
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)

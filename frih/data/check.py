@@ -6,15 +6,9 @@ kinds of findings; docs/data.md says what each means.
 
 import hashlib
 import json
-import os
-import signal
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -26,6 +20,8 @@ from frih.data.iharmony4 import choose_subsets, read_lines
 from frih.data.pictures import DEEP_MODES, HALF, open_mask, open_rgb
 from frih.data.transforms import has_foreground, whole
 from frih.errors import UserError
+from frih.files import write_whole
+from frih.processes import cores, process_pool
 
 SPLITS = ("train", "test")
 FOLDERS = ("composite_images", "masks", "real_images")
@@ -184,7 +180,7 @@ def check_dataset(
     for subset in chosen:
         findings += subset.findings
     tasks = [task for subset in chosen for task in subset.tasks()]
-    workers = _cores() if workers is None else workers
+    workers = cores() if workers is None else workers
     facts = dict(zip(tasks, _read_all(root, tasks, size, workers, progress), strict=True))
     findings += _check_files(facts)
     findings += _check_sizes(chosen, facts)
@@ -214,10 +210,10 @@ def write_lists(root: str | Path) -> list[Path]:
             for subset, path in own.items():
                 names = [name for folder, name in entries if folder == subset]
                 if names and not path.exists():
-                    written.append(_write_whole(path, "".join(f"{name}\n" for name in names)))
+                    written.append(_write(path, "".join(f"{name}\n" for name in names)))
         elif not common.exists() and all(path.is_file() for path in own.values()):
             names = [f"{subset}/composite_images/{name}\n" for subset in subsets for _, name in _entries(own[subset])]
-            written.append(_write_whole(common, "".join(names)))
+            written.append(_write(common, "".join(names)))
     return written
 
 
@@ -227,7 +223,7 @@ def write_report(report: Report, path: Path) -> None:
     Raises:
         UserError: it cannot be written there.
     """
-    _write_whole(path, report.to_json())
+    _write(path, report.to_json())
 
 
 class _Task(NamedTuple):
@@ -478,32 +474,8 @@ def _check_copies(subsets: Sequence[_Subset], facts: dict[_Task, _Facts]) -> Ite
 def _read_all(root: Path, tasks: Sequence[_Task], size: int, workers: int, progress: bool) -> list[_Facts]:
     read = partial(_read, str(root), size)
     bar = partial(tqdm, desc="checking", unit="file", total=len(tasks), disable=not progress, leave=False)
-    if workers <= 1:
-        return list(bar(map(read, tasks)))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
-    try:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
-        try:
-            results = pool.map(read, tasks, chunksize=_CHUNK)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return list(bar(results))
-    except BrokenProcessPool:
-        raise UserError("--workers: a reading process was killed, most likely for want of memory; take fewer") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Makes a worker end with the process that started it, even if that is killed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
+    with process_pool(workers, chunk=_CHUNK) as each:
+        return list(bar(each(read, tasks)))
 
 
 def _read(root: str, size: int, task: _Task) -> _Facts:
@@ -589,21 +561,10 @@ def _after(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ") or type(error).__name__
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    temporary = path.with_name(f"{path.name}.tmp")
+def _write(path: Path, text: str) -> Path:
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, text, durable=True)
     except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place, or make that one writable"
         ) from None

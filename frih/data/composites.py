@@ -22,15 +22,10 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +40,8 @@ from frih.data.pictures import HALF, open_mask, open_rgb, read_mask, read_rgb
 from frih.data.restyling import find_fault, restyle, save_jpeg
 from frih.data.transforms import render, whole
 from frih.errors import UserError
+from frih.files import is_part, write_whole
+from frih.processes import Map, cores, process_pool
 
 SUBSETS = {transfer.capitalize(): transfer for transfer in TRANSFERS}
 """The transfer of each subset."""
@@ -68,7 +65,6 @@ _NAMED = 5
 Entry = dict[str, Any]
 """What became of a photo: ``photo``, ``category``, ``split``; ``composites``, each with its subset, reference and figures;
 ``rejected``, a count by subset and reason; ``files`` with their sizes."""
-_Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 class Made(NamedTuple):
@@ -108,10 +104,10 @@ def make_composites(
     Raises:
         UserError: no usable photo; the folder holds something else, was made with other settings, or cannot be written.
     """
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = cores() if workers is None else workers
     _check_numbers(seed, workers, per_photo, test_fraction)
     candidates, skipped = _list_photos(photos)
-    with _processes(workers) as each:
+    with process_pool(workers) as each:
         usable, digest = _inspect_all(candidates, skipped, partial(_shown, each, "reading photos", progress))
         if not usable:
             raise UserError(f"{photos}: no usable photo; {_describe_skipped(skipped)}")
@@ -243,7 +239,7 @@ def _read_categories(path: Path) -> dict[str, str] | None:
     return {Path(name).stem: category for name, category in stems.items()} | stems
 
 
-def _inspect_all(photos: Sequence[_Photo], skipped: dict[str, list[str]], each: _Map) -> tuple[list[_Photo], str]:
+def _inspect_all(photos: Sequence[_Photo], skipped: dict[str, list[str]], each: Map) -> tuple[list[_Photo], str]:
     """Reads all photos: those that are of use, and a digest of them; the others are added to the skipped ones."""
     usable, digest = [], hashlib.sha256()
     for photo, finding in zip(photos, each(_inspect, photos), strict=True):
@@ -305,7 +301,7 @@ def _draw(photo: _Photo, lenders: Sequence[_Photo], seed: int, count: int, subse
     return [lenders[i] for i in drawn if lenders[i].name != photo.name][:count]
 
 
-def _make_missing(out: Path, settings: dict[str, Any], tasks: Sequence[_Task], each: _Map) -> tuple[list[Entry], int]:
+def _make_missing(out: Path, settings: dict[str, Any], tasks: Sequence[_Task], each: Map) -> tuple[list[Entry], int]:
     """Makes what is not there yet: an entry for each task, and how many there were before."""
     done = _read_done(out, settings)
     missing = [task for task in tasks if task.photo.name not in done]
@@ -329,7 +325,7 @@ def _read_done(out: Path, settings: dict[str, Any]) -> dict[str, Entry]:
         if state:
             _refuse_others(out, state[0], settings)
             return {entry["photo"]: entry for entry in state[1] if _is_whole(out, entry)}
-    strangers = [path.name for path in sorted(out.iterdir()) if not _is_part(path)] if out.exists() else []
+    strangers = [path.name for path in sorted(out.iterdir()) if not is_part(path)] if out.exists() else []
     if strangers:
         raise UserError(f"{out}: holds {strangers[0]}, but no {_MANIFEST} of this program; give an empty or new folder")
     return {}
@@ -373,9 +369,9 @@ def _begin(out: Path, settings: dict[str, Any], entries: list[Entry]) -> None:
     for subset in SUBSETS:
         for folder in _FOLDERS:
             (out / subset / folder).mkdir(parents=True, exist_ok=True)
-    for path in [path for path in out.rglob(".*") if _is_part(path)]:
+    for path in [path for path in out.rglob(".*") if is_part(path)]:
         path.unlink(missing_ok=True)
-    _write(out / _JOURNAL, "".join(json.dumps(line) + "\n" for line in (settings, *entries)).encode())
+    write_whole(out / _JOURNAL, "".join(json.dumps(line) + "\n" for line in (settings, *entries)).encode())
     (out / _MANIFEST).unlink(missing_ok=True)
     for path in _lists(out).values():
         path.unlink(missing_ok=True)
@@ -389,9 +385,9 @@ def _finish(out: Path, settings: dict[str, Any], entries: list[Entry], skipped: 
     for (subset, split), path in _lists(out).items():
         records = (entry["composites"].items() for entry in entries if entry["split"] == split)
         names = (Path(name).name for items in records for name, record in items if record["subset"] == subset)
-        _write(path, "".join(f"{name}\n" for name in names).encode())
+        write_whole(path, "".join(f"{name}\n" for name in names).encode())
     manifest = {"settings": settings, "skipped": skipped, "photos": entries}
-    _write(out / _MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_whole(out / _MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     (out / _JOURNAL).unlink(missing_ok=True)
 
 
@@ -427,7 +423,7 @@ def _make(out: Path, task: _Task) -> Entry:
             files[f"{subset}/masks/{photo.name}_1.png"] = mask_png
             files[f"{subset}/real_images/{photo.name}.jpg"] = real_jpeg
     for path, content in files.items():
-        _write(out / path, content)
+        write_whole(out / path, content)
     return {
         "photo": photo.name,
         "category": photo.category,
@@ -497,51 +493,6 @@ def _encoded(picture: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file so that it is whole or not there."""
-    part = path.with_name(f".{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-
-
-def _is_part(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == ".part"
-
-
-def _shown(each: _Map, label: str, progress: bool, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Any:
+def _shown(each: Map, label: str, progress: bool, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Any:
     """The results, in order, behind a progress bar."""
     return tqdm(each(function, tasks), desc=label, unit="photo", total=len(tasks), disable=not progress)
-
-
-@contextmanager
-def _processes(workers: int) -> Iterator[_Map]:
-    """A ``map`` over so many processes; over this one alone where one will do."""
-    if workers == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
-    try:
-        yield pool.map
-    except BrokenProcessPool:
-        raise UserError("a process was killed, perhaps for want of memory; try again with fewer workers") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_with_parent() -> None:
-    """Has a worker leave Ctrl-C to its parent, and end when the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

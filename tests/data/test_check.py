@@ -13,6 +13,7 @@ from PIL import Image
 from frih.data.check import KINDS, PUBLISHED, check_dataset, write_lists, write_report
 from frih.data.iharmony4 import read_split
 from frih.errors import UserError
+from frih.files import is_part
 from tests.conftest import ellipse, make_dataset, save, smooth_picture
 
 REPOSITORY = Path(__file__).parents[2]
@@ -279,16 +280,9 @@ def test_the_common_list_follows_from_all_own_ones(clean):
     assert not list(clean.rglob("*.tmp"))
 
 
-def test_lists_on_a_disk_that_cannot_be_written(clean, monkeypatch):
-    original = Path.open
-
-    def open_to_read(path: Path, mode: str = "r", *rest: object, **options: object):
-        if mode == "w":
-            raise OSError(30, "Read-only file system")
-        return original(path, mode, *rest, **options)
-
-    monkeypatch.setattr(Path, "open", open_to_read)
-    with pytest.raises(UserError, match=r"IHD_train\.txt: cannot be written \(Read-only file system\)"):
+def test_lists_on_a_disk_that_is_full(clean, full_disk):
+    full_disk(is_part)
+    with pytest.raises(UserError, match=r"IHD_train\.txt: cannot be written \(No space left on device\)"):
         write_lists(clean)
 
 

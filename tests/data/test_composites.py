@@ -157,17 +157,9 @@ def test_what_is_missing_of_a_whole_one_is_made_again(photos, root):
     assert contents(root) == before
 
 
-def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
-    write = Path.write_bytes
-
-    def fail(path, content):
-        if path.parent.name == "masks":
-            write(path, content[:10])
-            raise OSError(28, "No space left on device")
-        return write(path, content)
-
+def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch, full_disk):
     root = tmp_path / "out"
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    full_disk(lambda path: path.parent.name == "masks")
     with pytest.raises(UserError, match=r"out: the data set cannot be written there .*No space left"):
         make_composites(photos, root, **QUIET)
     assert not list(root.glob("*/masks/*"))
