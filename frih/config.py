@@ -39,6 +39,13 @@ class DataConfig(Section):
     """Training: probability of a horizontal flip."""
     keep_empty_box: Share = 0.05
     """Training: share of the boxes that may miss the foreground; the others are drawn again until they hold some of it."""
+    draft: bool = True
+    """Training: decode a JPEG reduced where its box then still has twice ``size`` in both directions. Evaluation never does."""
+    online: Share = 0.0
+    """Training: share of the composites that are made anew each time, of their real picture and the colours of another's object;
+    see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
+    label_cache: str | None = None
+    """Folder that keeps the submasks of whole pictures, so that validation and evaluation cluster them once. Unset: none."""
     workers: Count = 4
     """Loader processes per training process, at most one a CPU core; 0 loads in the training process itself."""
 
@@ -113,6 +120,9 @@ class TrainConfig(Section):
     """Passes over the training pictures."""
     batch: Positive = 128
     """Pictures per step, over all processes."""
+    accumulate: Positive = 1
+    """Parts in which each process takes its pictures of a step, one after the other: less memory, the same gradient. Batch
+    normalisation then takes its statistics part by part."""
     lr: Annotated[float, Field(gt=0)] | None = None
     """Initial learning rate. Unset: ``base_lr`` scaled by batch / 128."""
     base_lr: Annotated[float, Field(gt=0)] = 0.008
@@ -129,8 +139,25 @@ class TrainConfig(Section):
     """Whether the refine loss reaches the base network; false stops its gradient at the coarse picture and at the E_i."""
     init_from: str | None = None
     """Checkpoint whose weights to start from. Weights only: the parts it lacks keep their initial values and are named."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights over the steps, as 0.999. Where it is set, the averaged weights are
+    validated, and are those that evaluation takes from the run's checkpoints."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """At a gradient that is not finite: stop with the names of the pictures, or leave the step out and go on."""
+    max_skips: Positive = 10
+    """With ``skip``: stop after more than so many steps in a row."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network's forward pass; the loss is always float32."""
+    tf32: bool = True
+    """Let GPUs multiply float32 with TF32's 10 bits of mantissa."""
+    channels_last: bool = True
+    """Memory layout of weights and features: channels last, or first."""
+    fused: bool = False
+    """Adam's update of all weights in one kernel."""
+    compile: bool = False
+    """Compile the network by ``torch.compile``: minutes at the start; see docs/training.md for what it brings."""
+    profile: Count = 0
+    """Steps to be profiled near the start: prints the time each part takes, and writes a trace into the run's folder."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` takes a GPU where there is one."""
 
@@ -155,8 +182,19 @@ class ValidationConfig(Section):
 class EvaluationConfig(Section):
     """What ``evaluate.py`` computes."""
 
-    protocol: Literal["idih"] = "idih"
-    """Named rule by which MSE, PSNR and fMSE are computed; see :mod:`frih.metrics`."""
+    protocol: Literal["idih", "dovenet", "ht", "pctnet", "dccf", "rainnet", "diffharmony", "frih"] = "idih"
+    """Named rule by which MSE, PSNR and fMSE are computed; see :mod:`frih.metrics` and docs/evaluation.md."""
+    metrics: tuple[Literal["mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "ciede2000", "lpips"], ...] = (
+        "mse",
+        "psnr",
+        "fmse",
+        "ssim",
+    )
+    """What is computed of each picture; the paper's MSE, PSNR and fMSE are, whether named or not."""
+    lpips: str | None = None
+    """File of the weights of torchvision's AlexNet, for LPIPS. Unset: the one in torchvision's cache."""
+    original_size: bool = False
+    """Compare pictures at their own size, not at ``data.size``."""
     batch: Positive = 16
     """Pictures per forward pass. Changes memory and speed, not results."""
 
@@ -166,8 +204,19 @@ class LoggingConfig(Section):
 
     every: Positive = 50
     """Steps between two lines of ``metrics.jsonl`` and TensorBoard."""
-    checkpoint_every: Positive = 1000
-    """Steps between two writings of ``checkpoints/last.pt``; it is also written after every epoch."""
+
+
+class CheckpointConfig(Section):
+    """When ``checkpoints/last.pt`` is written, besides after every epoch and when the run is stopped, and what is kept."""
+
+    every_steps: Positive = 1000
+    """Write it after every so many steps."""
+    every_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Write it also when so many minutes have passed since the last time."""
+    keep: Positive = 2
+    """How many are kept: the newest, ``last.pt``, and those before it, as ``step-00001000.pt``."""
+    keep_epochs: Positive | None = None
+    """Keep that of every so many epochs for good, as ``epoch-0010.pt``."""
 
 
 class Config(Section):
@@ -185,6 +234,7 @@ class Config(Section):
     validation: ValidationConfig = ValidationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     logging: LoggingConfig = LoggingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
 
     @property
     def learning_rate(self) -> float:

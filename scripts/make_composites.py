@@ -1,9 +1,11 @@
 """Makes a data set in iHarmony4's layout from photos with masks, by the four colour transfers that iHarmony4 used.
 
-    python scripts/make_composites.py PHOTOS OUT [--seed S] [--workers N] [--per-photo K] [--test-fraction F]
+    python scripts/make_composites.py PHOTOS OUT [--size 1024] [--seed S] [--workers N] [--per-photo K] [--test-fraction F]
+    python scripts/make_composites.py PHOTOS OUT --annotations instances.json [--objects N] [...]
 
-PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. An interrupted run
-goes on when it is called again. See frih/data/composites.py.
+PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. With --annotations
+it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such. An
+interrupted run goes on when it is called again. docs/data.md says more.
 """
 
 import argparse
@@ -20,14 +22,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
     parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--annotations", type=Path, metavar="PATH", help="file or folder of COCO's or LabelMe's form")
+    parser.add_argument("--objects", type=int, metavar="N", help="take the N largest annotated objects of a photo")
+    parser.add_argument("--size", type=int, metavar="S", help="reduce photos to a longer side of S pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the references")
     parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
-    parser.add_argument("--per-photo", type=int, default=1, help="composites of a photo by each transfer, at most")
+    parser.add_argument("--per-photo", type=int, default=1, help="composites of an object by each transfer, at most")
     parser.add_argument("--test-fraction", type=float, default=0.1, help="share of the photos kept for testing")
     args = parser.parse_args()
     made = make_composites(
         args.photos,
         args.out,
+        annotations=args.annotations,
+        objects=args.objects,
+        size=args.size,
         seed=args.seed,
         workers=args.workers,
         per_photo=args.per_photo,

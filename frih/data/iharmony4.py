@@ -10,6 +10,7 @@ Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`
 this layout is read, whatever its subsets are called.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,11 @@ from frih.errors import UserError, did_you_mean
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
 """Those of iHarmony4, in the order of the paper's tables; others follow by name."""
+FOLDERS = ("composite_images", "masks", "real_images")
+"""Of each subset."""
+SPLITS = ("train", "test")
+PREPARED, PREPARED_FILES = "prepared.json", "prepared_files.jsonl"
+"""What a copy made by :mod:`frih.data.prepare` says of itself, once it is finished, and of its files."""
 
 
 class Item(NamedTuple):
@@ -54,13 +60,22 @@ class Listing(NamedTuple):
 
     items: list[Item]
     lists: list[Path]
+    unused: tuple[str, ...] = ()
+    """Lines that are not used and subsets that have none, for people."""
 
     def describe(self) -> str:
-        """How many composites of which subsets, by which lists; for people."""
+        """How many composites of which subsets, by which lists, and how they were prepared, if they were; for people.
+
+        Raises:
+            UserError: what a prepared copy says of itself cannot be read.
+        """
         counts = Counter(item.subset for item in self.items)
         parts = ", ".join(f"{subset} {count}" for subset, count in counts.items())
         lists = ", ".join(path.name for path in self.lists)
-        return f"{len(self.items)} composites of {self.items[0].root} ({parts}), listed by {lists}"
+        root = self.items[0].root
+        prepared = describe_preparation(Path(root))
+        remarks = "".join(f"; {remark}" for remark in (prepared, *self.unused) if remark)
+        return f"{len(self.items)} composites of {root} ({parts}), listed by {lists}{remarks}"
 
 
 def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | None = None) -> Listing:
@@ -77,16 +92,27 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
     if root is None:
         raise UserError("data.root: not set; give the folder of a dataset: data.root=/datasets/iHarmony4")
     root = Path(root)
+    if (root / PREPARED_FILES).exists() and not (root / PREPARED).exists():
+        raise UserError(f"{root}: this copy is not finished; call scripts/prepare.py again, as it was called before")
     items: list[Item] = []
     lists: list[Path] = []
+    unused: list[str] = []
     for subset in choose_subsets(root, subsets):
         names, source = _read_list(root, subset, split)
-        items += _resolve(root, subset, names, source)
+        found, faults = match_files(root, subset, names)
+        if faults:
+            more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+            raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or take the lines out")
+        items += found
+        if not found:
+            unused.append(f"{source.name} names none of {subset}")
         if source not in lists:
             lists.append(source)
     if not items:
         raise UserError(f"{', '.join(map(str, lists))}: names no composite of the {split} split")
-    return Listing(items, lists)
+    strangers = _strangers(root, split) if not subsets and root / f"IHD_{split}.txt" in lists else {}
+    unused += [f"{count} lines for {name}, which is not there, are not used" for name, count in strangers.items()]
+    return Listing(items, lists, tuple(unused))
 
 
 def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
@@ -104,6 +130,21 @@ def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple
     for item in items:
         parts[(item.subset, item.real_name) in held_out].append(item)
     return parts
+
+
+def describe_preparation(root: Path) -> str:
+    """How a data set was prepared, in a few words; nothing if it was not.
+
+    Raises:
+        UserError: what it says of itself cannot be read.
+    """
+    path = root / PREPARED
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["summary"])
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); call scripts/prepare.py again") from None
 
 
 def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
@@ -130,15 +171,34 @@ def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
     return list(wanted) if wanted else found
 
 
-def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
-    """File names of the subset's composites, and the list they come from: the subset's own, or else the dataset's."""
+def find_list(root: Path, subset: str, split: str) -> tuple[list[str], Path] | None:
+    """File names of the subset's composites, and the list they come from: the subset's own, or else the dataset's.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
     if own.is_file():
         return [PurePosixPath(line).name for line in read_lines(own)], own
     if common.is_file():
         paths = [PurePosixPath(line) for line in read_lines(common)]
         return [path.name for path in paths if path.parts[:1] == (subset,)], common
-    raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line")
+    return None
+
+
+def _strangers(root: Path, split: str) -> dict[str, int]:
+    """How many lines of the common list are for each subset that the root does not hold."""
+    subsets = Counter(line.partition("/")[0] for line in read_lines(root / f"IHD_{split}.txt"))
+    held = choose_subsets(root, None)
+    return {name: count for name, count in subsets.items() if name not in held}
+
+
+def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
+    found = find_list(root, subset, split)
+    if not found:
+        own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
+        raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line")
+    return found
 
 
 def read_lines(path: Path) -> list[str]:
@@ -154,8 +214,14 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
 
 
-def _resolve(root: Path, subset: str, names: list[str], source: Path) -> list[Item]:
-    """Finds the files that a list implies; each folder is read once, not asked file by file."""
+def match_files(root: Path, subset: str, names: Sequence[str]) -> tuple[list[Item], list[str]]:
+    """Finds the files that a list of composites implies, and what is wrong with the list, as "masks/a_1.png ... is missing".
+
+    Each folder is read once, not asked file by file.
+
+    Raises:
+        UserError: there is no such folder, or two files of it could be meant.
+    """
     composites = _names(root / subset / "composite_images")
     masks = _by_stem(root / subset / "masks")
     reals = _by_stem(root / subset / "real_images")
@@ -177,10 +243,7 @@ def _resolve(root: Path, subset: str, names: list[str], source: Path) -> list[It
         else:
             items.append(Item(str(root), subset, name, masks[photo_and_mask], reals[photo]))
         seen.add(name)
-    if faults:
-        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or take the lines out")
-    return items
+    return items, faults
 
 
 def _by_stem(folder: Path) -> dict[str, str]:

@@ -4,23 +4,30 @@ All randomness comes from (seed, epoch, index), so any number of workers and pro
 is resumed meets the pictures it would have met.
 """
 
-import os
+import atexit
+import multiprocessing
+import re
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import Item
-from frih.data.pictures import HALF, open_mask, open_rgb
-from frih.data.transforms import View, random_view, render, whole
+from frih.data.label_cache import LabelCache
+from frih.data.online import Restyler
+from frih.data.pictures import HALF, Opened, open_mask, open_reduced
+from frih.data.transforms import random_view, render, whole
 from frih.distributed import World
 from frih.errors import UserError
+from frih.processes import cores
 from frih.submasks import extract_submasks
 
 
@@ -78,10 +85,10 @@ class Packed(NamedTuple):
         mask = (soft_mask >= HALF).float()
         ratios = (self.soft_mask >= HALF).float().mean(dim=(1, 2))  # here, not there: the device is not waited for
         return Batch(
-            composite.permute(0, 3, 1, 2).contiguous().float() / 255,
-            real.permute(0, 3, 1, 2).contiguous().float() / 255,
+            composite.permute(0, 3, 1, 2).contiguous().float().div_(255),
+            real.permute(0, 3, 1, 2).contiguous().float().div_(255),
             mask.unsqueeze(1),
-            soft_mask.unsqueeze(1).float() / 255,
+            soft_mask.unsqueeze(1).float().div_(255),
             labels,
             [item.subset for item in self.items],
             [item.composite_name for item in self.items],
@@ -111,41 +118,62 @@ class Pictures(Dataset[Sample]):
         self.data = data
         self.submasks = submasks.model_dump()
         self.seed = seed
+        cached = data.label_cache is not None and submasks.method != "whole"
+        self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
+        self.restyler = Restyler(items, data.size) if data.online else None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        if isinstance(key, int):
-            item = self.items[key]
-            composite, mask, real = open_item(item)
-            view = whole(composite)
+        return self._whole(self.items[key]) if isinstance(key, int) else self._random(*key)
+
+    def warm_up(self) -> None:
+        """Compiles what finds submasks, or loads it."""
+        extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
+
+    def _whole(self, item: Item) -> Sample:
+        """All of a picture, exactly."""
+        mask = open_mask(item.mask)
+        view, size = whole(mask), self.data.size
+        composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
+        soft_mask = render(mask, view, size)
+        if self.cache:
+            labels = self.cache.labels(composite, soft_mask >= HALF)
         else:
-            epoch, index = key
-            item = self.items[index]
-            composite, mask, real = open_item(item)
-            view = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
-        return self.show(item, composite, mask, real, view)
+            labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+        return Sample(composite, real, soft_mask, labels, item)
 
-    def show(self, item: Item, composite: Image.Image, mask: Image.Image, real: Image.Image, view: View) -> Sample:
-        """Renders one view of the three pictures and divides its foreground."""
-        rendered, soft_mask = render(composite, view, self.data.size), render(mask, view, self.data.size)
-        labels = extract_submasks(rendered, soft_mask >= HALF, **self.submasks)
-        return Sample(rendered, render(real, view, self.data.size), soft_mask, labels, item)
+    def _random(self, epoch: int, index: int) -> Sample:
+        """A random box of a picture."""
+        item = self.items[index]
+        mask = open_mask(item.mask)
+        view, soft_mask = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
+        size = self.data.size
+        reduction = view.reduction(size) if self.data.draft else 1
+        pair = open_pair(item, mask.size, reduction)
+        composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
+        if self.restyler:
+            rng = np.random.default_rng((self.seed, epoch, index, 1))  # another stream than that of the views
+            if rng.random() < self.data.online:
+                made = self.restyler.restyle(item, real, soft_mask, rng)
+                composite = composite if made is None else made
+        labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+        return Sample(composite, real, soft_mask, labels, item)
 
 
-def open_item(item: Item) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Opens composite, mask and real picture.
+def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:
+    """Opens composite and real picture, reduced where they may be.
 
     Raises:
-        UserError: one of them cannot be read, or they differ in size.
+        UserError: one of them cannot be read, or they or the mask differ in size.
     """
-    composite, mask, real = open_rgb(item.composite), open_mask(item.mask), open_rgb(item.real)
-    for path, image in ((item.mask, mask), (item.real, real)):
-        if image.size != composite.size:
-            theirs, ours = ("{} x {}".format(*picture.size) for picture in (image, composite))
+    composite, real = open_reduced(item.composite, reduction), open_reduced(item.real, reduction)
+    for path, size in ((item.mask, mask_size), (item.real, real.size)):
+        if size != composite.size:
+            theirs, ours = ("{} x {}".format(*one) for one in (size, composite.size))
             raise UserError(f"{path}: is {theirs} pixels but {item.composite} is {ours}; they must be of one size")
-    return composite, mask, real
+    return composite, real
 
 
 class GlobalBatches(Sampler[list[tuple[int, int]]]):
@@ -155,12 +183,18 @@ class GlobalBatches(Sampler[list[tuple[int, int]]]):
     picture of it, from the r-th. The last pictures of an epoch that fill no batch are left out of that epoch.
     """
 
-    def __init__(self, pictures: int, batch: int, *, seed: int, world: World) -> None:
+    def __init__(self, pictures: int, batch: int, *, seed: int, world: World, accumulate: int = 1) -> None:
         if pictures < batch:
             raise UserError(f"train.batch: {batch} is more than the {pictures} training pictures; give at most that")
-        if batch % world.size:
-            fitting = max(batch - batch % world.size, world.size)
-            raise UserError(f"train.batch: {batch} does not divide among {world.size} processes; {fitting} would")
+        shares = world.size * accumulate
+        if batch % shares:
+            parts = f" in {accumulate} parts each (train.accumulate)" if accumulate > 1 else ""
+            fitting = " or ".join(
+                str(size) for size in (batch // shares * shares, (batch // shares + 1) * shares) if size
+            )
+            raise UserError(
+                f"train.batch: {batch} does not divide among {world.size} processes{parts}; {fitting} would"
+            )
         self.pictures = pictures
         self.batch = batch
         self.seed = seed
@@ -196,10 +230,16 @@ def evaluation_loader(
 
 
 class _Loader:
-    """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback."""
+    """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback.
+
+    Raises:
+        UserError: while iterating: a picture cannot be read, or a worker was killed.
+    """
 
     def __init__(self, pictures: Pictures, workers: int, pin: bool, **kwargs: Any) -> None:
-        workers = min(workers, os.cpu_count() or 1)
+        workers = min(workers, cores())
+        if workers:
+            pictures.warm_up()  # compiled code is inherited by the workers, which would each load it
         self.loader: DataLoader[Any] = DataLoader(
             _Guarded(pictures),
             num_workers=workers,
@@ -214,16 +254,58 @@ class _Loader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Packed]:
-        for packed in self.loader:
+        with _deaths_told():
+            batches = iter(self.loader)
+        while True:
+            with _deaths_told():
+                packed = next(batches, None)
+            if packed is None:
+                return
             if isinstance(packed, UserError):
                 raise packed
             yield packed
+
+
+@contextmanager
+def _deaths_told() -> Iterator[None]:
+    """Where the death of a worker may be raised: PyTorch would do it anywhere, amid a step or the writing of a file."""
+    global _on_death
+    before: Any = signal.getsignal(signal.SIGCHLD)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and _on_death is not None:
+        signal.signal(signal.SIGCHLD, _on_death)
+    try:
+        yield
+    except RuntimeError as error:
+        if not _DEATH.match(str(error)):
+            raise
+        raise UserError(
+            f"a loader process was killed, perhaps for want of memory or of room in /dev/shm ({error}); "
+            "take fewer data.workers"
+        ) from None
+    finally:
+        if in_main:
+            _on_death = signal.getsignal(signal.SIGCHLD)  # PyTorch's, once it has made workers
+            signal.signal(signal.SIGCHLD, before)
+
+
+_DEATH = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
+_on_death: Any = None
 
 
 def _leave_interrupts(worker: int) -> None:
     """Ctrl-C, and often SIGTERM, reach every process of a job; what they mean is for the main process to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Python would ask what is left of them by SIGTERM when the program exits, and wait for ever."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 class _Guarded(Dataset[Sample | UserError]):
@@ -238,6 +320,9 @@ class _Guarded(Dataset[Sample | UserError]):
             return self.pictures[key]
         except UserError as error:
             return error
+        except Exception as error:
+            item = self.pictures.items[key if isinstance(key, int) else key[1]]
+            raise RuntimeError(f"{item.composite}, sample {key}: the loader failed on it") from error
 
 
 def _pack(samples: Sequence[Sample | UserError]) -> Packed | UserError:

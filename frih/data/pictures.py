@@ -2,9 +2,10 @@
 
 import struct
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from frih.errors import UserError
 
@@ -15,14 +16,42 @@ HALF = 128
 """Grey masks are foreground from this value of 0..255 on (0.5 and above)."""
 
 
-def open_rgb(path: Path) -> Image.Image:
+class Opened(NamedTuple):
+    """A picture as it was decoded."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    """Width and height of the stored picture, upright."""
+    reduction: int
+    """Stored pixels to a pixel of ``image``, in each direction."""
+
+
+def open_rgb(path: Path, file: IO[bytes] | None = None) -> Image.Image:
     """Reads a picture as 8-bit RGB, upright (EXIF orientation applied); see :func:`as_rgb`.
+
+    Args:
+        path: the picture's file.
+        file: the picture, where it is inside of that file.
 
     Raises:
         UserError: the file is missing, truncated or no picture; or its colours are not plainly RGB (CMYK, more than 8 bits a
             channel, transparency).
     """
-    return as_rgb(_open(path), str(path))
+    return as_rgb(_open(file or path, path).image, str(path))
+
+
+def open_reduced(path: Path, reduction: int) -> Opened:
+    """Reads a picture as :func:`open_rgb` does, a JPEG at a fraction of its size, which spares much of the decoding.
+
+    Args:
+        path: of any picture; what is no JPEG, or is stored turned, is read in full.
+        reduction: 1, 2, 4 or 8.
+
+    Raises:
+        UserError: as :func:`open_rgb`.
+    """
+    opened = _open(path, path, reduction)
+    return opened._replace(image=as_rgb(opened.image, str(path)))
 
 
 def open_mask(path: Path) -> Image.Image:
@@ -31,7 +60,7 @@ def open_mask(path: Path) -> Image.Image:
     Raises:
         UserError: the file is missing, truncated or no picture; has more than 8 bits; is transparent; or holds 0 and 1 alone.
     """
-    return as_mask(_open(path), str(path))
+    return as_mask(_open(path, path).image, str(path))
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -45,7 +74,7 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
         raise UserError(f"{name}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
     if _is_transparent(image):
         raise UserError(f"{name}: has transparent pixels; flatten it onto its background first")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def as_mask(image: Image.Image, name: str) -> Image.Image:
@@ -57,7 +86,7 @@ def as_mask(image: Image.Image, name: str) -> Image.Image:
     _refuse_deep(image, name)
     if _is_transparent(image):
         raise UserError(f"{name}: is a mask with transparent pixels; save it as 8-bit grey, 255 = foreground")
-    mask = image.convert("L")
+    mask = image if image.mode == "L" else image.convert("L")
     if mask.getextrema()[1] == 1:
         raise UserError(f"{name}: is a mask of 0 and 1; its foreground must be 255 (multiply it by 255)")
     return mask
@@ -84,11 +113,15 @@ def _refuse_deep(image: Image.Image, name: str) -> None:
         raise UserError(f"{name}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
 
 
-def _open(path: Path) -> Image.Image:
+def _open(source: Path | IO[bytes], path: Path, reduction: int = 1) -> Opened:
     try:
-        with Image.open(path) as file:
+        with Image.open(source) as file:
             # Pillow cuts 16-bit RGB down to 8 without a word; how a file stores its pixels tells
             deep = any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ()))
+            size = file.size
+            if reduction > 1 and file.format == "JPEG" and file.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+                file.draft(None, (size[0] // reduction, size[1] // reduction))
+            reduced = file.size != size
             file.load()
             ImageOps.exif_transpose(file, in_place=True)
             image: Image.Image = file
@@ -98,4 +131,4 @@ def _open(path: Path) -> Image.Image:
         raise UserError(f"{path}: cannot be read as a picture ({error}); restore it from its source") from None
     if deep:
         raise UserError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
-    return image
+    return Opened(image, size, reduction) if reduced else Opened(image, image.size, 1)

@@ -8,8 +8,13 @@ from PIL import Image
 from frih.config import DataConfig
 from frih.data.pictures import HALF
 
+FILTER = Image.Resampling.BILINEAR
+"""Of every resize. Pillow's widens when it shrinks, so large pictures do not alias."""
+
 _DRAWS = 10
 _REDRAWS = 50
+_SPARE = 2
+"""A picture may be decoded reduced while its box keeps so many times the rendered size: the antialiased resize then decides."""
 
 
 class View(NamedTuple):
@@ -18,24 +23,34 @@ class View(NamedTuple):
     box: tuple[int, int, int, int]
     flip: bool = False
 
+    def reduction(self, size: int) -> int:
+        """By how much, 1, 2, 4 or 8, a picture may be reduced before its box is rendered at ``size``."""
+        shorter = min(self.box[2] - self.box[0], self.box[3] - self.box[1])
+        return max(n for n in (1, 2, 4, 8) if n == 1 or shorter >= _SPARE * size * n)
+
 
 def whole(image: Image.Image) -> View:
     """All of a picture."""
     return View((0, 0, image.width, image.height))
 
 
-def random_view(mask: Image.Image, config: DataConfig, rng: np.random.Generator) -> View:
+def random_view(mask: Image.Image, config: DataConfig, rng: np.random.Generator) -> tuple[View, np.ndarray]:
     """Draws a box for training; one without foreground is drawn again, except for a share of ``config.keep_empty_box``.
 
     If the foreground is so small that no draw meets it, the whole picture is taken.
+
+    Returns:
+        The view, and the mask rendered by it.
     """
     flip = rng.random() < config.flip
-    keep_empty = rng.random() < config.keep_empty_box or not has_foreground(mask, whole(mask), config.size)
-    for _ in range(_REDRAWS):
+    keep_empty = rng.random() < config.keep_empty_box
+    for draw in range(_REDRAWS):
         view = View(random_box(mask.width, mask.height, config.crop_scale, config.crop_ratio, rng), flip)
-        if keep_empty or has_foreground(mask, view, config.size):
-            return view
-    return whole(mask)._replace(flip=flip)
+        rendered = render(mask, view, config.size)
+        if keep_empty or _any(rendered) or (draw == 0 and not has_foreground(mask, whole(mask), config.size)):
+            return view, rendered
+    view = whole(mask)._replace(flip=flip)
+    return view, render(mask, view, config.size)
 
 
 def random_box(
@@ -60,14 +75,26 @@ def random_box(
 
 def has_foreground(mask: Image.Image, view: View, size: int) -> bool:
     """Whether a view of a mask holds any foreground once it is resized."""
-    return bool((render(mask, view, size) >= HALF).any())
+    return _any(render(mask, view, size))
 
 
-def render(image: Image.Image, view: View, size: int) -> np.ndarray:
+def render(image: Image.Image, view: View, size: int, reduction: int = 1) -> np.ndarray:
     """Cuts, resizes and flips: (size, size, 3) uint8 of a picture, (size, size) uint8 of a mask.
 
     Bilinear with antialiasing: the filter widens when it shrinks, so large pictures do not alias.
+
+    Args:
+        image: the picture.
+        view: what of it is seen, in pixels of the stored picture.
+        size: side of the result.
+        reduction: stored pixels to a pixel of ``image``, in each direction.
     """
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=view.box)
-    array = np.asarray(image)
-    return np.array(array[:, ::-1] if view.flip else array)
+    left, top, right, bottom = (edge / reduction for edge in view.box)
+    image = image.resize((size, size), FILTER, box=(left, top, right, bottom))
+    if view.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.array(image)
+
+
+def _any(rendered: np.ndarray) -> bool:
+    return bool((rendered >= HALF).any())

@@ -1,6 +1,7 @@
 import json
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frih.data.check import KINDS, PUBLISHED, check_dataset, write_lists, write_report
+from frih.data.check import check_dataset, write_lists, write_report
+from frih.data.check_report import KINDS, PUBLISHED
 from frih.data.iharmony4 import read_split
 from frih.errors import UserError
 from frih.files import is_part
@@ -280,6 +282,33 @@ def test_the_common_list_follows_from_all_own_ones(clean):
     assert not list(clean.rglob("*.tmp"))
 
 
+def test_a_root_on_a_read_only_disk(clean, tmp_path, monkeypatch):
+    original = Path.open
+
+    def open_unless_for_writing(path, mode="r", *rest, **options):
+        if clean in path.parents and mode[0] != "r":
+            raise OSError(30, "Read-only file system", str(path))
+        return original(path, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", open_unless_for_writing)
+    report = check(clean)
+    assert report.errors == 0
+    write_report(report, tmp_path / "report.json")
+    with pytest.raises(UserError, match=r"IHD_train\.txt: cannot be written \(Read-only file system\)"):
+        write_lists(clean)
+    with pytest.raises(UserError, match=r"report\.json: cannot be written \(Read-only file system\); choose another"):
+        write_report(report, clean / "report.json")
+
+
+def test_a_root_with_one_subset(clean):
+    shutil.rmtree(clean / "B")
+    report = check(clean)
+    assert report.errors == 0
+    assert [*report.splits] == ["A"]
+    assert write_lists(clean) == [clean / "IHD_train.txt", clean / "IHD_test.txt"]
+    assert found(clean) == set()
+
+
 def test_lists_on_a_disk_that_is_full(clean, full_disk):
     full_disk(is_part)
     with pytest.raises(UserError, match=r"IHD_train\.txt: cannot be written \(No space left on device\)"):
@@ -333,5 +362,5 @@ def test_ctrl_c(clean):
 
 
 def test_every_kind_is_explained():
-    text = (REPOSITORY / "docs/data.md").read_text()
+    text = (REPOSITORY / "docs/data.md").read_text().split("## Is it whole?")[1].split("\n## ")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE) == list(KINDS)

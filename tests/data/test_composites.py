@@ -1,7 +1,9 @@
 """Data sets of one's own photos, made of a few small ones."""
 
+import base64
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 from PIL import Image
 
 from frih.data import composites
+from frih.data.annotations import Outline, Outlined, draw
 from frih.data.composites import SUBSETS, describe, make_composites
 from frih.data.iharmony4 import read_split
 from frih.data.pictures import open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.errors import UserError
+from frih.files import is_part, locked
 from frih.metrics import score
 from tests.conftest import ellipse, save, smooth_picture
 
@@ -50,7 +54,7 @@ def make_photos(folder):
     for number, name in enumerate(NAMES):
         picture = 64 + 0.5 * smooth_picture(seed=1, width=72, height=60)
         gain = 0.8 + 0.1 * (number % 4)
-        save(folder / "images" / f"{name}.{'png' if name == 'c' else 'jpg'}", (picture * gain).astype(np.uint8))
+        save(folder / "images" / file_name(name), (picture * gain).astype(np.uint8))
         save(folder / "masks" / f"{name}.png", ellipse(72, 60, grow=2))
     lines = [f"{name},{'car' if number < 4 else 'tree'}\n" for number, name in enumerate(NAMES)]
     (folder / "photos.csv").write_text("".join(["name,category\n", *lines]))
@@ -64,6 +68,65 @@ def contents(root):
 def records(root):
     entries = json.loads((root / "manifest.json").read_text())["photos"]
     return {path: (entry, record) for entry in entries for path, record in entry["composites"].items()}
+
+
+def outlines(number):
+    """Two objects of a photo, both polygons: the second is larger."""
+    return ("car", [[4, 8], [30, 6], [34.5, 50], [6, 40]]), (
+        "tree" if number % 2 else "car",
+        [[38, 6], [70, 8], [68, 58], [40, 52]],
+    )
+
+
+def make_coco(path, **more):
+    """Annotations of all photos in COCO's form."""
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "tree"}]
+    images = [
+        {"id": number, "file_name": file_name(name), "width": 72, "height": 60} for number, name in enumerate(NAMES)
+    ]
+    annotations = [
+        {
+            "image_id": number,
+            "category_id": 1 + (category == "tree"),
+            "segmentation": [[value for point in points for value in point]],
+        }
+        for number in range(len(NAMES))
+        for category, points in outlines(number)
+    ]
+    tree = {"images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps({key: [*value, *more.get(key, [])] for key, value in tree.items()}))
+    return path
+
+
+def make_labelme(folder):
+    """The same in LabelMe's forms, XML and JSON by turns."""
+    folder.mkdir()
+    for number, name in enumerate(NAMES):
+        if number % 2:
+            shapes = [{"label": label, "points": points} for label, points in outlines(number)]
+            tree = {"imagePath": file_name(name), "imageWidth": 72, "imageHeight": 60, "shapes": shapes}
+            (folder / f"{name}.json").write_text(json.dumps(tree))
+        else:
+            objects = "".join(
+                f"<object><name>{label}</name><polygon>{points_as_xml(points)}</polygon></object>"
+                for label, points in outlines(number)
+            )
+            (folder / f"{name}.xml").write_text(
+                f"<annotation><filename>{file_name(name)}</filename><folder>some</folder>{objects}</annotation>"
+            )
+    return folder
+
+
+def points_as_xml(points):
+    return "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in points)
+
+
+def file_name(name):
+    return f"{name}.{'png' if name == 'c' else 'jpg'}"
+
+
+def pictures_and_lists(root):
+    return {path: content for path, content in contents(root).items() if not path.endswith(".json")}
 
 
 def test_the_reader_of_iharmony4_reads_it(whole_one):
@@ -124,7 +187,7 @@ def test_an_interrupted_run_goes_on(whole_one, photos, tmp_path, monkeypatch):
     make, calls = composites._make, []
 
     def interrupt(out, task):
-        calls.append(task.photo.name)
+        calls.append(task.item.photo)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return make(out, task)
@@ -142,6 +205,59 @@ def test_an_interrupted_run_goes_on(whole_one, photos, tmp_path, monkeypatch):
     assert made.found == 3
     assert calls[4:] == sorted(NAMES)[3:]
     assert contents(root) == contents(whole_one)
+
+
+IN_A_FILE = """
+replace = Path.replace
+def replace_or_die(path, target):
+    if target.name == "c_1_1_1.jpg":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+Path.replace = replace_or_die
+"""
+AFTER_A_PHOTO = """
+class Killed(composites.Journal):
+    @contextmanager
+    def open(self, done):
+        with super().open(done) as add:
+            def add_and_die(entry):
+                add(entry)
+                if entry["photo"] == "c":
+                    os.kill(os.getpid(), signal.SIGKILL)
+            yield add_and_die
+composites.Journal = Killed
+"""
+
+
+@pytest.mark.parametrize(("moment", "workers"), [(IN_A_FILE, 1), (AFTER_A_PHOTO, 2)])
+def test_a_killed_run_leaves_no_half_file_and_goes_on(whole_one, photos, tmp_path, moment, workers):
+    root = tmp_path / "out"
+    program = f"""
+import os, signal
+from contextlib import contextmanager
+from pathlib import Path
+from frih.data import composites
+{moment}
+composites.make_composites(Path({str(photos)!r}), Path({str(root)!r}), workers={workers}, progress=False, **{SETTINGS})
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    expected, left = contents(whole_one), contents(root)
+    assert bool([path for path in left if is_part(Path(path))]) or workers > 1
+    assert not [path for path in left if path == "manifest.json" or path.endswith(".txt")]
+    for path, content in left.items():
+        if not Path(path).name.startswith(".") and path != "unfinished.jsonl":
+            assert content == expected[path]
+    made = make_composites(photos, root, **SETTINGS, **QUIET)
+    assert made.found == 3
+    assert contents(root) == expected
+
+
+def test_two_runs_at_once_are_refused(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out/.lock"), pytest.raises(UserError, match=r"out: process .* is at work there"):
+        make_composites(photos, tmp_path / "out", **QUIET)
+    assert contents(tmp_path / "out") == {}
+    assert make_composites(photos, tmp_path / "out", **QUIET).found == 0
 
 
 def test_what_is_missing_of_a_whole_one_is_made_again(photos, root):
@@ -173,6 +289,7 @@ def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch, full_dis
         ({"seed": 1}, "was made with seed 0, not 1"),
         ({"per_photo": 3}, "per_photo 2, not 3"),
         ({"test_fraction": 0.5}, "test_fraction 0.25, not 0.5"),
+        ({"size": 64}, "size None, not 64"),
         ({}, "photos 8 of digest .*, not 7 of digest"),
     ],
 )
@@ -229,7 +346,124 @@ def test_photos_of_no_use_are_named(photos, tmp_path):
     assert "without mask 1 (none.jpg)" in describe(made)
 
 
+def test_annotated_photos(photos, tmp_path):
+    path = make_coco(tmp_path / "instances.json")
+    made = make_composites(photos / "images", tmp_path / "out", annotations=path, **SETTINGS, **QUIET)
+    assert not any(made.skipped.values())
+    assert [(entry["photo"], entry["object"]) for entry in made.entries] == [
+        (n, m) for n in sorted(NAMES) for m in (1, 2)
+    ]
+    assert "of 16 objects of 8 photos (0 done before, 0 skipped)" in describe(made)
+    splits = {name: {entry["split"] for entry in made.entries if entry["photo"] == name} for name in NAMES}
+    assert sorted(map(len, splits.values())) == [1] * len(NAMES)
+    assert sum(split == {"test"} for split in splits.values()) == 2
+    known = {f"{entry['photo']}_{entry['object']}": entry for entry in made.entries}
+    for entry, record in records(made.root).values():
+        reference = known[record["reference"]]
+        assert reference["category"] == entry["category"]
+        assert reference["split"] == "train"
+        assert reference["photo"] != entry["photo"]
+    for item in read_split(made.root, "train").items:
+        name, number, _ = item.composite_name.rsplit("_", 2)
+        points = outlines(NAMES.index(name))[int(number) - 1][1]
+        expected = draw(Outlined("", "", (Outline("polygon", json.dumps(points)),), None, crowd=False), (72, 60))
+        assert np.array_equal(np.asarray(open_mask(item.mask)), expected * 255)
+        assert item.real_name == f"{name}.jpg"
+
+
+def test_each_form_of_annotation_gives_the_same_in_any_number_of_processes(photos, tmp_path):
+    coco, labelme = make_coco(tmp_path / "instances.json"), make_labelme(tmp_path / "labelme")
+    first = make_composites(photos / "images", tmp_path / "1", annotations=coco, **QUIET)
+    second = make_composites(photos / "images", tmp_path / "2", annotations=labelme, workers=2, progress=False)
+    assert len(pictures_and_lists(first.root)) > 40
+    assert pictures_and_lists(first.root) == pictures_and_lists(second.root)
+    assert make_composites(photos / "images", tmp_path / "2", annotations=labelme, **QUIET).found == 16
+    with pytest.raises(UserError, match=r"photos 16 of digest .*, not 8 of digest"):
+        make_composites(photos / "images", tmp_path / "2", annotations=labelme, objects=1, **QUIET)
+
+
+def test_annotations_of_no_use_are_named(photos, tmp_path):
+    square = [20, 20, 40, 20, 40, 40, 20, 40]
+    images = [
+        {"id": 20, "file_name": "away.jpg"},
+        {"id": 21, "file_name": "bare.jpg"},
+        {"id": 22, "file_name": "other.jpg", "width": 60, "height": 72},
+        {"id": 23, "file_name": "torn.jpg"},
+    ]
+    annotations = [
+        {"id": 1, "image_id": 0, "category_id": 1, "segmentation": [square], "iscrowd": 1},
+        {"id": 2, "image_id": 0, "category_id": 1, "segmentation": [[20, 20, 40, 20]]},
+        {"id": 3, "image_id": 0, "category_id": 1, "segmentation": {"size": [60, 72], "counts": [5, 5]}},
+        {"id": 4, "image_id": 0, "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]},
+        {"id": 5, "image_id": 0, "category_id": 1, "segmentation": [[100, 100, 110, 100, 110, 110]]},
+        {"id": 6, "image_id": 0, "category_id": 1, "segmentation": []},
+        {"id": 7, "image_id": 22, "category_id": 1, "segmentation": [square]},
+        {"id": 8, "image_id": 23, "category_id": 1, "segmentation": [square]},
+    ]
+    for name in ("bare", "other", "torn"):
+        save(photos / "images" / f"{name}.jpg", smooth_picture(seed=4, width=72, height=60))
+    (photos / "images/torn.jpg").write_bytes((photos / "images/torn.jpg").read_bytes()[:300])
+    path = make_coco(tmp_path / "i.json", images=images, annotations=annotations)
+    skipped = make_composites(photos / "images", tmp_path / "out", annotations=path, **QUIET).skipped
+    assert skipped.pop("unreadable")[0].startswith("torn.jpg: cannot be read as a picture")
+    faulty = skipped.pop("faulty annotation")
+    assert [text.split(" of ")[0] for text in faulty] == [f"i.json: annotation {number}" for number in (2, 3, 6, 7)]
+    assert "2 points, but needs 3" in faulty[0]
+    assert "counts add up to 10, not to 72 x 60" in faulty[1]
+    assert "has no outline" in faulty[2]
+    assert "of a picture of 60 x 72 pixels, but the photo has 72 x 60" in faulty[3]
+    assert skipped == {
+        "photo not there": ["away.jpg of i.json"],
+        "without object": ["bare.jpg"],
+        "crowd": ["i.json: annotation 1 of a photo.jpg"],
+        "foreground not 1% to 80% of the picture": ["i.json: annotation 4 of a photo.jpg (0.0%)"],
+        "empty mask": ["i.json: annotation 5 of a photo.jpg"],
+    }
+
+
+def test_the_largest_objects_keep_their_numbers(photos, tmp_path):
+    path = make_coco(tmp_path / "instances.json")
+    made = make_composites(photos / "images", tmp_path / "out", annotations=path, objects=1, **QUIET)
+    assert {entry["object"] for entry in made.entries} == {2}
+    assert len(made.entries) == len(made.skipped["not among the 1 largest of its photo"]) == len(NAMES)
+
+
+def test_photos_that_two_files_annotate_are_refused(photos, tmp_path):
+    make_coco(tmp_path / "a.json")
+    make_coco(tmp_path / "b.json")
+    with pytest.raises(UserError, match=r"b\.json: annotates a photo\.jpg, as .*a\.json does; keep one of them"):
+        make_composites(photos / "images", tmp_path / "out", annotations=tmp_path, **QUIET)
+
+
+def test_a_photo_that_only_its_annotation_holds(photos, tmp_path):
+    folder = make_labelme(tmp_path / "labelme")
+    tree = json.loads((folder / "c_1.json").read_text())
+    content = base64.b64encode((photos / "images/c_1.jpg").read_bytes()).decode()
+    (folder / "c_1.json").write_text(json.dumps({**tree, "imageData": content}))
+    first = make_composites(photos / "images", tmp_path / "1", annotations=folder, **QUIET)
+    (photos / "images/c_1.jpg").unlink()
+    second = make_composites(photos / "images", tmp_path / "2", annotations=folder, **QUIET)
+    assert pictures_and_lists(first.root) == pictures_and_lists(second.root)
+
+
+def test_large_photos_are_reduced(photos, tmp_path):
+    save(photos / "images/h.jpg", (64 + 0.5 * smooth_picture(seed=1, width=300, height=200)).astype(np.uint8))
+    save(photos / "masks/h.png", ellipse(300, 200, grow=2))
+    root = make_composites(photos, tmp_path / "out", size=72, per_photo=2, **QUIET).root
+    sizes = {path.stem: open_rgb(path).size for path in root.glob("*/real_images/*")}
+    assert sizes == {**dict.fromkeys(NAMES, (72, 60)), "h": (72, 48)}
+    mask = open_mask(next(root.glob("*/masks/h_1.png")))
+    assert mask.size == (72, 48)
+    assert mask.tobytes() == open_mask(photos / "masks/h.png").resize((72, 48), Image.Resampling.BILINEAR).tobytes()
+
+
 def test_bad_input_is_refused(photos, tmp_path):
+    with pytest.raises(UserError, match="size: must be 64 or more, not 63"):
+        make_composites(photos, tmp_path / "out", size=63, **QUIET)
+    with pytest.raises(UserError, match="objects of a photo: must be 1 or more"):
+        make_composites(photos, tmp_path / "out", objects=0, **QUIET)
+    with pytest.raises(UserError, match="nowhere: is not a folder; give the one that holds the annotated photos"):
+        make_composites(tmp_path / "nowhere", tmp_path / "out", annotations=photos, **QUIET)
     with pytest.raises(UserError, match="images: cannot be listed"):
         make_composites(tmp_path / "nowhere", tmp_path / "out", **QUIET)
     with pytest.raises(UserError, match="test fraction: must be"):

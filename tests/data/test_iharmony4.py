@@ -126,3 +126,37 @@ def test_two_files_that_could_be_meant(dataset):
 
 def test_a_subset_given_twice(dataset):
     assert "A is given twice" in refusal(dataset, "train", ["A", "A"])
+
+
+def test_a_prepared_copy_says_so(dataset):
+    (dataset / "prepared.json").write_text('{"summary": "prepared at size 512, JPEG 95, from /elsewhere"}')
+    listing = read_split(dataset, "test")
+    assert listing.describe().endswith(
+        "listed by A_test.txt, B_test.txt; prepared at size 512, JPEG 95, from /elsewhere"
+    )
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_prepared_copy_whose_description_is_damaged(dataset, content):
+    (dataset / "prepared.json").write_text(content)
+    with pytest.raises(UserError, match=r"prepared\.json: cannot be read .*; call scripts/prepare\.py again"):
+        read_split(dataset, "test").describe()
+
+
+def test_a_copy_that_is_not_finished(dataset):
+    (dataset / "prepared_files.jsonl").write_text("{}\n")
+    assert "this copy is not finished; call scripts/prepare.py again" in refusal(dataset, "train")
+
+
+def test_lines_that_are_not_used_and_subsets_without_any_are_told(dataset):
+    lines = (dataset / "A/A_test.txt").read_text().split()
+    (dataset / "A/A_test.txt").unlink()
+    strangers = ["HFlickr/composite_images/f1_1_1.jpg", "HFlickr/composite_images/f2_1_1.jpg"]
+    common = [*(f"A/composite_images/{line}" for line in lines), *strangers]
+    (dataset / "IHD_test.txt").write_text("\n".join(common))
+    (dataset / "B/B_test.txt").write_text("")
+    listing = read_split(dataset, "test")
+    assert listing.describe().endswith(
+        "listed by IHD_test.txt, B_test.txt; B_test.txt names none of B; 2 lines for HFlickr, which is not there, are not used"
+    )
+    assert read_split(dataset, "test", ["A"]).unused == ()

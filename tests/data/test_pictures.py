@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frih.data.pictures import open_mask, open_rgb, read_mask, read_rgb
+from frih.data.pictures import open_mask, open_reduced, open_rgb, read_mask, read_rgb
 from frih.errors import UserError
 from tests.conftest import smooth_picture
 
@@ -122,3 +122,30 @@ def test_masks_of_0_and_1_are_refused(tmp_path):
 def test_an_empty_mask_is_a_mask(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "m.png")
     assert not read_mask(tmp_path / "m.png").any()
+
+
+def test_a_jpeg_can_be_read_reduced_and_nothing_else(tmp_path):
+    picture = smooth_picture(seed=3, width=203, height=101)
+    for suffix in ("jpg", "png"):
+        Image.fromarray(picture).save(tmp_path / f"a.{suffix}")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "turned.jpg", exif=turned)
+    for reduction, size in ((2, (102, 51)), (4, (51, 26)), (8, (26, 13))):
+        opened = open_reduced(tmp_path / "a.jpg", reduction)
+        assert (opened.image.size, opened.size, opened.reduction) == (size, (203, 101), reduction)
+        exact = open_rgb(tmp_path / "a.jpg").resize((20, 10), Image.Resampling.BILINEAR)
+        ours = opened.image.resize((20, 10), Image.Resampling.BILINEAR, box=(0, 0, 203 / reduction, 101 / reduction))
+        assert np.abs(np.asarray(ours).astype(int) - np.asarray(exact)).mean() < 3
+    for name, size in (("a.png", (203, 101)), ("turned.jpg", (101, 203))):
+        opened = open_reduced(tmp_path / name, 4)
+        assert (opened.image.size, opened.size, opened.reduction) == (size, size, 1)
+        assert np.array_equal(np.asarray(opened.image), read_rgb(tmp_path / name))
+
+
+def test_a_reduced_picture_is_read_as_strictly(tmp_path, picture):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(smooth_picture(seed=0, width=200, height=200)).convert("CMYK").save(path)
+    assert "convert it to 8-bit sRGB" in refusal(lambda path: open_reduced(path, 2), path)
+    path.write_bytes(path.read_bytes()[:1500])
+    assert "cannot be read as a picture" in refusal(lambda path: open_reduced(path, 2), path)

@@ -28,8 +28,8 @@ def test_mask_and_picture_stay_in_register():
     picture = mask.convert("RGB")
     rng = np.random.default_rng(0)
     for _ in range(20):
-        view = random_view(mask, DataConfig(), rng)
-        assert np.array_equal(render(picture, view, 64)[..., 1], render(mask, view, 64))
+        view, rendered = random_view(mask, DataConfig(size=128), rng)
+        assert np.array_equal(render(picture, view, 128)[..., 1], rendered)
 
 
 @pytest.mark.parametrize("size", [(100, 100), (300, 60), (7, 500), (1, 1)])
@@ -63,24 +63,24 @@ def corner_mask() -> Image.Image:
 def test_boxes_without_foreground_are_drawn_again_except_for_a_share():
     mask, rng = corner_mask(), np.random.default_rng(0)
     never = DataConfig(keep_empty_box=0.0, crop_scale=(0.3, 0.6))
-    assert all(has_foreground(mask, random_view(mask, never, rng), 256) for _ in range(100))
+    assert all(has_foreground(mask, random_view(mask, never, rng)[0], 256) for _ in range(100))
     fifth = DataConfig(keep_empty_box=0.2, crop_scale=(0.3, 0.6))
-    missed = sum(not has_foreground(mask, random_view(mask, fifth, rng), 256) for _ in range(1000))
+    missed = sum(not has_foreground(mask, random_view(mask, fifth, rng)[0], 256) for _ in range(1000))
     misses = DataConfig(keep_empty_box=1.0, crop_scale=(0.3, 0.6))
-    by_chance = sum(not has_foreground(mask, random_view(mask, misses, rng), 256) for _ in range(1000)) / 1000
+    by_chance = sum(not has_foreground(mask, random_view(mask, misses, rng)[0], 256) for _ in range(1000)) / 1000
     assert by_chance > 0.5
     assert missed / 1000 == pytest.approx(0.2 * by_chance, abs=0.04)
 
 
 def test_an_empty_mask_takes_any_box():
     mask, rng = Image.fromarray(np.zeros((50, 50), np.uint8)), np.random.default_rng(0)
-    assert random_view(mask, DataConfig(keep_empty_box=0.0), rng).box != (0, 0, 50, 50)
+    assert random_view(mask, DataConfig(keep_empty_box=0.0), rng)[0].box != (0, 0, 50, 50)
 
 
 def test_flips_come_as_often_as_asked():
     mask, rng = corner_mask(), np.random.default_rng(0)
     for share in (0.0, 0.5, 1.0):
-        flips = [random_view(mask, DataConfig(flip=share), rng).flip for _ in range(200)]
+        flips = [random_view(mask, DataConfig(flip=share), rng)[0].flip for _ in range(200)]
         assert np.mean(flips) == pytest.approx(share, abs=0.1)
 
 
@@ -96,3 +96,46 @@ def test_the_picture_itself_is_untouched():
     before = np.asarray(image).copy()
     render(image, View((0, 0, 30, 20), True), 16)
     assert np.array_equal(np.asarray(image), before)
+
+
+def test_the_draws_are_those_of_the_plain_rule():
+    """The plain rule asks first whether the whole mask holds anything, and renders everything twice."""
+
+    def plainly(mask, config, rng):
+        flip = rng.random() < config.flip
+        keep = rng.random() < config.keep_empty_box or not has_foreground(mask, whole(mask), config.size)
+        for _ in range(50):
+            view = View(random_box(mask.width, mask.height, config.crop_scale, config.crop_ratio, rng), flip)
+            if keep or has_foreground(mask, view, config.size):
+                return view
+        return whole(mask)._replace(flip=flip)
+
+    config = DataConfig(size=128, crop_scale=(0.1, 0.5), keep_empty_box=0.2)
+    speck = np.zeros((100, 100), np.uint8)
+    speck[0, 0] = 255
+    for mask in (corner_mask(), Image.fromarray(speck), Image.fromarray(speck * 0)):
+        for seed in range(40):
+            expected = plainly(mask, config, np.random.default_rng(seed))
+            view, rendered = random_view(mask, config, np.random.default_rng(seed))
+            assert view == expected
+            assert np.array_equal(rendered, render(mask, view, 128))
+
+
+@pytest.mark.parametrize(
+    ("box", "reduction"),
+    [((0, 0, 511, 900), 1), ((0, 0, 512, 900), 2), ((5, 5, 1029, 1028), 2), ((0, 0, 9000, 4000), 8)],
+)
+def test_a_picture_may_be_reduced_while_twice_the_size_is_left(box, reduction):
+    assert View(box).reduction(128) == reduction
+
+
+def test_a_reduced_picture_shows_the_same_box():
+    full = Image.fromarray(smooth_picture(seed=2, width=801, height=603))
+    half = full.reduce(2)
+    assert half.size == (401, 302)
+    view = View((101, 51, 701, 551), flip=True)
+    expected = render(full, view, 128).astype(int)
+    assert np.abs(render(half, view, 128, 2) - expected).mean() < 0.5
+    assert (
+        np.abs(render(half, View((105, 51, 705, 551), flip=True), 128, 2) - expected).mean() > 0.5
+    )  # four pixels beside
