@@ -4,17 +4,17 @@
     torchrun --nproc-per-node 8 train.py configs/frih.yaml data.root=/datasets/iHarmony4
     python train.py --resume runs/frih
 
-Ctrl-C (or SIGTERM) finishes the step, saves, and exits with status 130 (under torchrun with its own, 1); --resume goes on from
-there, with as many processes as the command that is given with it.
+Ctrl-C (or SIGTERM, SIGUSR1) finishes the step, saves, and exits with status 130 (torchrun then exits with its own, 1); a second
+Ctrl-C stops at once. --resume goes on from there, or from the checkpoint that is given, with any number of processes.
 """
 
 import argparse
 from pathlib import Path
 
 from frih.distributed import connect
-from frih.errors import STOPPED, UserError, run_command
+from frih.errors import STOPPED, SharedError, alike, run_command
+from frih.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 from frih.settings import load_config
-from frih.trainer import resume_run, resumed_config, start_run
 
 
 def main() -> int:
@@ -28,15 +28,20 @@ def main() -> int:
     recipes = [word for word in args.recipe if "=" not in word]
     overrides = [word for word in args.recipe if "=" in word]
     if len(recipes) != (args.resume is None):
-        raise UserError("give either one recipe, as configs/frih.yaml, or --resume RUN; then key.sub=value as needed")
+        raise SharedError("give either one recipe, as configs/frih.yaml, or --resume RUN; then key.sub=value as needed")
 
-    config = resumed_config(args.resume, overrides) if args.resume else load_config(Path(recipes[0]), overrides)
-    with connect(config.train.device) as world:
+    with alike():
+        config = resumed_config(args.resume, overrides) if args.resume else load_config(Path(recipes[0]), overrides)
+        changes = describe_changes(args.resume, config) if args.resume else ""
+    run = run_folder(args.resume) if args.resume else Path(config.run or "runs/frih")
+    with connect(config.train.device) as world, exclusive(run, world):
+        if world.is_main and changes:
+            print(changes)
         trainer = resume_run(config, world, args.resume) if args.resume else start_run(config, world)
         finished = trainer.fit()
         if world.is_main:
-            state = "complete" if finished else f"stopped and saved; go on by: python train.py --resume {trainer.run}"
-            print(f"{trainer.run}: step {trainer.step} of {trainer.steps}, {state}")
+            state = "complete" if finished else f"stopped and saved; go on with --resume {run}"
+            print(f"{run}: step {trainer.step} of {trainer.steps}, {state}")
     return 0 if finished else STOPPED
 
 

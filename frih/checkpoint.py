@@ -1,5 +1,9 @@
 """Checkpoints: written whole or not at all, read without running any code they might hold."""
 
+import io
+import os
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,42 +13,121 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from frih import __version__
-from frih.config import Config
+from frih.config import CheckpointConfig, Config
 from frih.errors import UserError
-from frih.files import whole_file
+from frih.files import write_whole
 from frih.models import FRIH, build_model
+from frih.weights import SHARED_NAME, SUFFIX, read_weights
 
 FORMAT = "frih-1"
 """Names what a checkpoint holds: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``; for going on with a run
-also ``training``, the trainer's own state."""
+also ``training``, the trainer's own state. A run with ``train.ema`` has the averaged weights as ``average``."""
+
+
+class Checkpoints:
+    """The checkpoints of a run: ``last.pt``, those kept before it, and ``best.pt``.
+
+    Each is written under a temporary name, forced to the disk, and renamed, so that whatever happens ``last.pt`` is whole.
+
+    Args:
+        folder: is made when the first is written.
+        config: which are kept.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+        self.folder, self.config = folder, config
+        self.newest: int | None = None
+        """The step of ``last.pt``, if it is of this run's past."""
+        self.written = time.monotonic()
+
+    def age(self) -> float:
+        """Seconds since the last writing."""
+        return time.monotonic() - self.written
+
+    def save(self, content: Mapping[str, Any], step: int, epoch: int | None, *, best: bool = False) -> None:
+        """Writes one as ``last.pt``, or as ``best.pt``.
+
+        Args:
+            content: as :func:`pack_checkpoint` makes it.
+            step: how far the run has come.
+            epoch: the epoch that ends with this step, if one does.
+            best: whether it is only for ``best.pt``.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if best:
+            write_checkpoint(self.folder / "best.pt", content)
+            return
+        last = self.folder / "last.pt"
+        if self.config.keep > 1 and self.newest not in (None, step) and last.exists():
+            _link(last, self.folder / f"step-{self.newest:08d}.pt")
+        write_checkpoint(last, content)
+        self.newest, self.written = step, time.monotonic()
+        if epoch and self.config.keep_epochs and epoch % self.config.keep_epochs == 0:
+            _link(last, self.folder / f"epoch-{epoch:04d}.pt")
+        for old in self.before()[self.config.keep - 1 :]:
+            old.unlink(missing_ok=True)
+
+    def before(self) -> list[Path]:
+        """The checkpoints that were ``last.pt``, the newest first."""
+        return sorted(self.folder.glob("step-*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+    def went_back_to(self, path: Path, step: int) -> None:
+        """Remembers which one the run goes on from; ``last.pt`` is not kept if that is another."""
+        self.newest = step if path.name == "last.pt" else None
 
 
 def save_checkpoint(path: Path, config: Config, model: FRIH, training: Mapping[str, Any]) -> None:
-    """Writes a checkpoint under a temporary name, waits for the disk, and renames: a crash leaves the old one whole."""
-    content = {
+    """Writes a checkpoint; see :func:`write_checkpoint`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(path, pack_checkpoint(config, model, training))
+
+
+def pack_checkpoint(
+    config: Config, model: FRIH, training: Mapping[str, Any], average: FRIH | None = None
+) -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Args:
+        config: by which the model is rebuilt.
+        model: the network.
+        training: the trainer's own state.
+        average: the network of averaged weights, if there is one.
+    """
+    return {
         "format": FORMAT,
         "config": config.model_dump_json(),
         "model": model.state_dict(),
+        **({"average": average.state_dict()} if average else {}),
         "training": dict(training),
         "versions": {"frih": __version__, "torch": str(torch.__version__)},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, durable=True) as file:
-        torch.save(content, file)
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint under a temporary name, waits for the disk, and renames: a crash leaves the old one whole.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
+    memory = io.BytesIO()  # torch would tell a full disk as an error of its own
+    torch.save(dict(content), memory)
+    write_whole(path, memory.getbuffer(), durable=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of this project onto the CPU.
+    """Reads a checkpoint of this project onto the CPU, or weights alone (:func:`frih.weights.read_weights`).
 
     Raises:
         UserError: the file is missing, damaged, or another program's.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
+    if path.suffix == SUFFIX:
+        return read_weights(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a damaged or hostile file makes the unpickler raise
-        raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take another") from None
+        raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take {_another(path)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of FRIH (no format {FORMAT!r} in it)")
     lacking = [key for key in ("config", "model", "training", "versions") if key not in content]
@@ -68,15 +151,31 @@ def rebuild_model(content: Mapping[str, Any], path: Path) -> tuple[FRIH, Config]
     Raises:
         UserError: its configuration is of another version, or its weights are not those of the model that this describes.
     """
+    config = read_config(content["config"], path)
+    model = build_model(config)
+    load_weights(model, weights(content), path)
+    return model.eval(), config
+
+
+def weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights to work with: the averaged ones, if the run has them."""
+    found: dict[str, Tensor] = content.get("average", content["model"])
+    return found
+
+
+def read_config(text: str, path: Path) -> Config:
+    """The configuration within a checkpoint.
+
+    Raises:
+        UserError: it is of another version.
+    """
     try:
-        config = Config.model_validate_json(content["config"])
+        return Config.model_validate_json(text)
     except ValidationError as error:
         keys = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors())
-        made_by = content["versions"]["frih"]
-        raise UserError(f"{path}: was made by frih {made_by}, whose keys {keys} this version does not know") from None
-    model = build_model(config)
-    load_weights(model, content["model"], path)
-    return model.eval(), config
+        raise UserError(
+            f"{path}: was made by another version of frih, whose keys {keys} this one ({__version__}) does not know"
+        ) from None
 
 
 def load_weights(model: FRIH, weights: Mapping[str, Tensor], path: Path, *, partly: bool = False) -> list[str]:
@@ -113,7 +212,7 @@ def load_weights(model: FRIH, weights: Mapping[str, Tensor], path: Path, *, part
 
 
 def find_checkpoint(run_or_file: Path, which: str = "last") -> Path:
-    """The checkpoint meant by a run folder (``last`` or ``best``) or by the file itself.
+    """The checkpoint meant by a run folder (``last`` or ``best``), by a folder of exported weights, or by the file itself.
 
     Raises:
         UserError: there is none.
@@ -123,7 +222,26 @@ def find_checkpoint(run_or_file: Path, which: str = "last") -> Path:
     path = run_or_file / "checkpoints" / f"{which}.pt"
     if not run_or_file.is_dir():
         raise UserError(f"{run_or_file}: no such run folder or checkpoint")
+    if (run_or_file / SHARED_NAME).is_file() and not path.parent.is_dir():
+        return run_or_file / SHARED_NAME
     if not path.is_file():
         found = sorted(one.stem for one in path.parent.glob("*.pt"))
         raise UserError(f"{path}: no such checkpoint" + (f"; the run has {', '.join(found)}" if found else " yet"))
     return path
+
+
+def _another(path: Path) -> str:
+    """Which checkpoint to take instead of a damaged one."""
+    before = max(path.parent.glob("step-*.pt"), key=lambda one: one.stat().st_mtime_ns, default=None)
+    return "another" if before is None or before == path else f"the one before it, {before}"
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives a file a second name, or where the file system knows no such thing, copies it."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copy2(source, part)
+    part.replace(target)

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import NoReturn
 
 USER_ERROR, STOPPED = 2, 130
@@ -18,24 +20,60 @@ class UserError(ValueError):
     """
 
 
+class SharedError(UserError):
+    """A user error that every process of a run raises, for one of each machine to tell."""
+
+
+class LostConnectionError(UserError):
+    """What the other processes of a run raise when one has ended."""
+
+
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Runs an entry point and exits with the status it returns.
 
     A :class:`UserError` is printed, and so is what the operating system refuses (a full disk, a file where a folder should be),
-    whose message names the file; the status is then 2.
+    whose message names the file; the status is then 2. Of several processes that fail alike one tells it.
     """
+    rank, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     try:
         sys.exit(command())
     except (UserError, OSError) as error:
-        process = f"\n[process {os.environ['RANK']}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
-        print(f"{process}error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        process = f"\n[process {rank}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
+        if not (isinstance(error, SharedError | LostConnectionError) and local_rank):
+            print(f"{process}error: {error}", file=sys.stderr)
+        status = USER_ERROR
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(STOPPED)
+        if not local_rank:
+            print("stopped", file=sys.stderr)
+        status = STOPPED
+    if "WORLD_SIZE" in os.environ:  # the usual way out would wait for processes that wait for this one
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+@contextmanager
+def alike() -> Iterator[None]:
+    """Around what every process of a run does alike, before they are connected: its user errors are :class:`SharedError`."""
+    try:
+        yield
+    except UserError as error:
+        raise SharedError(str(error)) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'nearest'?"``, or nothing where no known word is near."""
     nearest = get_close_matches(word, list(known), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def need(*packages: str, extra: str) -> None:
+    """Looks for packages that come with an extra of this one.
+
+    Raises:
+        UserError: some are not installed.
+    """
+    lacking = [package for package in packages if find_spec(package) is None]
+    if lacking:
+        raise UserError(f'{", ".join(lacking)}: not installed; pip install "frih[{extra}]"')

@@ -199,6 +199,12 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
     return ": ".join(part for part in (settings.origin(key), ".".join(key), problem) if part)
 
 
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The values of both by dotted key, ``{"train.lr": (0.1, 0.2)}``, where they differ."""
+    before, after = _flatten(old), _flatten(new)
+    return {key: (value, after[key]) for key, value in before.items() if value != after[key]}
+
+
 def _same_leaf(key: Key) -> str:
     """``lr`` at the top level is not near ``train.lr`` as a word, but surely meant."""
     same = [".".join(known) for known in _known_keys(Config) if known[-1] == key[-1]]

@@ -14,24 +14,44 @@ from frih.files import write_whole
 class Tracker:
     """Both sinks of a run's figures, by step.
 
-    A run that is resumed at step ``start`` first forgets what it had logged after it, for it will log that again.
+    A run that is resumed first forgets what it had logged after the step it goes back to, for it will log that again.
+
+    Args:
+        run: its folder.
+        start: the step it goes on from.
+        validated: the step of its last validation; what ``val/`` holds after that goes too.
     """
 
-    def __init__(self, run: Path, start: int = 0) -> None:
+    def __init__(self, run: Path, start: int = 0, validated: int | None = None) -> None:
         self.path = run / "metrics.jsonl"
-        _keep_until(self.path, start)
+        _keep_until(self.path, start, start if validated is None else validated)
         self.board = SummaryWriter(str(run), purge_step=start + 1 if start else None)
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float | list[float]], step: int) -> None:
         """Adds one line to ``metrics.jsonl``, ``{"step": ..., "train/loss": ..., ...}``, and a point to each curve.
 
-        A value that is not finite (the gradient's norm, where fp16 overflows) is null in JSON.
+        A list counts how often 0, 1, 2, ... occurred, and becomes a histogram. A value that is not finite (the gradient's norm,
+        where fp16 overflows) is null in JSON.
         """
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        line = {
+            name: value if isinstance(value, list) or math.isfinite(value) else None for name, value in metrics.items()
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+            file.write(json.dumps({"step": step, **line}) + "\n")
         for name, value in metrics.items():
-            self.board.add_scalar(name, value, step)
+            if isinstance(value, list):
+                self._histogram(name, np.array(value), step)
+            else:
+                self.board.add_scalar(name, value, step)
+
+    def _histogram(self, name: str, counts: np.ndarray, step: int) -> None:
+        values = np.arange(len(counts))
+        total, squares = float(counts @ values), float(counts @ values**2)
+        edges, held = (values + 0.5).tolist(), counts.tolist()
+        self.board.add_histogram_raw(
+            name, 0, len(counts) - 1, int(counts.sum()), total, squares, edges, held, global_step=step
+        )
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """Shows a picture, (H, W, 3) uint8."""
@@ -42,13 +62,16 @@ class Tracker:
         self.board.close()
 
 
-def _keep_until(path: Path, step: int) -> None:
+def _keep_until(path: Path, step: int, validated: int) -> None:
     """Cuts a log of JSON lines after the last one of ``step``; a half-written last line goes too."""
     if not path.is_file():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
+        if not line.endswith("\n"):
             break
-        kept.append(line)
+        entry = json.loads(line)
+        last = validated if any(name.startswith("val/") for name in entry) else step
+        if entry["step"] <= last:
+            kept.append(line)
     write_whole(path, "".join(kept))

@@ -1,0 +1,75 @@
+"""Shows whether a change of the code changes numbers: trains the same recipe at two commits and compares the loss curves.
+
+    python scripts/compare_commits.py A B [RECIPE] [key.sub=value ...]
+
+A and B are commits, or "." for the files as they are. Each is checked out into a folder of its own and trains there on the same
+pictures, with one thread. Exit status 0 if every figure of metrics.jsonl but for the timings is the same, bit for bit, and 1 if
+not. Without a recipe it is one epoch of configs/sample.yaml (python scripts/make_sample.py makes its pictures).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from frih.errors import UserError, run_command
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = ("configs/sample.yaml", "train.epochs=1", "train.milestones=[]", "logging.every=1", "validation.pictures=0")
+
+
+def main() -> int:
+    """Trains at both commits and compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commits", nargs=2, metavar="COMMIT")
+    parser.add_argument(
+        "recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys that differ from it"
+    )
+    args = parser.parse_intermixed_args()
+    recipe = args.recipe if args.recipe and "=" not in args.recipe[0] else [*DEFAULT, *args.recipe]
+    with tempfile.TemporaryDirectory() as folder:
+        curves = [train(commit, recipe, Path(folder, str(i))) for i, commit in enumerate(args.commits)]
+    steps = [[line["step"] for line in curve] for curve in curves]
+    if steps[0] != steps[1]:
+        print(f"not the same steps: {len(steps[0])} lines and {len(steps[1])}")
+        return 1
+    shared = sorted(set.intersection(*(set(line) for curve in curves for line in curve if "train/loss" in line)))
+    print(f"{len(steps[0])} lines, figures: {', '.join(shared)}")
+    for mine, theirs in zip(*curves, strict=True):
+        names = [name for name in shared if mine.get(name) != theirs.get(name)]
+        if names:
+            print(f"step {mine['step']}: {', '.join(f'{name} {mine[name]} and {theirs[name]}' for name in names)}")
+            return 1
+    print("the same, bit for bit")
+    return 0
+
+
+def train(commit: str, recipe: list[str], folder: Path) -> list[dict[str, float]]:
+    """The lines of ``metrics.jsonl`` that a commit's code writes, without timings."""
+    code = ROOT if commit == "." else folder / "code"
+    if code != ROOT:
+        _git("worktree", "add", "--detach", str(code), commit)
+    try:
+        # the code's own packages come first, but for that everything is as here: pictures, libraries
+        environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, str(code / "train.py"), *recipe, f"run={folder / 'run'}"]
+        if subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode:
+            raise UserError(f"{commit}: did not train; its message stands above")
+    finally:
+        if code != ROOT:
+            _git("worktree", "remove", "--force", str(code))
+    lines = (folder / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def _git(*words: str) -> None:
+    done = subprocess.run(["git", *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"git {' '.join(words)}: {done.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Trains on several machines of a Slurm cluster, and goes on by itself after a preemption or at the end of its time.
+#
+#   sbatch --nodes 2 scripts/slurm.sh configs/frih.yaml data.root=/datasets/iHarmony4 run=runs/frih
+#
+# One task a GPU. Three minutes before the time is up, or when the job is preempted, Slurm sends SIGUSR1 or SIGTERM to every task;
+# each finishes its step, the first saves, and all exit with status 130, upon which the job is queued anew and resumes.
+# The run's folder must be given (run=...), on a file system that all machines share.
+#
+#SBATCH --job-name=frih
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=USR1@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -uo pipefail
+
+run=""
+for word in "$@"; do
+    case $word in run=*) run=${word#run=} ;; esac
+done
+if [ -z "$run" ]; then
+    echo "error: give the run's folder: run=FOLDER" >&2
+    exit 2
+fi
+
+# Where the processes meet: the first machine, at a port that follows from the job's number.
+MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export MASTER_ADDR MASTER_PORT
+
+if [ -e "$run/config.yaml" ]; then
+    set -- --resume "$run"
+fi
+# shellcheck disable=SC2016  # the variables are those of each task
+srun --kill-on-bad-exit=1 bash -c '
+    export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
+    exec python train.py "$@"
+' train "$@"
+status=$?
+
+if [ "$status" -eq 130 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
