@@ -1,0 +1,125 @@
+"""What evaluating costs beside the network's own time: reading, submasks, scoring, pictures for the report.
+
+    python benchmarks/evaluation.py [--root ROOT=data/sample] [--pictures N] [--device cpu] [--processor]
+
+ROOT is a dataset in iHarmony4's layout, its test split, at 256x256. The network's own time is that of the same batches, already
+in memory, from there to its pictures as arrays. Weights are random: cost does not depend on them. All is measured in one run:
+each figure is the median over --rounds, the variants taking turns. --processor counts processor time of all threads, which
+other work on the machine hardly changes, but not that of the loader's processes.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from frih import FRIH
+from frih.config import DataConfig, SubmaskConfig
+from frih.data.iharmony4 import read_split
+from frih.data.loader import Pictures, evaluation_loader
+from frih.distributed import World, choose_device
+from frih.errors import UserError, run_command
+from frih.evaluation import Evaluation, evenly, harmonize
+from frih.metrics import METRICS, PROTOCOLS, Scoring, Target
+from frih.report.thumbnails import Thumbnails
+
+ALL = tuple(name for name in METRICS if name != "lpips")
+
+
+def main() -> int:
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data/sample"))
+    parser.add_argument("--pictures", type=int, default=32, metavar="N", help="composites, evenly spaced (default: 32)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each variant (default: 3)")
+    parser.add_argument("--batch", type=int, default=16, help="pictures per forward pass (default: 16)")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes (default: 0)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu")
+    parser.add_argument("--processor", action="store_true", help="count processor time")
+    args = parser.parse_args()
+    if min(args.pictures, args.rounds, args.batch) < 1:
+        raise UserError("--pictures, --rounds and --batch: must be 1 or more")
+    items = read_split(args.root, "test").items
+    pictures = Pictures([items[i] for i in evenly(len(items), args.pictures)], DataConfig(), SubmaskConfig())
+    device = choose_device(args.device)
+    print(
+        f"python {' '.join(sys.argv)}   torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, {device}"
+    )
+    print(f"{len(pictures)} composites at 256x256, batches of {args.batch}, {args.workers} loader processes")
+    clock = time.process_time if args.processor else time.perf_counter
+    print_evaluations(pictures, args, device, clock)
+    print_metrics(pictures, args.rounds, clock)
+    return 0
+
+
+def print_evaluations(
+    pictures: Pictures, args: argparse.Namespace, device: torch.device, clock: Callable[[], float]
+) -> None:
+    """Whole evaluations, and the network alone."""
+    model = FRIH().to(device).eval()
+    batches = list(evaluation_loader(pictures, args.batch, 0, World()))
+
+    def alone() -> None:
+        for packed in batches:
+            harmonize(model, packed, device)
+
+    def evaluating(*metrics: str, folder: str | None = None) -> Callable[[], object]:
+        thumbnails = {"": Thumbnails(Path(folder))} if folder else {}
+        evaluation = Evaluation(
+            pictures,
+            Scoring(("idih",), metrics),
+            World(device=device),
+            batch=args.batch,
+            workers=args.workers,
+            thumbnails=thumbnails,
+        )
+        return lambda: evaluation.of_model(model)
+
+    with tempfile.TemporaryDirectory() as folder:
+        variants = {
+            "the network alone": alone,
+            "MSE, PSNR, fMSE": evaluating(),
+            "and SSIM (the default)": evaluating("ssim"),
+            "and pictures for the report": evaluating("ssim", folder=folder),
+            "and all metrics but LPIPS": evaluating(*ALL, folder=folder),
+        }
+        times = take_turns(variants, args.rounds, clock)
+    print(f"\n{'evaluating a run':30} {'ms a picture':>12} {'ratio':>7}")
+    for name, spent in times.items():
+        print(f"{name:30} {1e3 * spent / len(pictures):12.1f} {spent / times['the network alone']:7.2f}")
+
+
+def print_metrics(pictures: Pictures, rounds: int, clock: Callable[[], float]) -> None:
+    """Each protocol, and each metric beside the paper's: what one picture more costs in one thread."""
+    sample = pictures[0]
+    picture, mask = sample.composite + 0.4, sample.soft_mask / 255
+    targets = {f"protocol {name}": Target(sample.real, mask, name) for name in PROTOCOLS}
+    targets |= {f"idih and {name}": Target(sample.real, mask, "idih", [name]) for name in ALL[3:]}
+    calls = {name: lambda target=target: target.score(picture) for name, target in targets.items()}
+    times = take_turns(calls, 10 * rounds, clock)
+    print(f"\n{'scoring one picture':30} {'ms':>12} {'ratio':>7}")
+    for name, spent in times.items():
+        print(f"{name:30} {1e3 * spent:12.1f} {spent / times['protocol idih']:7.2f}")
+
+
+def take_turns(calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
+    """The median time of each call, after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            if turn:
+                times[name].append(clock() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,46 @@
+"""Which pictures go into an HTML page, and how: whole, made smaller, or by a link to their file."""
+
+import base64
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+LIMIT = 18_500_000
+"""Characters that a page's pictures may take; with all else it then stays under 20 MB."""
+PREVIEW, QUALITY = 168, 42
+"""Longer side and WebP quality of pictures that are made smaller."""
+
+
+class Album:
+    """Takes pictures up as long as there is room.
+
+    Args:
+        limit: characters that they may take together.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.room = limit
+
+    def take(self, path: Path, *, smaller: bool = False) -> str:
+        """A picture's content as a data URI; empty where there is no room left for it."""
+        content = path.read_bytes()
+        uri = "data:image/webp;base64," + base64.b64encode(_smaller(content) if smaller else content).decode("ascii")
+        if len(uri) > self.room:
+            return ""
+        self.room -= len(uri)
+        return uri
+
+    def fits(self, paths: Iterable[Path]) -> bool:
+        """Whether all of these would find room as they are."""
+        return sum(4 * (path.stat().st_size + 2) // 3 + 30 for path in paths) <= self.room
+
+
+def _smaller(content: bytes) -> bytes:
+    """The picture in fewer pixels and at less quality, if that makes the file smaller."""
+    image = Image.open(io.BytesIO(content))
+    image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY, method=2)
+    return min(content, file.getvalue(), key=len)

@@ -1,0 +1,119 @@
+"""The folder of an evaluation: rows, summary, tables, and a page to look at."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frih.files import write_whole
+from frih.metrics import PROTOCOLS, Row
+from frih.report.layout import Table
+from frih.report.published import COUNTS, TABLE_1, TABLE_2
+from frih.report.rows import write_rows
+from frih.report.statistics import INTERVALS
+from frih.report.tables import (
+    METHODS,
+    Intervals,
+    Summary,
+    beside_published,
+    interval_tables,
+    intervals,
+    summarize,
+    tables,
+)
+
+
+def write_report(
+    folder: Path,
+    rows: Sequence[Row],
+    protocol: str,
+    names: Mapping[str, str] = METHODS,
+    about: Mapping[str, str | int] | None = None,
+) -> str:
+    """Writes ``rows.csv``, ``summary.json``, ``subsets.csv``, ``ratios.csv``, ``report.md`` and ``report.html`` into a folder.
+
+    The page shows the pictures that :class:`~frih.report.thumbnails.Thumbnails` has stored in the folder before.
+
+    Args:
+        folder: is made if it is not there.
+        rows: one a picture.
+        protocol: by which their figures were computed.
+        names: methods by the prefix of their scores.
+        about: what was evaluated on what, for ``summary.json`` and the reports.
+
+    Returns:
+        The tables as text for a console.
+    """
+    from frih.report.html import evaluation_page  # drawing takes long to load, and training has no need of it
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found = intervals(rows)
+    summary = {**summarize(rows, protocol), "intervals": as_json(found), "about": dict(about or {})}
+    by_subset, by_ratio = tables(summary, names)
+    shown = [by_subset, by_ratio, *interval_tables({"": found}, names)]
+    if summary["subsets"].keys() == {*COUNTS, "All"}:
+        shown += [beside_published(printed, {"": summary}, names) for printed in (TABLE_1, TABLE_2)]
+    heading = describe(summary)
+    write_rows(folder / "rows.csv", rows)
+    write_csv(folder / "subsets.csv", by_subset.flat())
+    write_csv(folder / "ratios.csv", by_ratio.flat())
+    write_json(folder / "summary.json", summary)
+    write_whole(folder / "report.md", markdown("Evaluation", heading, shown, summary["about"]))
+    write_whole(folder / "report.html", evaluation_page(folder, rows, summary, shown, names, heading))
+    return "\n\n".join([heading, by_subset.text(), by_ratio.text()])
+
+
+def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[str, Any]) -> str:
+    """A report for papers: what was measured and how, the tables, and the same in LaTeX."""
+    details = "\n".join(f"- {key}: {value}" for key, value in about.items())
+    latex = "\n\n".join(table.latex() for table in shown)
+    parts = [
+        f"# {title}",
+        heading,
+        *([details] if details else []),
+        *(table.markdown() for table in shown),
+        INTERVALS,
+        "## For LaTeX\n\nWith `\\usepackage{booktabs}`.",
+        f"```latex\n{latex}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def describe(summary: Summary) -> str:
+    """How many pictures, and how they were measured."""
+    protocol = PROTOCOLS[summary["protocol"]]
+    text = f"{summary['images']} pictures, protocol {protocol.name}: {protocol.summary}."
+    if summary["empty_masks"]:
+        text += f"\n{summary['empty_masks']} of them have an empty mask: they count in MSE and PSNR, but have no fMSE."
+    return text
+
+
+def as_json(found: Intervals) -> dict[str, Any]:
+    """The intervals of every group, by score; ends are null where there is none."""
+    return {
+        kind: {
+            group: {score: finite(interval._asdict()) for score, interval in cell.items()}
+            for group, cell in parts.items()
+        }
+        for kind, parts in found.items()
+    }
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Values as JSON takes them: what is not a number is null."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON for people and programs."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, lines: Sequence[Sequence[str]]) -> None:
+    """Writes lines of cells."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(lines)
+    write_whole(path, file.getvalue())

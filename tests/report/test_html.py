@@ -1,0 +1,197 @@
+"""The pages, read as a browser reads them; without one."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from frih.report import write_report
+from frih.report.embedding import Album
+from frih.report.thumbnails import Thumbnails
+from tests.report.helpers import make_evaluation, random_rows, row, stages
+
+VOID = {"meta", "link", "img", "input", "br", "path", "use", "rect", "image"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text in each, and whether tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.texts = [], [], {}
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if self.open and self.open[-1] in ("script", "style"):
+            self.texts.setdefault(self.open[-1], []).append(text)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    return make_evaluation(tmp_path_factory.mktemp("report") / "evaluation", random_rows())
+
+
+@pytest.fixture(scope="module")
+def text(evaluation):
+    return (evaluation / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_nothing_comes_from_outside(page, text):
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "action", "poster"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("#", "data:", "pictures/")) or value == "", (tag, value)
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"data:[^\"]*", "", text))
+    assert "@import" not in text
+
+
+def test_every_picture_has_a_line(page):
+    lines = [attributes for attributes in page.all("tr") if "data-place" in attributes]
+    assert [line["data-place"] for line in lines] == [str(i) for i in range(24)]
+
+
+def test_every_stage_of_every_picture_is_inside(page, evaluation):
+    store = json.loads(page.texts["script"][0])
+    assert [(slot["label"], slot["error"]) for slot in store["slots"]] == [
+        *((label, False) for label in ("composite", "mask", "submasks", "Refined", "real")),
+        ("composite", True),
+        ("Refined", True),
+    ]
+    above = {image["data-picture"]: image["src"] for image in page.all("img") if "data-picture" in image}
+    assert len(store["pictures"]) == 24
+    for place, pictures in enumerate(store["pictures"]):
+        inside = pictures or [above[f"{place}-{slot}"] for slot in range(7)]
+        assert len(inside) == 7
+        assert all(picture.startswith("data:image/webp;base64,UklGR") for picture in inside)
+
+
+def test_pictures_are_shown_by_rule(text):
+    rows = random_rows()
+    gains = [one.scores["psnr"] - one.scores["input_psnr"] for one in rows]
+    order = sorted(range(24), key=lambda place: gains[place])
+    shown = {}
+    for title, part in re.findall(r"<h3>([\w ]+)</h3>\s*<p class=\"reason\">(.*?)(?=<h3>|</section>)", text, re.DOTALL):
+        shown[title] = [int(place) for place in re.findall(r'data-open="(\d+)"', part)]
+    assert shown["Best"] == order[:-4:-1]
+    assert shown["Worst"] == order[:3]
+    assert shown["Median"] == order[10:13]
+    assert shown["Not picked"] == [0, 3, 6, 9, 12, 15, 18, 21]
+
+
+def test_what_is_seen_can_be_read_too(page):
+    pictures = [image for image in page.all("img") if "id" not in image]
+    assert len(pictures) == (8 + 9) * 7
+    assert all(image["alt"] for image in pictures)
+    assert page.all("html") == [{"lang": "en"}]
+    drawings = [one for one in page.all("div") if one.get("class") == "plot"]
+    assert len(drawings) == 4
+    assert all(one["role"] == "img" and one["aria-label"] for one in drawings)
+    assert all("aria-sort" in one for one in page.all("th")[-24 - 9 : -24])
+
+
+def test_drawings_take_their_colours_from_the_style_sheet(text):
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 4
+    for drawing in drawings:
+        assert "var(--ink)" in drawing
+        assert not re.search(r"(stroke|fill): #(?!ffffff)[0-9a-f]{6}", drawing)
+
+
+def test_the_same_evaluation_gives_the_same_page(evaluation, text):
+    write_report(evaluation, random_rows(), "idih", about={"size": 256})
+    assert (evaluation / "report.html").read_text() == text
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    name = "<b>&'\"</script>.jpg"
+    rows = [row(name="x.jpg"), row("<i>", name.replace("/", "_"))]
+    make_evaluation(tmp_path, rows)
+    text = (tmp_path / "report.html").read_text()
+    Page(text)
+    assert "<i>" not in text.replace("<i></i>", "").replace('<i id="divide">', "")
+    assert "<b>&" not in text
+
+
+def test_without_pictures_the_page_has_tables_and_plots(tmp_path):
+    make_evaluation(tmp_path, random_rows(), pictures=False)
+    text = (tmp_path / "report.html").read_text()
+    Page(text)
+    assert "<img" not in text
+    assert text.count("data-place") == 24
+    assert text.count("<svg") == 4
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row()],
+        [row(fg=0.0, submasks=0, fmse=math.nan, input_psnr=30.0, input_mse=1.0, input_fmse=math.nan)],
+        [
+            row(name=f"{i}", psnr=108.0, mse=0.0, fmse=0.0, input_psnr=30.0, input_mse=1.0, input_fmse=2.0)
+            for i in range(3)
+        ],
+    ],
+    ids=["without input", "an empty mask", "identical pictures"],
+)
+def test_small_and_strange_evaluations(tmp_path, rows):
+    make_evaluation(tmp_path, rows)
+    text = (tmp_path / "report.html").read_text()
+    Page(text)
+    assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", text), re.IGNORECASE)
+
+
+def test_pictures_beyond_the_limit_are_linked(tmp_path, monkeypatch):
+    monkeypatch.setattr("frih.report.html.Album", lambda: Album(100_000))
+    rows = random_rows(60)
+    make_evaluation(tmp_path, rows)
+    text = (tmp_path / "report.html").read_text()
+    store = json.loads(Page(text).texts["script"][0])
+    above = {image["data-picture"]: image["src"] for image in Page(text).all("img") if "data-picture" in image}
+    stored = [picture for pictures in store["pictures"] for picture in pictures]
+    inside = sum(len(picture) for picture in [*stored, *above.values()] if not picture.startswith("pictures/"))
+    assert 90_000 < inside <= 100_000
+    linked = [
+        (place, slot)
+        for place, pictures in enumerate(store["pictures"])
+        for slot, one in enumerate(pictures)
+        if not one
+    ]
+    assert linked
+    place, slot = linked[-1]
+    kind, folder = store["slots"][slot]["kind"], store["slots"][slot]["folder"]
+    assert (tmp_path / folder / rows[place].subset / f"{rows[place].name}.{kind}.webp").is_file()
+
+
+def test_an_album_makes_pictures_smaller_and_ends(tmp_path):
+    Thumbnails(tmp_path).add("A", "x.jpg", stages(side=256))
+    path = Thumbnails(tmp_path).path("A", "x.jpg", "composite")
+    size = 4 * path.stat().st_size / 3
+    album = Album(round(1.5 * size))
+    assert album.fits([path])
+    assert not album.fits([path, path])
+    assert len(album.take(path)) == pytest.approx(size, rel=0.01)
+    assert album.take(path) == ""
+    assert 0 < len(album.take(path, smaller=True)) < 0.5 * size
