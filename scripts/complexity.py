@@ -1,0 +1,150 @@
+"""What a recipe's network costs, part by part: parameters, multiply-adds, time and memory (the paper's Table 6 and more).
+
+    python scripts/complexity.py [configs/frih.yaml configs/ablations/baseline.yaml ...] [--foreground 0.2] [--submasks 8]
+
+"literal" is the paper's second stage, at full size for every submask; "default" is this project's, with the same weights and
+result. The picture is made: a centred square of noise, cut into bands. Real submasks are scattered and touch more tiles, which
+benchmarks/model.py measures. Time is the median of some rounds, memory the most held at once beyond the model.
+"""
+
+import argparse
+import json
+import platform
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frih import FRIH, __version__
+from frih.complexity import Costs, made_picture, multiply_adds, parameters, peak_memory, seconds
+from frih.config import Config
+from frih.distributed import choose_device
+from frih.errors import UserError, run_command
+from frih.files import write_whole
+from frih.models import build_model
+from frih.report.layout import Table
+from frih.report.published import TABLE_6
+from frih.settings import load_config
+
+PARTS = {"base": "base network", "cascade": "cascade", "head": "fusion head", "all": "all"}
+COUNTS = (1, 2, 4, 8, 10)
+SHARES = (0.05, 0.1, 0.2, 0.4, 1.0)
+
+
+def main() -> int:
+    """Measures what the command line names, prints it, and writes it."""
+    args = parse()
+    device = choose_device(args.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    sections, measured = [table_6()], dict[str, Any]()
+    for recipe in args.recipes:
+        config = load_config(recipe)
+        found = measure(config, args.foreground, args.submasks, args.rounds, device)
+        measured[str(recipe)] = found
+        sections.append(by_part(str(recipe), config, found, args.foreground, args.submasks))
+        if config.model.cascade:
+            found["grid"] = grid = against_picture(config)
+            sections.append(grid_table(grid))
+    heading = f"frih {__version__}, PyTorch {torch.__version__}, {platform.machine()}, {where}, float32, batch 1"
+    print("\n\n".join([heading, *(section.text() for section in sections)]))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        about = {"heading": heading, "foreground": args.foreground, "submasks": args.submasks}
+        write_whole(args.out / "complexity.md", "\n\n".join([heading, *(one.markdown() for one in sections)]) + "\n")
+        write_whole(args.out / "complexity.json", json.dumps({**about, "recipes": measured}, indent=2) + "\n")
+        print(f"\nwritten: complexity.md, complexity.json in {args.out}")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", type=Path, metavar="RECIPE", default=[Path("configs/frih.yaml")])
+    parser.add_argument("--foreground", type=float, default=0.2, metavar="SHARE", help="of the picture (default: 0.2)")
+    parser.add_argument("--submasks", type=int, default=8, metavar="K", help="of the picture (default: 8)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="measurements of time (default: 3)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write complexity.md and complexity.json there")
+    args = parser.parse_args()
+    if not 0 < args.foreground <= 1:
+        raise UserError(f"--foreground: must be above 0 and at most 1, not {args.foreground}")
+    if not 1 <= args.submasks <= 255 or args.rounds < 1:
+        raise UserError("--submasks: must be 1 to 255; --rounds: 1 or more")
+    return args
+
+
+def measure(config: Config, share: float, count: int, rounds: int, device: torch.device) -> dict[str, dict[str, Costs]]:
+    """Costs by form (default, literal) and kind."""
+    inputs = made_picture(config.data.size, share, count, device)
+    found = {}
+    for form in ("default", "literal") if config.model.cascade else ("default",):
+        build = partial(_build, config, dense=form == "literal")
+        model = build().to(device).eval()
+        found[form] = {
+            "parameters": parameters(model),
+            "multiply_adds": multiply_adds(model, inputs),
+            "seconds": seconds(model, inputs, rounds),
+            "bytes": peak_memory(build, inputs),
+        }
+    return found
+
+
+def against_picture(config: Config) -> dict[str, list[list[float]]]:
+    """Multiply-adds of all, a list for each K, by share of foreground, on which the literal form's do not depend."""
+    grid = {}
+    for form, shares in (("default", SHARES), ("literal", SHARES[:1])):
+        model = _build(config, dense=form == "literal").eval()
+        grid[form] = [
+            [multiply_adds(model, made_picture(config.data.size, share, count))["all"] for share in shares]
+            for count in COUNTS
+        ]
+    return grid
+
+
+def by_part(name: str, config: Config, found: dict[str, dict[str, Costs]], share: float, count: int) -> Table:
+    """A line a part."""
+    forms = list(found)
+    lines = [
+        [
+            PARTS[part],
+            f"{number / 1e6:.3f} M",
+            *(f"{found[form]['multiply_adds'][part] / 1e9:.3f} G" for form in forms),
+            *(f"{1e3 * found[form]['seconds'][part]:.1f} ms" for form in forms),
+            *(f"{found[form]['bytes'][part] / 1e6:.0f} MB" if found[form]["bytes"] else "-" for form in forms),
+        ]
+        for part, number in found["default"]["parameters"].items()
+    ]
+    groups = ["parameters", *(f"{kind}, {form}" for kind in ("multiply-adds", "time", "memory") for form in forms)]
+    title = f"{name}: a picture of {config.data.size} x {config.data.size}, foreground {share:.0%}, K = {count}"
+    return Table("", groups, [], lines, (), title)
+
+
+def grid_table(grid: dict[str, list[list[float]]]) -> Table:
+    """Multiply-adds against K and foreground."""
+    lines = [
+        [str(count), *(f"{value / 1e9:.2f} G" for value in (*row, *literal))]
+        for count, row, literal in zip(COUNTS, grid["default"], grid["literal"], strict=True)
+    ]
+    groups = [*(f"{share:.0%}" for share in SHARES), "literal"]
+    return Table("K", groups, [], lines, (), "Multiply-adds by share of foreground")
+
+
+def table_6() -> Table:
+    """The paper's Table 6, and the parameters counted here."""
+    own = parameters(FRIH())["all"] / 1e6
+    lines = [
+        ["PSNR↑", *(f"{psnr:.2f}" for psnr, _ in TABLE_6.values()), "-"],
+        ["Param (M)↓", *(f"{millions:.2f}" for _, millions in TABLE_6.values()), f"{own:.2f}"],
+    ]
+    groups = [*(f"{method} (published)" for method in TABLE_6), "FRIH (counted)"]
+    return Table("", groups, [], lines, (), "The paper's Table 6")
+
+
+def _build(config: Config, *, dense: bool) -> FRIH:
+    model = config.model.model_copy(update={"dense": dense})
+    return build_model(config.model_copy(update={"model": model}))
+
+
+if __name__ == "__main__":
+    run_command(main)
