@@ -1,30 +1,44 @@
 """One's own picture: a trained network behind a function from a picture and its mask to the harmonized picture."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
-from frih.checkpoint import find_checkpoint, load_model
+from frih.checkpoint import load_model
 from frih.config import Config
-from frih.data.pictures import HALF, as_mask, as_rgb, open_mask, open_rgb
+from frih.data.pictures import HALF
 from frih.data.transforms import render, whole
 from frih.distributed import choose_device
 from frih.errors import UserError
+from frih.hub import locate
 from frih.models import FRIH
+from frih.own_pictures import Picture, check_sizes, read_mask, read_picture, to_bytes
 from frih.submasks import extract_submasks
+from frih.upsampling import Change, add_change, fit_change
 
-Picture = Image.Image | np.ndarray | str | Path
+
+class Details(NamedTuple):
+    """What the network made of a picture, at its own size S."""
+
+    composite: np.ndarray
+    """(S, S, 3) uint8, the picture as the network saw it."""
+    labels: np.ndarray
+    """(S, S) uint8: 0 = background, k = submask k. All 0 if at this size no pixel of the mask reaches one half."""
+    coarse: np.ndarray
+    """(S, S, 3) uint8, the first stage's whole picture."""
+    change: np.ndarray
+    """(S, S, 3) float32: what the second stage adds to the composite, RGB in [-1, 1]; 0 outside the mask."""
 
 
 class Harmonizer:
     """Harmonizes pictures with a trained network.
 
-    The network sees the picture at the size it was trained for. Its change of the colours is enlarged to the picture's own
-    size (bicubic) and added inside the mask, so detail stays, and so does every pixel outside the mask.
+    The network sees the picture at the size it was trained for. Its change of the colours is carried over to the picture's own
+    size (:mod:`frih.upsampling`) and added inside the mask, so detail stays, and so does every pixel outside the mask.
     """
 
     def __init__(self, model: FRIH, config: Config, device: torch.device) -> None:
@@ -33,83 +47,108 @@ class Harmonizer:
         self.device = device
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> "Harmonizer":
-        """Loads a checkpoint.
+    def load(cls, path_or_name: str | Path, device: str = "auto") -> "Harmonizer":
+        """Loads trained weights.
 
         Args:
-            path: a run's folder, for its last checkpoint, or a checkpoint.
+            path_or_name: a run's folder, for its last checkpoint, a file of weights, or ``hf://user/name`` (:mod:`frih.hub`).
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
         Raises:
-            UserError: the checkpoint is missing, damaged or another program's; there is no GPU.
+            UserError: the weights are missing, damaged or another program's; there is no GPU.
         """
-        model, config = load_model(find_checkpoint(Path(path)))
+        model, config = load_model(locate(path_or_name))
         return cls(model, config, choose_device(device))
 
-    def __call__(self, image: Picture, mask: Picture) -> np.ndarray:
+    @overload
+    def __call__(self, image: np.ndarray, mask: Picture, strength: float = 1.0) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Image.Image | str | Path, mask: Picture, strength: float = 1.0) -> Image.Image: ...
+    @overload
+    def __call__(
+        self, image: Picture, mask: Picture, strength: float = 1.0, *, return_details: Literal[True]
+    ) -> tuple[Image.Image | np.ndarray, Details]: ...
+    def __call__(
+        self, image: Picture, mask: Picture, strength: float = 1.0, return_details: bool = False
+    ) -> Image.Image | np.ndarray | tuple[Image.Image | np.ndarray, Details]:
         """Harmonizes one picture.
 
         Args:
-            image: a path, a PIL image, or an array (H, W, 3) uint8.
-            mask: a path, a PIL image, or an array (H, W), uint8 with 255 = foreground, or boolean; of the picture's size.
-                Grey borders blend.
+            image: a PIL image, RGB or RGBA; an array (H, W, 3 or 4) of uint8, uint16 or floating point in [0, 1]; or a file of
+                8 bits, which is turned upright by its EXIF orientation.
+            mask: a PIL image, an array (H, W), or a file, of the picture's size. White is foreground, greys blend. Of a cut-out
+                foreground (with alpha) the alpha channel is the mask.
+            strength: share of the network's change that is made, 0 to 1.
+            return_details: return a pair with :class:`Details` as well.
 
         Returns:
-            (H, W, 3) uint8, of the picture's own size; without foreground, the picture unchanged.
+            The picture in the form it came in: an array as an array of its type, everything else as a PIL image, with alpha,
+            colour profile and metadata. Outside the mask it is the input; without foreground, everywhere.
 
         Raises:
-            UserError: a file cannot be read, or picture and mask differ in size.
+            UserError: a file cannot be read; the picture is of a kind that has no room for new colours (greyscale, palette,
+                CMYK); picture and mask differ in size; values are not finite.
         """
-        picture, cover = _as_picture(image), _as_mask(mask)
-        if picture.size != cover.size:
-            sizes = ["{} x {}".format(*one.size) for one in (picture, cover)]
-            raise UserError(
-                f"{_name(mask)}: is {sizes[1]} pixels but {_name(image)} is {sizes[0]}; give a mask of its size"
-            )
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+        own, cover = read_picture(image), read_mask(mask)
+        names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
+        check_sizes(own.pixels, cover, names)
+        details, change = self._look(own.pixels, cover)
+        pixels = own.pixels.copy()
+        if change is not None:
+            add_change(change, pixels, cover, strength)
+        result = own.give_back(pixels)
+        return (result, details) if return_details else result
+
+    def frames(
+        self, images: Iterable[Picture], masks: Iterable[Picture], strength: float = 1.0
+    ) -> Iterator[Image.Image | np.ndarray]:
+        """Harmonizes pictures one after the other, each by itself, as they are asked for.
+
+        Args:
+            images: as above, of any sizes and kinds.
+            masks: one a picture; ``itertools.repeat(mask)`` gives all of them the same.
+            strength: as above.
+
+        Raises:
+            UserError: as above, naming the picture's number where it has no name.
+        """
+        masks = iter(masks)
+        for number, image in enumerate(images):
+            try:
+                mask = next(masks)
+            except StopIteration:
+                raise UserError(f"masks: there are only {number}, fewer than pictures") from None
+            try:
+                result: Image.Image | np.ndarray = self(image, mask, strength)
+            except UserError as error:
+                raise UserError(f"picture {number}, counted from 0: {error}") from None
+            yield result
+
+    def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
+        """What the network makes of a picture; no change where it sees no foreground."""
         size = self.config.data.size
-        small = render(picture, whole(picture), size)
-        foreground = render(cover, whole(cover), size) >= HALF
-        own = np.array(picture)
-        if not foreground.any():
-            return own
-        change = self._change(small, foreground)
-        large = (
-            F.interpolate(change, size=own.shape[:2], mode="bicubic", align_corners=False)[0].permute(1, 2, 0).numpy()
-        )
-        weight = np.asarray(cover, dtype=np.float32)[..., None] / 255
-        result: np.ndarray = np.rint(np.clip(own + 255 * large * weight, 0, 255)).astype(np.uint8)
-        return result
-
-    def _change(self, composite: np.ndarray, foreground: np.ndarray) -> Tensor:
-        """What the network adds to a picture of its own size: (1, 3, size, size), RGB in [-1, 1], on the CPU."""
-        labels = extract_submasks(composite, foreground, **self.config.submasks.model_dump())
+        picture, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
+        composite, soft = render(picture, whole(picture), size), render(grey, whole(grey), size)
+        mask = soft >= HALF
+        labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
         x = torch.from_numpy(composite).to(self.device).permute(2, 0, 1)[None].float() / 255
-        mask = torch.from_numpy(foreground).to(self.device)[None, None].float()
         with torch.inference_mode():
-            out = self.model(x, mask, torch.from_numpy(labels).to(self.device)[None])
-        change: Tensor = out.refined.clamp(0, 1) - x
-        return change.cpu()
+            out = self.model(
+                x,
+                torch.from_numpy(mask).to(self.device)[None, None].float(),
+                torch.from_numpy(labels).to(self.device)[None],
+            )
+            refined = torch.where(torch.from_numpy(mask).to(self.device), out.refined.clamp(0, 1), x)
+        coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
+        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen)
+        if not mask.any():
+            return details, None
+        return details, fit_change(seen, predicted, mask, soft.astype(np.float32) / 255, labels)
 
 
-def _as_picture(image: Picture) -> Image.Image:
-    if isinstance(image, str | Path):
-        return open_rgb(Path(image))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UserError(f"image: must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-        return Image.fromarray(image)
-    return as_rgb(image, "image")
-
-
-def _as_mask(mask: Picture) -> Image.Image:
-    if isinstance(mask, str | Path):
-        return open_mask(Path(mask))
-    if isinstance(mask, np.ndarray):
-        if mask.dtype not in (np.uint8, np.bool_) or mask.ndim != 2:
-            raise UserError(f"mask: must be (H, W) uint8 or bool, not {mask.shape} {mask.dtype}")
-        return Image.fromarray(mask.astype(np.uint8) * 255 if mask.dtype == np.bool_ else mask)
-    return as_mask(mask, "mask")
-
-
-def _name(picture: Picture) -> str:
-    return str(picture) if isinstance(picture, str | Path) else "the picture"
+def _array(planes: torch.Tensor) -> np.ndarray:
+    """A picture (1, 3, H, W) as (H, W, 3), on the CPU."""
+    array: np.ndarray = planes[0].permute(1, 2, 0).cpu().numpy()
+    return array

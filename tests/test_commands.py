@@ -112,7 +112,7 @@ def test_harmonizing(place, tmp_path):
     mask = place / "dataset/A/masks/a-0_x_1.png"
     done = run("scripts/harmonize.py", place / "run", image, mask, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "a-0_x_1_1.png") as result, Image.open(image) as original:
+    with Image.open(tmp_path / "a-0_x_1_1.jpg") as result, Image.open(image) as original:
         assert result.size == original.size
 
 
@@ -130,6 +130,7 @@ def test_harmonizing_a_folder_goes_on_after_a_failure(place, tmp_path, refusal):
     assert "2 of 3 harmonized" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
     (masks / "c.png").unlink()
+    (images / "b.png").unlink()
     message = refusal("scripts/harmonize.py", place / "run", images, masks, "--out", tmp_path / "out")
     assert message == f"error: {masks}: has no mask for c.png; a mask is named as its picture"
 

@@ -93,7 +93,7 @@ def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tup
     rows, columns = (
         strips(low, full, features.dtype, features.device) for low, full in zip(features.shape[2:], size, strict=True)
     )
-    count, out, taps_y, taps_x = len(tiles.pair), weight.shape[0], rows.weight.shape[-1], columns.weight.shape[-1]
+    count, out, taps_y, taps_x = tiles.pair.shape[0], weight.shape[0], rows.weight.shape[-1], columns.weight.shape[-1]
     at_rows = rows.first[tiles.row][:, None] + torch.arange(taps_y, device=features.device)
     at_columns = columns.first[tiles.column][:, None] + torch.arange(taps_x, device=features.device)
     patch = _gather(features, tiles.pair, at_rows, at_columns)  # (N, taps_y, taps_x, C)

@@ -1,0 +1,223 @@
+"""The command ``frih``: harmonizes one's own pictures.
+
+    frih harmonize IMAGE MASK -o OUT --weights runs/frih
+
+IMAGE and MASK are two files, two folders, or two quoted patterns such as "photos/*.jpg"; in folders a mask is named as its
+picture, whatever its suffix. OUT is a file, or a folder for files of the pictures' own names. What cannot be harmonized is
+named at the end, and the exit status is then 2; the others are done all the same.
+"""
+
+import argparse
+import glob
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from frih.data.pictures import SUFFIXES
+from frih.drawing import color_labels, picture_sheet
+from frih.errors import USER_ERROR, UserError, run_command
+from frih.files import is_part, whole_file
+from frih.harmonizer import Details, Harmonizer
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+SAVING: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+"""How files are written. All but JPEG keep every value."""
+_SHEET = 512
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    parser = argparse.ArgumentParser("frih", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    harmonize = commands.add_parser(
+        "harmonize",
+        help="harmonize pictures of one's own",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    harmonize.add_argument(
+        "-w",
+        "--weights",
+        metavar="RUN_OR_FILE",
+        default=os.environ.get("FRIH_WEIGHTS"),
+        help="a run's folder or a file of weights; default: the environment variable FRIH_WEIGHTS",
+    )
+    add_arguments(harmonize)
+    run_command(lambda: harmonize_files(parser.parse_args()))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``frih harmonize`` and ``scripts/harmonize.py`` have in common."""
+    parser.add_argument("image", metavar="IMAGE", help="a picture, a folder, or a quoted pattern")
+    parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
+    parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
+    parser.add_argument("--suffix", choices=sorted(FORMATS), help="of the files in a folder; default: as the picture's")
+    parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
+    parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
+    parser.add_argument("--overwrite", action="store_true", help="do again what is there; without it that is skipped")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
+def harmonize_files(args: argparse.Namespace) -> int:
+    """Harmonizes what a command line names, and returns the exit status."""
+    if not args.weights:
+        raise UserError("--weights: say which, a run's folder or a file of weights (or set FRIH_WEIGHTS)")
+    if not 0 <= args.strength <= 1:
+        raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
+    pairs, failures = find_pairs(args.image, args.mask)
+    count = len(pairs) + len(failures)
+    targets = {image: _target(image, args.out, args.suffix, count) for image in pairs}
+    _refuse_one_name(targets)
+    harmonizer = Harmonizer.load(args.weights, args.device)
+    done = skipped = 0
+    for image, mask in tqdm(pairs.items(), unit="picture", disable=count == 1):
+        target = targets[image]
+        try:
+            if target.exists() and not args.overwrite:
+                if target.samefile(image):
+                    raise UserError(f"{target}: is the picture itself; give another place by -o, or --overwrite")
+                skipped += 1
+                continue
+            _harmonize_file(harmonizer, image, mask, target, args)
+            done += 1
+        except (UserError, OSError) as error:
+            failures.append(str(error))
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    already = f" ({skipped} more were there already; --overwrite does them again)" if skipped else ""
+    print(f"{done} of {count} harmonized, in {args.out}{already}")
+    return USER_ERROR if failures else 0
+
+
+def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
+    """Pictures with their masks, and what is wrong with the others."""
+    images, masks = _find(image), _find(mask)
+    if (images is None) != (masks is None):
+        raise UserError(f"{image} and {mask}: give two files, or two folders or patterns")
+    if images is None or masks is None:
+        return {Path(image): Path(mask)}, []
+    if not images:
+        raise UserError(f"{image}: holds no picture")
+    by_stem: dict[str, list[Path]] = {}
+    for path in masks:
+        by_stem.setdefault(path.stem, []).append(path)
+    pairs, failures = {}, []
+    for path in images:
+        found = by_stem.get(path.stem, [])
+        if len(found) == 1:
+            pairs[path] = found[0]
+        elif found:
+            failures.append(f"{found[0]} and {found[1].name}: are of one name; keep one")
+        else:
+            failures.append(f"{mask}: has no mask for {path.name}; a mask is named as its picture")
+    return pairs, failures
+
+
+def _find(name: str) -> list[Path] | None:
+    """The pictures in a folder, or those that fit a pattern; None if it is one file's name."""
+    path = Path(name)
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif not path.exists() and glob.has_magic(name):
+        found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    else:
+        return None
+    return sorted(one for one in found if one.suffix.lower() in SUFFIXES and not is_part(one))
+
+
+def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
+    """Where the result goes."""
+    if out.suffix.lower() in FORMATS and not out.is_dir():
+        if count > 1:
+            raise UserError(f"-o {out}: is one file for {count} pictures; give a folder")
+        return out
+    if out.suffix and count == 1 and not out.is_dir():
+        raise UserError(f"-o {out}: its format is unknown; take one of {', '.join(sorted(FORMATS))}, or name a folder")
+    if not suffix and image.suffix.lower() not in FORMATS:
+        return out / f"{image.stem}.png"
+    return out / f"{image.stem}{suffix or image.suffix}"
+
+
+def _refuse_one_name(targets: dict[Path, Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for image, target in targets.items():
+        other = seen.setdefault(target, image)
+        if other != image:
+            raise UserError(f"{other} and {image}: would both become {target}; keep one, or rename it")
+
+
+def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Path, args: argparse.Namespace) -> None:
+    """Harmonizes one file and writes it whole, with what else is asked for."""
+    result, details = harmonizer(image, mask, args.strength, return_details=True)
+    if not isinstance(result, Image.Image):
+        raise TypeError("a file's picture comes back as an image")
+    if not details.labels.any():
+        size = len(details.labels)
+        raise UserError(
+            f"{mask}: has no foreground at {size} x {size} pixels, as the network sees it; white is foreground"
+        )
+    if details.labels.all():
+        print(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if args.submasks:
+        _save(_fitted(color_labels(details.labels), result.size, Image.Resampling.NEAREST), _beside(target, "submasks"))
+    if args.compare:
+        _save(_sheet(result, details), _beside(target, "compare"))
+    _save(result, target)
+
+
+def _sheet(result: Image.Image, details: Details) -> Image.Image:
+    """All stages side by side, small; the network's own are seen at its size."""
+    size = result.size
+    stages = {
+        "composite": details.composite,
+        "submasks": color_labels(details.labels),
+        "coarse": details.coarse,
+    }
+    row = [np.asarray(_fitted(stage, size, Image.Resampling.NEAREST)) for stage in stages.values()]
+    return Image.fromarray(picture_sheet([[*row, np.asarray(_fitted(np.asarray(result), size))]], [*stages, "refined"]))
+
+
+def _fitted(
+    picture: np.ndarray, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """A picture in the shape of another, made small."""
+    scale = min(1.0, _SHEET / max(size))
+    small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return Image.fromarray(picture).convert("RGB").resize(small, resample)
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f"{target.stem}-{what}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Writes a picture whole or not at all, with its colour profile and metadata."""
+    format_ = FORMATS[path.suffix.lower()]
+    if picture.mode == "RGBA" and format_ in ("JPEG", "BMP"):
+        raise UserError(f"{path}: {format_} keeps no alpha channel; take .png, .webp or .tif")
+    kept = {name: picture.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if picture.info.get(name)}
+    with whole_file(path) as file:
+        try:
+            picture.save(file, format=format_, **kept, **SAVING.get(format_, {}))
+        except (ValueError, struct.error) as error:
+            raise UserError(f"{path}: cannot be written as {format_} ({error}); take .png or .tif") from None

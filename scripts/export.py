@@ -1,0 +1,84 @@
+"""Writes a trained network in a format for other programs, and compares it with the original.
+
+    python scripts/export.py RUN --out model.safetensors [--half]     # safe to share and to load; half: float16
+    python scripts/export.py RUN --out model.onnx                     # both stages, for ONNX Runtime and others
+    python scripts/export.py RUN --out model.pt2                      # both stages, for torch.export.load
+    python scripts/export.py RUN --out FOLDER --format hub            # weights, configuration and model card
+    python scripts/export.py RUN --push USER/NAME                     # the same, published on the Hugging Face Hub
+
+RUN is a run's folder or one of its checkpoints. The comparison is on three made pictures, or on one's own with
+--check IMAGES MASKS, two folders in which a mask is named as its picture. See docs/export.md.
+"""
+
+import argparse
+from pathlib import Path
+
+from frih.checkpoint import find_checkpoint, load_model
+from frih.data.pictures import SUFFIXES
+from frih.errors import UserError, run_command
+from frih.export import FORMATS, TOLERANCE, check, export, open_exported
+from frih.hub import push_to_hub, save_pretrained
+
+
+def main() -> int:
+    """Exports what the command line names."""
+    args = parse()
+    if args.push:
+        print(push_to_hub(args.run, args.push, best=args.best, half=args.half, private=args.private))
+        return 0
+    if args.format == "hub":
+        save_pretrained(args.run, args.out, best=args.best, half=args.half)
+        print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
+        return 0
+    pictures = find_pictures(*args.check) if args.check else []
+    checkpoint = find_checkpoint(args.run, "best" if args.best else "last")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    about = export(checkpoint, args.out, args.format, half=args.half)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, of {checkpoint} at step {about['step']}")
+    worst = check(open_exported(args.out, args.format), *load_model(checkpoint), pictures)
+    print(
+        f"on {len(pictures) if pictures else 'three made'} pictures it differs from the original by at most "
+        f"{worst.coarse:.1e} (coarse) and {worst.refined:.1e} (refined), of RGB in [0, 1]"
+    )
+    if max(worst) > TOLERANCE and not args.half:
+        raise UserError(f"{args.out}: is not the same network (more than {TOLERANCE:.0e} apart); do not use it")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line; the format follows from the suffix of --out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder or a checkpoint")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="the file to write; hub: the folder")
+    parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
+    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    parser.add_argument("--half", action="store_true", help="safetensors, hub: weights in float16")
+    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these pictures")
+    parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
+    parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")
+    args = parser.parse_args()
+    if bool(args.out) == bool(args.push):
+        raise UserError("give either --out PATH or --push USER/NAME")
+    if args.out and not args.format:
+        by_suffix = {suffix: kind for kind, suffix in FORMATS.items()}
+        if args.out.suffix not in by_suffix:
+            raise UserError(f"{args.out}: name it {', '.join(f'*{suffix}' for suffix in by_suffix)}, or give --format")
+        args.format = by_suffix[args.out.suffix]
+    return args
+
+
+def find_pictures(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """The pictures of a folder and their masks."""
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+    found = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in SUFFIXES}
+    pictures = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
+    lacking = [path.name for path in pictures if path.stem not in found]
+    if lacking or not pictures:
+        raise UserError(f"{masks}: has no mask for {lacking[0]}" if lacking else f"{images}: holds no picture")
+    return [(path, found[path.stem]) for path in pictures]
+
+
+if __name__ == "__main__":
+    run_command(main)
