@@ -42,8 +42,8 @@ class DataConfig(Section):
     draft: bool = True
     """Training: decode a JPEG reduced where its box then still has twice ``size`` in both directions. Evaluation never does."""
     online: Share = 0.0
-    """Training: share of the composites that are made anew each time, of their real picture and the colours of another's object;
-    see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
+    """Training: share of the composites that are made anew each time, of their real picture and the colours of another's
+    object; see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
     label_cache: str | None = None
     """Folder that keeps the submasks of whole pictures, so that validation and evaluation cluster them once. Unset: none."""
     workers: Count = 4

@@ -125,6 +125,8 @@ def _parse(text: str, source: str) -> _Settings:
                 faults.append(f"{source}:{line}: {'.'.join(key)}: given twice; keep one")
             origins[key] = f"{source}:{line}"
         return _Settings(loader.construct_document(node), origins, faults)
+    except RecursionError:
+        raise UserError(f"{source}: is not valid YAML: an alias (*name) stands for what holds it") from None
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{source}: is not valid YAML: {problem}") from None
@@ -189,6 +191,8 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
         problem = "unknown key" + did_you_mean(".".join(key), [".".join(known) for known in _known_keys(Config)])
         if "did you mean" not in problem:
             problem += _same_leaf(key)
+    elif detail["type"] == "model_type":
+        problem = f"is a section, not {given}: give its keys below it, or leave it out"
     elif detail["type"] == "value_error":
         problem = detail["msg"].removeprefix("Value error, ")
     else:
@@ -247,7 +251,7 @@ class _Loader(yaml.SafeLoader):
 
 
 for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
     (

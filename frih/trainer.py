@@ -332,6 +332,10 @@ class Trainer:
         """
         content = load_checkpoint(path)
         state = content["training"]
+        if "optimizer" not in state:
+            raise UserError(
+                f"{path}: holds weights alone, so no run goes on from it; begin one: train.init_from={path}"
+            )
         _refuse_changes(path, content["config"], self.config)
         if state["data"] != self.fingerprint:
             raise UserError(

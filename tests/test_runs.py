@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from frih.checkpoint import load_checkpoint
+from frih.checkpoint import load_checkpoint, save_checkpoint
 from frih.distributed import World
 from frih.errors import UserError
 from frih.runs import describe_changes, exclusive, resume_run, resumed_config, start_run
@@ -155,6 +155,13 @@ def test_a_run_killed_after_its_validation_logs_that_once(make, monkeypatch):
     assert_same(trainer.run, whole.run)
     mine, theirs = (load_checkpoint(one / "checkpoints/best.pt") for one in (trainer.run, whole.run))
     assert mine["training"]["step"] == theirs["training"]["step"]
+
+
+def test_weights_alone_are_no_run(make):
+    trainer = make(**LONG)
+    save_checkpoint(trainer.run / "checkpoints/last.pt", trainer.config, trainer.network, {"step": 3})
+    with pytest.raises(UserError, match=r"holds weights alone, .* begin one: train\.init_from="):
+        resume(trainer.run)
 
 
 def test_other_pictures_are_noticed(make, dataset):

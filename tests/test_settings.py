@@ -162,3 +162,13 @@ def test_only_some_keys_may_change_later():
     message = error_of(lambda: with_overrides(config, ["train.epochs=3"], only=("data", "train.device")))
     assert "train.epochs" in message
     assert with_overrides(config, ["train.epochs=180"], only=()) == config  # no change at all
+
+
+def test_a_section_without_keys(recipe):
+    with pytest.raises(UserError, match=r":1: train: is a section, not null: give its keys below it, or leave it out"):
+        load_config(recipe("train:\n"))
+
+
+def test_an_alias_of_itself(recipe):
+    with pytest.raises(UserError, match="is not valid YAML: an alias"):
+        load_config(recipe("data: &d\n  root: *d\n"))

@@ -80,7 +80,11 @@ class FRIH(nn.Module):
 
         Returns:
             The coarse and the refined pictures, of the composite's precision.
+
+        Raises:
+            ValueError: the shapes do not fit each other, or the network.
         """
+        _check_shapes(composite, mask, labels)
         coarse, features = self.base(composite, mask)
         coarse = coarse.to(composite)
         if self.cascade is None or self.head is None:
@@ -101,6 +105,15 @@ class FRIH(nn.Module):
         predicted = self.head.in_tiles(lower if self.fusion else [], last, given, image, tiles).to(composite)
         predicted = predicted * windows(submasks, tiles, halo=0)
         return Harmonized(coarse, add_tiles(refined, predicted, of_pictures(tiles, image)))
+
+
+def _check_shapes(composite: Tensor, mask: Tensor, labels: Tensor) -> None:
+    pictures, channels, height, width = composite.shape if composite.dim() == 4 else (0, 0, 0, 0)
+    if channels != 3 or height % 128 or width % 128:
+        raise ValueError(f"composite: must be (B, 3, H, W), H and W divisible by 128, not {tuple(composite.shape)}")
+    if mask.shape != (pictures, 1, height, width) or labels.shape != (pictures, height, width):
+        shapes = f"{(pictures, 1, height, width)} and {(pictures, height, width)}"
+        raise ValueError(f"mask and labels: must be {shapes}, not {tuple(mask.shape)} and {tuple(labels.shape)}")
 
 
 def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -104,3 +104,22 @@ def test_build_model_draws_weights_from_the_seed_and_leaves_the_global_state(sma
     weights = [next(model.parameters()) for model in (first, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("composite", "mask", "labels", "message"),
+    [
+        ((1, 3, 200, 200), (1, 1, 200, 200), (1, 200, 200), r"divisible by 128, not \(1, 3, 200, 200\)"),
+        ((1, 4, 128, 128), (1, 1, 128, 128), (1, 128, 128), r"must be \(B, 3, H, W\)"),
+        ((3, 128, 128), (1, 128, 128), (128, 128), r"must be \(B, 3, H, W\)"),
+        (
+            (2, 3, 128, 128),
+            (1, 1, 128, 128),
+            (2, 128, 128),
+            r"must be \(2, 1, 128, 128\) and \(2, 128, 128\), not \(1,",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(composite, mask, labels, message):
+    with pytest.raises(ValueError, match=message):
+        FRIH(**SMALL)(torch.zeros(composite), torch.zeros(mask), torch.zeros(labels, dtype=torch.uint8))
