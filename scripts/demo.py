@@ -1,0 +1,199 @@
+"""A page in the browser: open a picture, mark its foreground, harmonize it, compare, and keep it at its own size.
+
+    python scripts/demo.py WEIGHTS
+
+WEIGHTS is a run's folder, a file of weights, or hf://user/name. The page is for this machine alone and asks nothing of any
+other; docs/harmonize.md tells the rest.
+"""
+
+import argparse
+import html
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from PIL import Image, ImageChops
+
+from frih import Harmonizer
+from frih.drawing import color_labels
+from frih.errors import UserError, need, run_command
+from frih.own_pictures import read_picture
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+SHOWN = 1024, 1024
+"""What the page shows, and what is painted on, is no larger."""
+OPACITY = 0.5
+"""Of the paint, so that the picture is seen through it."""
+
+
+class Result(NamedTuple):
+    """A picture harmonized once, for any strength."""
+
+    before: Image.Image
+    after: Image.Image
+
+    def at(self, strength: float) -> Image.Image:
+        """The picture at its own size; 0 gives the pixels of ``before``, 1 of ``after``."""
+        mixed = Image.blend(self.before, self.after, strength)
+        mixed.info = self.after.info
+        return mixed
+
+
+def main() -> int:
+    """Serves the page until it is stopped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", metavar="WEIGHTS")
+    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    args = parser.parse_args()
+    need("gradio", extra="demo")
+    page = build(Harmonizer.load(args.weights))
+    import gradio as gr
+
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    here = {"server_name": "127.0.0.1", "server_port": args.port, "share": False}
+    print(f"http://127.0.0.1:{args.port}, until stopped (Ctrl-C)", flush=True)
+    try:
+        page.launch(**here, theme=theme, footer_links=[], run_history=False, quiet=True)
+    except (OSError, OverflowError):
+        raise UserError(f"--port {args.port}: is taken, or not to be had; choose another") from None
+    return 0
+
+
+def build(harmonizer: Harmonizer) -> "gr.Blocks":
+    """The page; ``launch`` serves it."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: Gradio reports its use
+    import gradio as gr
+
+    brush = gr.Brush(colors=[("#ff2d20", OPACITY)], color_mode="fixed")
+    with gr.Blocks(title="FRIH", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        result = gr.State(time_to_live=3600)
+        gr.Markdown("# FRIH: image harmonization\nOpen a picture, paint over its foreground, and press Harmonize.")
+        with gr.Row():
+            with gr.Column():
+                with gr.Row():
+                    picture = gr.File(label="Picture", file_types=["image"], height=150)
+                    mask = gr.File(label="Mask, instead of painting", file_types=["image"], height=150)
+                drawing = gr.ImageEditor(
+                    label="Foreground",
+                    type="pil",
+                    height=480,
+                    sources=(),
+                    transforms=(),
+                    buttons=[],
+                    brush=brush,
+                    layers=gr.LayerOptions(disabled=True),
+                )
+                start = gr.Button("Harmonize", variant="primary")
+            with gr.Column():
+                slider = gr.ImageSlider(label="Before and after", format="png", buttons=["fullscreen"])
+                strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
+                with gr.Row():
+                    submasks = gr.Image(label="Submasks", format="png", height=260, buttons=[])
+                    with gr.Column():
+                        save = gr.Button("Make the file, at its own size")
+                        file = gr.File(label="Harmonized picture")
+        shown = [result, slider, submasks, file]
+        picture.change(_told(open_picture), picture, [drawing, *shown])
+        start.click(
+            _told(partial(harmonize, harmonizer)),
+            [picture, drawing, mask, strength],
+            shown,
+            show_progress_on=slider,
+            api_name="harmonize",
+        )
+        live = {"trigger_mode": "always_last", "show_progress": "hidden"}
+        strength.change(_told(change_strength), [result, strength], [slider, file], **live)
+        save.click(_told(save_result), [picture, result, strength], file)
+    return page
+
+
+def open_picture(path: str | None) -> tuple[Image.Image | None, ...]:
+    """A new picture to paint on, and no result yet."""
+    return (_small(_open(path)) if path else None), None, None, None, None
+
+
+def harmonize(
+    harmonizer: Harmonizer, path: str | None, drawing: dict[str, Any] | None, mask: str | None, strength: float
+) -> tuple[Result, tuple[Image.Image, Image.Image], Image.Image, None]:
+    """Runs the network: the result, before and after, the submasks, and no file yet.
+
+    Args:
+        harmonizer: the network.
+        path: the picture's file.
+        drawing: what the editor holds; the paint on its ``"layers"`` is foreground.
+        mask: a file, which goes before the paint.
+        strength: share of the change that is shown.
+    """
+    before = _open(path)
+    cover = mask or paint_to_mask(drawing["layers"] if drawing else [], before.size)
+    after, details = harmonizer(path, cover, return_details=True)
+    if not details.labels.any():
+        raise UserError("the foreground is empty, or too small for the network to see")
+    result = Result(before, after)
+    pair, _ = change_strength(result, strength)
+    submasks = Image.fromarray(color_labels(details.labels)).resize(pair[0].size, Image.Resampling.NEAREST)
+    return result, pair, submasks, None
+
+
+def change_strength(result: Result | None, strength: float) -> tuple[tuple[Image.Image, Image.Image] | None, None]:
+    """Before and after at another strength; a file made for the last one goes."""
+    return ((_small(result.before), _small(result.at(strength))) if result else None), None
+
+
+def save_result(path: str | None, result: Result | None, strength: float) -> str:
+    """Writes the harmonized picture beside the one that was sent; as PNG, which keeps every value."""
+    if not path or not result:
+        raise UserError("there is no harmonized picture yet; press Harmonize first")
+    target = Path(tempfile.mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-harmonized.png"
+    picture = result.at(strength)
+    picture.save(target, exif=picture.info.get("exif"), compress_level=1)  # Pillow's own choice takes seconds
+    return str(target)
+
+
+def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Image:
+    """The mask at the picture's size, of paint; where strokes of half-transparent paint cross they are no more than full."""
+    mask = Image.new("L", size)
+    for layer in layers:
+        alpha = layer.getchannel("A").point(lambda value: min(255, round(value / OPACITY)))
+        mask = ImageChops.lighter(mask, alpha.resize(size, Image.Resampling.BILINEAR))
+    if mask.getbbox() is None:
+        raise UserError("no foreground is marked; paint over it, or open a mask")
+    return mask
+
+
+def _open(path: str | None) -> Image.Image:
+    if not path:
+        raise UserError("there is no picture yet; open one first")
+    return Image.fromarray(read_picture(path).pixels)
+
+
+def _small(image: Image.Image) -> Image.Image:
+    copy = image.copy()
+    copy.thumbnail(SHOWN)
+    return copy
+
+
+def _told(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose user errors appear on the page, with the names of files as the user knows them."""
+    import gradio as gr
+
+    @wraps(handler)
+    def wrapper(*arguments: Any) -> Any:
+        try:
+            return handler(*arguments)
+        except UserError as error:
+            message = str(error)
+            for path in arguments:
+                message = message.replace(f"{Path(path).parent}{os.sep}", "") if isinstance(path, str) else message
+            raise gr.Error(html.escape(message, quote=False), print_exception=False) from None
+
+    return wrapper
+
+
+if __name__ == "__main__":
+    run_command(main)
