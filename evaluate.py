@@ -1,6 +1,7 @@
 """Evaluates a run, anyone's pictures, or the composites themselves: MSE, PSNR and fMSE per sub-dataset and foreground ratio.
 
     python evaluate.py runs/frih [--best] [--split test] [--out DIR] [data.root=...]
+    python evaluate.py hf://USER/NAME data.root=...         # or exported weights: frih.safetensors
     python evaluate.py --predictions DIR data.root=...      # pictures named as the composites are
     python evaluate.py --predictions ours=DIR dovenet=DIR2 data.root=...      # several, and their comparison
     python evaluate.py --input-composite data.root=...      # the "Input composite" rows of the paper's tables
@@ -20,7 +21,7 @@ from typing import Any
 from PIL import Image
 
 from frih import __version__
-from frih.checkpoint import find_checkpoint, load_checkpoint, rebuild_model
+from frih.checkpoint import load_checkpoint, rebuild_model
 from frih.config import Config, EvaluationConfig
 from frih.data.iharmony4 import read_split
 from frih.data.loader import Pictures
@@ -30,6 +31,7 @@ from frih.errors import UserError, alike, run_command
 from frih.evaluation import Evaluation, Rows, draw_stages, evenly
 from frih.files import locked, write_whole
 from frih.harmonizer import Harmonizer
+from frih.hub import locate
 from frih.metrics import METRICS, PROTOCOLS, Scoring
 from frih.report import METHODS, compare, summarize, write_report
 from frih.report.tables import comparison
@@ -45,9 +47,9 @@ def main() -> int:
     """Evaluates what the command line names."""
     with alike():
         args = parse()
-        model, config, about = None, load_config(None), {}
+        model, checkpoint, config, about = None, None, load_config(None), {}
         if args.run:
-            checkpoint = find_checkpoint(args.run, "best" if args.best else "last")
+            checkpoint = locate(args.run, "best" if args.best else "last")
             content = load_checkpoint(checkpoint)
             model, config = rebuild_model(content, checkpoint)
             about = {"checkpoint": str(checkpoint), "step": content["training"].get("step", 0)}
@@ -61,8 +63,11 @@ def main() -> int:
 
     about |= {"split": args.split, "data": listing.describe()}
     about |= {"size": "original" if settings.original_size else config.data.size}
-    if model:
-        out, names = args.out or evaluation_folder(checkpoint, args.split), ["Refined" if model.cascade else "Baseline"]
+    if checkpoint:
+        out, names = (
+            args.out or evaluation_folder(args.run, checkpoint, args.split),
+            ["Refined" if model.cascade else "Baseline"],
+        )
     elif args.predictions:
         out, names = args.out or Path("outputs", "-".join(args.predictions)), list(args.predictions)
     else:
@@ -74,7 +79,7 @@ def main() -> int:
                 print(listing.describe())
                 out.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(out / ".lock"))
-        finished = FinishedRows(out, what_is_evaluated(args, config, scoring, pictures))
+        finished = FinishedRows(out, what_is_evaluated(args, checkpoint, config, scoring, pictures))
         evaluation = Evaluation(
             pictures,
             scoring,
@@ -127,7 +132,9 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     return f"{title}\n\n{table.text()}"
 
 
-def what_is_evaluated(args: argparse.Namespace, config: Config, scoring: Scoring, pictures: Pictures) -> dict[str, Any]:
+def what_is_evaluated(
+    args: argparse.Namespace, checkpoint: Path | None, config: Config, scoring: Scoring, pictures: Pictures
+) -> dict[str, Any]:
     """All that decides the figures: finished rows of anything else are not used."""
     return {
         "frih": __version__,
@@ -136,7 +143,7 @@ def what_is_evaluated(args: argparse.Namespace, config: Config, scoring: Scoring
         "size": config.data.size,
         "submasks": config.submasks.model_dump(),
         "pictures": text_digest(repr(list(pictures.items))),
-        "checkpoint": file_digest(find_checkpoint(args.run, "best" if args.best else "last")) if args.run else None,
+        "checkpoint": file_digest(checkpoint) if checkpoint else None,
         "predictions": {name: [str(folder), folder_digest(folder)] for name, folder in args.predictions.items()},
         "pattern": args.pattern,
     }
@@ -153,7 +160,10 @@ def parse() -> argparse.Namespace:
     """The command line: one of a run, folders of predictions, or the composites; and overrides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "words", nargs="*", metavar="RUN key.sub=value", help="a run's folder or a checkpoint; keys to change"
+        "words",
+        nargs="*",
+        metavar="RUN key.sub=value",
+        help="a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change",
     )
     parser.add_argument(
         "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="evaluate the pictures in these folders"
@@ -225,11 +235,11 @@ def named_folders(words: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def evaluation_folder(checkpoint: Path, split: str) -> Path:
+def evaluation_folder(given: Path, checkpoint: Path, split: str) -> Path:
     """In a run's folder, ``evaluation/test``, or ``evaluation/test-best`` for its best checkpoint; else in ``outputs/``."""
     run = checkpoint.parent.parent
     if not (run / "config.yaml").is_file():
-        return Path("outputs", checkpoint.stem, split)
+        return Path("outputs", given.stem if given.is_file() else given.name, split)
     return run / "evaluation" / (split if checkpoint.stem == "last" else f"{split}-{checkpoint.stem}")
 
 

@@ -128,7 +128,7 @@ def _missing(candidates: Mapping[tuple[str, str], Sequence[Path]], pattern: str 
 
 def _doubled(candidates: Mapping[tuple[str, str], Sequence[Path]]) -> list[str]:
     doubled = [f"{'/'.join(key)} by {_and(paths)}" for key, paths in candidates.items() if len(paths) > 1]
-    return [f"{len(doubled)} are there more than once, {_some(doubled)}; keep one of each"] if doubled else []
+    return [f"{_are(doubled)} there more than once, {_some(doubled)}; keep one of each"] if doubled else []
 
 
 def _shared(files: Files) -> list[str]:
@@ -146,7 +146,7 @@ def _missized(files: Files, items: Sequence[Item], size: int | None) -> list[str
         theirs, own = _size(path), _size(item.composite)
         if theirs and own and theirs not in _sizes(own, size):  # what cannot be read is told when it is read
             wrong.append(_wrong(path, theirs, own, size))
-    return [f"{len(wrong)} are of another size, {_some(wrong)}"] if wrong else []
+    return [f"{_are(wrong)} of another size, {_some(wrong)}"] if wrong else []
 
 
 def _sizes(own: tuple[int, int], size: int | None) -> list[tuple[int, int]]:
@@ -166,6 +166,10 @@ def _size(path: Path) -> tuple[int, int] | None:
             return (image.height, image.width) if turned else image.size
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+def _are(found: Sequence[object]) -> str:
+    return f"{len(found)} {'is' if len(found) == 1 else 'are'}"
 
 
 def _some(names: Sequence[str]) -> str:

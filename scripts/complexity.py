@@ -24,7 +24,7 @@ from frih.errors import UserError, run_command
 from frih.files import write_whole
 from frih.models import build_model
 from frih.report.layout import Table
-from frih.report.published import TABLE_6
+from frih.report.tables import efficiency
 from frih.settings import load_config
 
 PARTS = {"base": "base network", "cascade": "cascade", "head": "fusion head", "all": "all"}
@@ -37,7 +37,8 @@ def main() -> int:
     args = parse()
     device = choose_device(args.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    sections, measured = [table_6()], dict[str, Any]()
+    own = parameters(FRIH())["all"] / 1e6
+    sections, measured = [efficiency({"FRIH, counted": (None, own, "")})], dict[str, Any]()
     for recipe in args.recipes:
         config = load_config(recipe)
         found = measure(config, args.foreground, args.submasks, args.rounds, device)
@@ -128,17 +129,6 @@ def grid_table(grid: dict[str, list[list[float]]]) -> Table:
     ]
     groups = [*(f"{share:.0%}" for share in SHARES), "literal"]
     return Table("K", groups, [], lines, (), "Multiply-adds by share of foreground")
-
-
-def table_6() -> Table:
-    """The paper's Table 6, and the parameters counted here."""
-    own = parameters(FRIH())["all"] / 1e6
-    lines = [
-        ["PSNR↑", *(f"{psnr:.2f}" for psnr, _ in TABLE_6.values()), "-"],
-        ["Param (M)↓", *(f"{millions:.2f}" for _, millions in TABLE_6.values()), f"{own:.2f}"],
-    ]
-    groups = [*(f"{method} (published)" for method in TABLE_6), "FRIH (counted)"]
-    return Table("", groups, [], lines, (), "The paper's Table 6")
 
 
 def _build(config: Config, *, dense: bool) -> FRIH:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from frih.checkpoint import save_checkpoint
 from frih.data.iharmony4 import read_split
+from frih.hub import save_pretrained
 from frih.metrics import PROTOCOLS
 from frih.models import build_model
 from frih.report import read_rows
@@ -156,6 +157,14 @@ def test_all_protocols(dataset, evaluate, tmp_path):
         assert json.loads((place / name / "summary.json").read_text())["protocol"] == name
         assert protocol.users in out
     assert "HarmonyTransformer, IIH" in (place / "protocols.md").read_text()
+
+
+def test_exported_weights_give_the_rows_of_the_run(run, dataset, evaluate, tmp_path):
+    save_pretrained(run, tmp_path / "shared")
+    status, _, err = evaluate(tmp_path / "shared", f"data.root={dataset}")
+    assert status == 0, err
+    assert evaluate(run)[0] == 0
+    assert read_rows(tmp_path / "outputs/shared/test/rows.csv") == read_rows(run / "evaluation/test/rows.csv")
 
 
 def test_a_run_at_the_original_size(run, evaluate):

@@ -84,7 +84,7 @@ def test_missized_ones_are_counted_and_named(items, tmp_path):
     folder = fill(tmp_path / "theirs", items)
     path = folder / "a-1_x_1_2.png"
     Image.new("RGB", (60, 50)).save(path)
-    wanted = f"1 are of another size, {path} is 60 x 50, but its composite is 160 x 140"
+    wanted = f"1 is of another size, {path} is 60 x 50, but its composite is 160 x 140"
     assert refusal(folder, items).endswith(f"{wanted}; 128 x 128 would do too")
     assert "10 are of another size" in refusal(folder, items, size=None)
     Image.new("RGB", (160, 140)).save(path)

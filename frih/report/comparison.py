@@ -10,8 +10,8 @@ from frih import metrics
 from frih.errors import UserError
 from frih.files import write_whole
 from frih.metrics import PAPER, PROTOCOLS, Row
-from frih.report.layout import Table, heading
-from frih.report.rows import read_rows
+from frih.report.layout import Table, counted, heading
+from frih.report.rows import by_picture, read_rows
 from frih.report.statistics import Difference, paired
 from frih.report.tables import RATIOS, comparison, groups, interval_tables, intervals, summarize, with_interval
 from frih.report.write import as_json, finite, markdown, write_json
@@ -58,10 +58,14 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
             "\n".join([*remarks, "compare what was measured alike, or give --anyway, which is printed with it"])
         )
     systems = _on_shared_pictures(systems)
-    first = next(iter(systems.values()))
     summaries = {name: summarize(one.rows, one.protocol) for name, one in systems.items()}
     found = {name: intervals(one.rows) for name, one in systems.items()}
-    inputs = {"Input composite": summarize(input_rows(first.rows), first.protocol)} if _has_input(first.rows) else {}
+    alike = len({(one.protocol, one.size) for one in systems.values()}) == 1
+    inputs = {
+        "Input composite" if alike else f"Input composite, {name}": summarize(input_rows(one.rows), one.protocol)
+        for name, one in list(systems.items())[: 1 if alike else None]
+        if _has_input(one.rows)
+    }
     differences = _differences(systems)
     shown = [
         *comparison({**inputs, **summaries}, {"": ""}),
@@ -147,11 +151,11 @@ def _what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
         remarks.append(f"the protocols differ: {by_name(lambda one: one.protocol)}")
     if len({one.size for one in systems.values()}) > 1:
         remarks.append(f"the sizes differ: {by_name(lambda one: one.size or 'unknown')}")
-    pictures = {name: {(row.subset, row.name) for row in one.rows} for name, one in systems.items()}
-    everything = set.union(*pictures.values())
+    pictures = {name: by_picture(one.rows) for name, one in systems.items()}
+    everything = {key: row for rows in pictures.values() for key, row in rows.items()}
     for name, known in pictures.items():
-        if missing := sorted(everything - known):
-            names = ", ".join("/".join(picture) for picture in missing[:3])
+        if missing := sorted(everything.keys() - known.keys()):
+            names = ", ".join(f"{everything[key].subset}/{everything[key].name}" for key in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             remarks.append(f"{name} lacks {names}{more}, which others have")
     return remarks
@@ -159,12 +163,12 @@ def _what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
 
 def _on_shared_pictures(systems: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
     """The same with the rows of pictures that all have, in the order of the first."""
-    by_picture = {name: {(row.subset, row.name): row for row in one.rows} for name, one in systems.items()}
-    first = next(iter(by_picture.values()))
-    shared = [picture for picture in first if all(picture in rows for rows in by_picture.values())]
+    pictures = {name: by_picture(one.rows) for name, one in systems.items()}
+    first = next(iter(pictures.values()))
+    shared = [picture for picture in first if all(picture in rows for rows in pictures.values())]
     if not shared:
         raise UserError("the evaluations have no picture in common")
-    return {name: one._replace(rows=[by_picture[name][key] for key in shared]) for name, one in systems.items()}
+    return {name: one._replace(rows=[pictures[name][key] for key in shared]) for name, one in systems.items()}
 
 
 def _differences(systems: Mapping[str, Evaluation]) -> Differences:
@@ -205,7 +209,7 @@ def _difference_table(name: str, reference: str, found: Mapping[str, Mapping[str
                 )
             ]
             lines.append([group, str(max(known.images for known in shown if known)), *figures])
-    headings = [part for score in scores for part in (f"Δ {heading(score)}", "better on")]
+    headings = [part for score in scores for part in (f"Δ {heading(score)}", "won")]
     return Table(
         "Pictures",
         ["number", *headings],
@@ -213,7 +217,7 @@ def _difference_table(name: str, reference: str, found: Mapping[str, Mapping[str
         lines,
         (),
         f"{name} less {reference}, picture by picture",
-        notes=(f"Better on: share of the pictures on which {name} is the better one; ties count half.",),
+        notes=(f"Won: share of the pictures on which {name} is the better one; ties count half.",),
     )
 
 
@@ -222,7 +226,7 @@ def _describe(systems: Mapping[str, Evaluation]) -> str:
     photos = len({row.real for row in first.rows})
     protocols = dict.fromkeys(one.protocol for one in systems.values())
     rules = "; ".join(f"protocol {name}: {PROTOCOLS[name].summary}" for name in protocols)
-    return f"{len(first.rows)} pictures of {photos} real photos, {rules}."
+    return f"{counted(len(first.rows), 'picture')} of {counted(photos, 'real photo')}, {rules}."
 
 
 def _as_json(

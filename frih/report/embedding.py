@@ -26,7 +26,10 @@ class Album:
     def take(self, path: Path, *, smaller: bool = False) -> str:
         """A picture's content as a data URI; empty where there is no room left for it."""
         content = path.read_bytes()
-        uri = "data:image/webp;base64," + base64.b64encode(_smaller(content) if smaller else content).decode("ascii")
+        kind = "jpeg" if path.suffix == ".jpg" else "webp"
+        if smaller and len(shrunk := _smaller(content)) < len(content):
+            content, kind = shrunk, "webp"
+        uri = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
         if len(uri) > self.room:
             return ""
         self.room -= len(uri)
@@ -38,9 +41,9 @@ class Album:
 
 
 def _smaller(content: bytes) -> bytes:
-    """The picture in fewer pixels and at less quality, if that makes the file smaller."""
+    """The picture in fewer pixels and at less quality, as WebP."""
     image = Image.open(io.BytesIO(content))
     image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=2)
-    return min(content, file.getvalue(), key=len)
+    return file.getvalue()

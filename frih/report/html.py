@@ -19,7 +19,7 @@ from frih.report.layout import Table, figure, heading
 from frih.report.plots import Figures, Plot, draw_plots
 from frih.report.statistics import INTERVALS, Interval, bootstrap
 from frih.report.tables import METHODS, RATIOS, Summary
-from frih.report.thumbnails import SCALE, Thumbnails, error_colors
+from frih.report.thumbnails import SCALE, Thumbnails, ending, error_colors
 
 EXTREMES, EVERY = 3, 8
 """Best, worst and median pictures to show; pictures at equal distances through the list."""
@@ -47,13 +47,16 @@ class Slot(NamedTuple):
     label: str
     folder: Path
     """Of the evaluation."""
+    rows: Sequence[Row]
+    """Of the evaluation, whose names are those of the files."""
     kind: str
     """As :class:`~frih.report.thumbnails.Thumbnails` calls it."""
     error: bool = False
     """Whether it is a map of errors: of the picture of the same label."""
 
-    def path(self, row: Row) -> Path:
-        """The file of a row's picture."""
+    def path(self, place: int) -> Path:
+        """The file of the picture of a row."""
+        row = self.rows[place]
         return Thumbnails(self.folder).path(row.subset, row.name, self.kind)
 
 
@@ -107,13 +110,11 @@ def _page(
     slots = _slots(systems)
     values, by_what = _ranking(systems, differences=differences)
     choices = _choices(
-        values, by_what, [place for place, row in enumerate(rows) if slots and slots[0].path(row).is_file()]
+        values, by_what, [place for place in range(len(rows)) if slots and slots[0].path(place).is_file()]
     )
     featured = {place for choice in choices for place in choice.places}
-    pictures = _embed(rows, slots, featured)
-    links = [
-        Slot(slot.label, Path(os.path.relpath(slot.folder / "pictures", out)), slot.kind, slot.error) for slot in slots
-    ]
+    pictures = _embed(len(rows), slots, featured)
+    folders = [quote(Path(os.path.relpath(slot.folder / "pictures", out)).as_posix()) for slot in slots]
     headings, lines = _lines(systems, differences=differences)
     page: str = _template().render(
         title=title,
@@ -127,16 +128,22 @@ def _page(
         plots=[(plot, Markup(plot.svg)) for plot in _plots(systems)],
         choices=choices,
         slots=slots,
-        link=lambda slot, row: (
-            f"{quote(links[slot].folder.as_posix())}/{quote(row.subset)}/{quote(row.name)}.{slots[slot].kind}.webp"
+        link=lambda slot, place: (
+            f"{folders[slot]}/{quote(slots[slot].path(place).relative_to(slots[slot].folder / 'pictures').as_posix())}"
         ),
         rows=rows,
         captions={place: _caption(systems, place, differences=differences) for place in featured},
         pictures=pictures,
         store={
             "slots": [
-                {"label": slot.label, "folder": quote(slot.folder.as_posix()), "kind": slot.kind, "error": slot.error}
-                for slot in links
+                {
+                    "label": slot.label,
+                    "folder": folder,
+                    "names": [] if slot.rows is rows else [row.name for row in slot.rows],
+                    "ending": ending(slot.kind),
+                    "error": slot.error,
+                }
+                for slot, folder in zip(slots, folders, strict=True)
             ],
             "pictures": [[] if place in featured else content for place, content in enumerate(pictures)],
         },
@@ -151,33 +158,35 @@ def _page(
 
 def _slots(systems: Sequence[System]) -> list[Slot]:
     """What is shown of each picture, by what is stored of the first one that has pictures; none where nothing is stored."""
-    for row in systems[0].rows if systems else []:
-        stored = [Thumbnails(system.folder).stages(row.subset, row.name) for system in systems]
+    for rows in zip(*(system.rows for system in systems), strict=True):
+        stored = [
+            Thumbnails(system.folder).stages(row.subset, row.name) for system, row in zip(systems, rows, strict=True)
+        ]
         if not all(stored):
             continue
-        first = systems[0].folder
-        slots = [Slot(stage, first, stage) for stage in ("composite", "mask", "submasks") if stage in stored[0]]
+        first = systems[0].folder, systems[0].rows
+        slots = [Slot(stage, *first, stage) for stage in ("composite", "mask", "submasks") if stage in stored[0]]
         results = []
         for system, stages in zip(systems, stored, strict=True):
             stage = next((stage for stage in system.stages if stage in stages), None)
             if stage:
-                results.append(Slot(system.name, system.folder, stage))
-        real = [Slot("real", first, "real")] if "real" in stored[0] else []
+                results.append(Slot(system.name, system.folder, system.rows, stage))
+        real = [Slot("real", *first, "real")] if "real" in stored[0] else []
         compared = [*slots[:1], *(slot for slot in results if slot.kind != "composite")] if real else []
         errors = [slot._replace(kind=f"{slot.kind}-error", error=True) for slot in compared]
         return [*slots, *(slot for slot in results if slot not in slots and slot.kind != "composite"), *real, *errors]
     return []
 
 
-def _embed(rows: Sequence[Row], slots: Sequence[Slot], featured: Set[int]) -> list[list[str] | None]:
+def _embed(total: int, slots: Sequence[Slot], featured: Set[int]) -> list[list[str] | None]:
     """Of each row, the content of its pictures: "" where a page must link to the file; None where there is none.
 
     What is featured comes first and as it is stored; then, from the first row on, as much as there is room for, made smaller if
     not everything fits.
     """
     album = Album()
-    pictures: list[list[str] | None] = [None] * len(rows)
-    stored = {place: [slot.path(row) for slot in slots] for place, row in enumerate(rows) if slots}
+    pictures: list[list[str] | None] = [None] * total
+    stored = {place: [slot.path(place) for slot in slots] for place in range(total) if slots}
     stored = {place: paths for place, paths in stored.items() if all(path.is_file() for path in paths)}
     for place in sorted(featured & stored.keys()):
         pictures[place] = [album.take(path) for path in stored[place]]

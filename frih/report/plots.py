@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from frih.report.tables import RATIOS
@@ -122,6 +122,11 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
         if highest > 0:
             axes.plot([lowest, highest], [lowest, highest], color=INK, linewidth=0.8)
         axes.set(xlabel="fMSE of the composite", ylabel="fMSE of the result")
+        decades = np.log10(highest / lowest) if highest > 0 else 0
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(NullLocator())
         _legend(axes, len(systems))
 
     shares = "; ".join(

@@ -63,6 +63,15 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def by_picture(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
+    """Rows by their subset and composite: its name without suffix, in which a smaller copy of a data set may differ.
+
+    Where that is not enough to tell them apart, it is the whole name.
+    """
+    found = {(row.subset, Path(row.name).stem): row for row in rows}
+    return found if len(found) == len(rows) else {(row.subset, row.name): row for row in rows}
+
+
 def _score_names(heading: Sequence[str]) -> list[str]:
     first, names = list(heading[: len(COLUMNS)]), list(heading[len(COLUMNS) :])
     if first != COLUMNS:

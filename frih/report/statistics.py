@@ -8,6 +8,7 @@ photo, drawn among those of the same subsets.
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from frih.errors import UserError
 from frih.metrics import Row
+from frih.report.rows import by_picture
 
 RESAMPLES = 2000
 """Draws of as many photos as there are."""
@@ -116,21 +118,20 @@ def match(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
     Raises:
         UserError: naming pictures that one side lacks, or whose real photo is another.
     """
-    by_name = {(row.subset, row.name): row for row in others}
-    first = {(row.subset, row.name): row for row in rows}
-    for lacking, missing in (("second", first.keys() - by_name.keys()), ("first", by_name.keys() - first.keys())):
+    first, second = by_picture(rows), by_picture(others)
+    for lacking, missing in (("second", first.keys() - second.keys()), ("first", second.keys() - first.keys())):
         if missing:
-            names = [f"{subset}/{name}" for subset, name in sorted(missing)]
+            names = [f"{key[0]}/{(first.get(key) or second[key]).name}" for key in sorted(missing)]
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
                 f"the {lacking} evaluation lacks {', '.join(names[:3])}{more}; compare evaluations of one split"
             )
     for key, row in first.items():
-        if by_name[key].real != row.real:
+        if Path(second[key].real).stem != Path(row.real).stem:
             raise UserError(
-                f"{'/'.join(key)}: its real photo is {row.real} in the first, {by_name[key].real} in the second"
+                f"{row.subset}/{row.name}: its real photo is {row.real} in the first, {second[key].real} in the second"
             )
-    return [by_name[row.subset, row.name] for row in rows]
+    return [second[key] for key in first]
 
 
 def _interval(

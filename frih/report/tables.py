@@ -30,9 +30,10 @@ def summarize(rows: Sequence[Row], protocol: str) -> Summary:
     """Means over pictures.
 
     Returns:
-        ``{"protocol", "images", "empty_masks", "subsets": {name: cell, ..., "All": cell}, "ratios": {"0-5": cell, ...,
-        "All": cell}}``; a cell holds ``images`` and the mean of each score. "All" is the mean over all pictures, not over the
-        groups. A picture with an empty mask has no fMSE and stays out of that mean alone. A group of no pictures is left out.
+        ``{"protocol", "images", "photos", "empty_masks": names, "subsets": {name: cell, ..., "All": cell}, "ratios": {"0-5":
+        cell, ..., "All": cell}}``; a cell holds ``images`` and the mean of each score. "All" is the mean over all pictures, not
+        over the groups. A picture with an empty mask has no fMSE and stays out of that mean alone. A group of no pictures is
+        left out.
     """
     cells = {
         kind: {name: _cell([row for row in rows if belongs(row)]) for name, belongs in parts.items()}
@@ -41,7 +42,8 @@ def summarize(rows: Sequence[Row], protocol: str) -> Summary:
     return {
         "protocol": protocol,
         "images": len(rows),
-        "empty_masks": sum(row.fg_ratio == 0 for row in rows),
+        "photos": len({row.real for row in rows}),
+        "empty_masks": [f"{row.subset}/{row.name}" for row in rows if math.isnan(row.scores.get("fmse", math.nan))],
         **{kind: {name: cell for name, cell in parts.items() if cell["images"]} for kind, parts in cells.items()},
     }
 
@@ -162,25 +164,34 @@ def cutoffs(summaries: Mapping[float, Summary]) -> Table:
     )
 
 
-def efficiency(measured: Mapping[str, tuple[float, float, str]]) -> Table:
+def efficiency(measured: Mapping[str, tuple[float | None, float, str]]) -> Table:
     """The paper's Table 6: quality and size.
 
     Args:
-        measured: by method: PSNR over all pictures, millions of parameters, and the PSNR's protocol.
+        measured: by method: PSNR over all pictures, if it is known, millions of parameters, and the PSNR's protocol.
     """
-    ours = {f"{method} ({protocol})": (psnr, millions) for method, (psnr, millions, protocol) in measured.items()}
-    everyone = {**{f"{method} †": figures for method, figures in TABLE_6.items()}, **ours}
+    ours = {
+        f"{method} ({protocol})" if protocol else method: (psnr, millions)
+        for method, (psnr, millions, protocol) in measured.items()
+    }
+    everyone: dict[str, tuple[float | None, float]] = {
+        **{f"{method} †": figures for method, figures in TABLE_6.items()},
+        **ours,
+    }
     return Table(
         "",
         list(everyone),
         [],
         [
-            ["PSNR↑", *(f"{psnr:.2f}" for psnr, _ in everyone.values())],
+            ["PSNR↑", *(figure("psnr", psnr) for psnr, _ in everyone.values())],
             ["Param (M)↓", *(f"{millions:.2f}" for _, millions in everyone.values())],
         ],
         (),
         "The paper's Table 6: performance and efficiency",
-        notes=(PUBLISHED, "In brackets: the protocol of a measured PSNR."),
+        notes=(
+            PUBLISHED,
+            *["In brackets: the protocol of a measured PSNR."] * any(one[2] for one in measured.values()),
+        ),
     )
 
 

@@ -17,12 +17,15 @@ SCALE = 40
 """Levels of 0..255 at which the colours of error maps end; larger errors look the same."""
 SIDE = 256
 """Of a stored picture, the longer one at most."""
+FLAT = ("mask", "submasks")
+"""Stages of few colours, which are stored exactly."""
 
 
 class Thumbnails:
-    """Pictures in a folder: ``pictures/<subset>/<name>.<stage>.webp``, and ``<name>.<stage>-error.webp``.
+    """Pictures in a folder: ``pictures/<subset>/<name>.<stage>.jpg``, and ``<name>.<stage>-error.jpg``; flat ones ``.webp``.
 
-    Any number of processes may add pictures at the same time, as long as each adds others.
+    JPEG, for evaluation waits for it, and WebP takes seven times as long. Any number of processes may add pictures at the same
+    time, as long as each adds others.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,13 +45,13 @@ class Thumbnails:
         """
         _check(stages)
         (self.folder / subset).mkdir(parents=True, exist_ok=True)
-        pictures = {stage: (pixels, stage in ("mask", "submasks")) for stage, pixels in stages.items()}
+        pictures = dict(stages)
         if "real" in stages:
             for stage in COMPARED:
                 if stage in stages:
-                    pictures[f"{stage}-error"] = (error_map(stages[stage], stages["real"]), False)
-        for kind, (pixels, flat) in pictures.items():
-            _save(self.path(subset, name, kind), pixels, flat=flat)
+                    pictures[f"{stage}-error"] = error_map(stages[stage], stages["real"])
+        for kind, pixels in pictures.items():
+            _save(self.path(subset, name, kind), pixels, flat=kind in FLAT)
         for kind in {*STAGES, *(f"{stage}-error" for stage in COMPARED)} - {*pictures}:
             self.path(subset, name, kind).unlink(missing_ok=True)
 
@@ -58,7 +61,12 @@ class Thumbnails:
 
     def path(self, subset: str, name: str, kind: str) -> Path:
         """Where a picture is, if it is stored; ``kind`` is a stage or, for its error map, ``<stage>-error``."""
-        return self.folder / subset / f"{name}.{kind}.webp"
+        return self.folder / subset / f"{name}{ending(kind)}"
+
+
+def ending(kind: str) -> str:
+    """What follows the composite's name in the name of such a picture's file."""
+    return f".{kind}.{'webp' if kind in FLAT else 'jpg'}"
 
 
 def error_map(picture: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -71,9 +79,19 @@ def error_map(picture: np.ndarray, real: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    squares = np.square(picture.astype(np.float32) - real.astype(np.float32)).mean(axis=2)
-    picked: np.ndarray = error_colors()[np.rint(np.sqrt(squares) * (255 / SCALE)).clip(0, 255).astype(np.uint8)]
+    differences = picture.astype(np.int32) - real
+    squares = np.einsum("hwc,hwc->hw", differences, differences)
+    colors = _colors_of_squares()
+    picked: np.ndarray = np.take(colors, np.minimum(squares, len(colors) - 1), axis=0)
     return picked
+
+
+@lru_cache
+def _colors_of_squares() -> np.ndarray:
+    """The colour of each sum over RGB of squared errors, up to where the scale ends."""
+    levels = np.sqrt(np.arange(3 * SCALE**2 + 1) / 3)
+    colors: np.ndarray = error_colors()[np.rint(levels * (255 / SCALE)).astype(np.uint8)]
+    return colors
 
 
 @lru_cache
@@ -101,4 +119,7 @@ def _save(path: Path, pixels: np.ndarray, *, flat: bool) -> None:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.NEAREST if flat else Image.Resampling.BOX)
     with whole_file(path) as file:
-        image.save(file, "WEBP", lossless=flat, quality=20 if flat else 80, method=0)  # evaluation waits for it
+        if flat:
+            image.save(file, "WEBP", lossless=True, quality=20, method=0)
+        else:
+            image.save(file, "JPEG", quality=85)

@@ -10,7 +10,7 @@ from typing import Any
 
 from frih.files import write_whole
 from frih.metrics import PROTOCOLS, Row
-from frih.report.layout import Table
+from frih.report.layout import Table, counted
 from frih.report.published import COUNTS, TABLE_1, TABLE_2
 from frih.report.rows import write_rows
 from frih.report.statistics import INTERVALS
@@ -83,11 +83,14 @@ def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[st
 
 
 def describe(summary: Summary) -> str:
-    """How many pictures, and how they were measured."""
+    """How many pictures of how many photos, and how they were measured."""
     protocol = PROTOCOLS[summary["protocol"]]
-    text = f"{summary['images']} pictures, protocol {protocol.name}: {protocol.summary}."
+    text = f"{counted(summary['images'], 'picture')} of {counted(summary['photos'], 'real photo')}"
+    text += f", protocol {protocol.name}: {protocol.summary}."
     if summary["empty_masks"]:
-        text += f"\n{summary['empty_masks']} of them have an empty mask: they count in MSE and PSNR, but have no fMSE."
+        names = summary["empty_masks"]
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        text += f"\n{len(names)} of them, with an empty mask, count in MSE and PSNR but have no fMSE: {listed}."
     return text
 
 

@@ -9,7 +9,8 @@ import pytest
 from frih.errors import UserError
 from frih.report import compare, write_report
 from frih.report.comparison import short_names
-from tests.report.helpers import make_evaluation, random_rows
+from frih.report.rows import by_picture
+from tests.report.helpers import make_evaluation, random_rows, row
 from tests.report.test_html import Page
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,28 @@ def test_a_comparison_has_tables_differences_and_a_page(pair, tmp_path):
     ]
     assert slots[3]["folder"] == "../old/pictures"
     assert len([1 for line in page.all("tr") if "data-place" in line]) == 12
+
+
+def test_a_copy_of_the_data_in_another_format_is_paired_by_names_without_suffix(tmp_path):
+    rows = random_rows(6)
+    make_evaluation(tmp_path / "first", rows)
+    renamed = [
+        one._replace(**{key: f"{Path(getattr(one, key)).stem}.webp" for key in ("name", "real")}) for one in rows
+    ]
+    make_evaluation(tmp_path / "copy", renamed)
+    compare({name: tmp_path / name for name in ("first", "copy")}, tmp_path / "out")
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert found["differences"]["copy"]["subsets"]["All"]["psnr"]["images"] == 6
+    slots = json.loads(Page((tmp_path / "out/comparison.html").read_text()).texts["script"][0])["slots"]
+    theirs = next(slot for slot in slots if slot["label"] == "copy" and not slot["error"])
+    assert theirs["names"] == [one.name for one in renamed]
+    assert (tmp_path / "copy/pictures" / rows[0].subset / f"{theirs['names'][0]}{theirs['ending']}").is_file()
+
+
+def test_doubled_names_without_suffix_are_told_apart_by_it():
+    rows = [row(name=name) for name in ("x.jpg", "x.png")]
+    assert by_picture(rows) == {("A", "x.jpg"): rows[0], ("A", "x.png"): rows[1]}
+    assert by_picture(rows[:1]) == {("A", "x"): rows[0]}
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -26,10 +26,11 @@ def test_a_group_without_pictures_is_left_out():
     assert list(intervals([row(fg=0.2)])["ratios"]) == ["15-100", "All"]
 
 
-def test_an_empty_mask_is_counted_and_stays_out_of_fmse_alone():
+def test_an_empty_mask_is_named_and_stays_out_of_fmse_alone():
     rows = [row(fmse=10, mse=1), row(fg=0.0, fmse=math.nan, mse=3)]
     summary = summarize(rows, "idih")
-    assert summary["empty_masks"] == 1
+    assert summary["empty_masks"] == ["A/x.jpg"]
+    assert summary["photos"] == 1
     assert summary["subsets"]["All"] == {"images": 2, "mse": 2, "psnr": 30, "fmse": 10}
     assert intervals(rows)["subsets"]["All"]["fmse"].images == 1
     assert "fmse" not in summarize(rows[1:], "idih")["subsets"]["All"]

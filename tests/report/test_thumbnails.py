@@ -12,8 +12,9 @@ def test_stages_are_stored_in_order_with_their_errors(tmp_path):
     thumbnails.add("A", "a b.1.jpg", stages())
     assert thumbnails.stages("A", "a b.1.jpg") == ["composite", "mask", "submasks", "refined", "real"]
     names = {path.name for path in (tmp_path / "pictures/A").iterdir()}
-    kinds = ("composite", "mask", "submasks", "refined", "real", "composite-error", "refined-error")
-    assert names == {f"a b.1.jpg.{kind}.webp" for kind in kinds}
+    photos = ("composite", "refined", "real", "composite-error", "refined-error")
+    flat = ("mask", "submasks")
+    assert names == {*(f"a b.1.jpg.{kind}.jpg" for kind in photos), *(f"a b.1.jpg.{kind}.webp" for kind in flat)}
     assert thumbnails.stages("A", "another.jpg") == []
 
 
@@ -52,6 +53,10 @@ def test_error_maps_have_one_scale():
     expected = [colors[0], colors[128], colors[255], colors[255]]
     assert np.abs(error_map(picture, real)[0].astype(int) - expected).max() <= 4
     assert colors[0].sum() < 20
+    noise = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    noise[1] = noise[0] // 2 + noise[1] // 8
+    levels = np.sqrt(np.square(noise[0].astype(float) - noise[1]).mean(axis=2))
+    assert (error_map(*noise) == colors[np.rint(levels * 255 / SCALE).clip(0, 255).astype(int)]).all()
     assert (np.diff(colors @ np.array([0.2126, 0.7152, 0.0722])) >= -0.5).all()  # ever brighter
 
 
@@ -66,4 +71,4 @@ def test_error_maps_have_one_scale():
 def test_other_stages_sizes_and_types_are_refused(tmp_path, change, complaint):
     with pytest.raises(ValueError, match=complaint):
         Thumbnails(tmp_path).add("A", "x.jpg", {**stages(), **change})
-    assert not list(tmp_path.rglob("*.webp"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -41,7 +41,8 @@ def test_written_files(tmp_path):
 
 def test_only_empty_masks_have_no_fmse_at_all(tmp_path):
     text = write_report(tmp_path, [row(fg=0.0, fmse=math.nan)], "idih")
-    assert "empty mask" in text
+    assert text.startswith("1 picture of 1 real photo, protocol idih: ")
+    assert "1 of them, with an empty mask, count in MSE and PSNR but have no fMSE: A/x.jpg." in text
     assert "nan" not in text.lower()
     json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda word: pytest.fail(word))
 

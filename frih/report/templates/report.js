@@ -45,8 +45,8 @@ let place = -1;
 function show(img, slot) {
   const line = lines[place];
   const [subset, name] = [line.cells[0].textContent, line.cells[1].textContent];
-  const path = [subset, name].map(encodeURIComponent).join("/");
-  const file = `${slots[slot].folder}/${path}.${slots[slot].kind}.webp`;
+  const path = [subset, slots[slot].names[place] || name].map(encodeURIComponent).join("/");
+  const file = `${slots[slot].folder}/${path}${slots[slot].ending}`;
   const above = document.querySelector(`[data-picture="${place}-${slot}"]`); // shown there, and not stored twice
   const inside = above ? above.src : store.pictures[place][slot];
   img.src = inside || file;
