@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from frih.weights import SHARED_NAME, SUFFIX, read_weights
 FORMAT = "frih-1"
 """Names what a checkpoint holds: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``; for going on with a run
 also ``training``, the trainer's own state. A run with ``train.ema`` has the averaged weights as ``average``."""
+_NEEDED = {"config": str, "model": dict, "training": dict, "versions": dict}
 
 
 class Checkpoints:
@@ -37,7 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig) -> None:
         self.folder, self.config = folder, config
         self.newest: int | None = None
-        """The step of ``last.pt``, if it is of this run's past."""
+        """The step of ``last.pt``, once this run has written it or gone on from it."""
         self.written = time.monotonic()
 
     def age(self) -> float:
@@ -71,9 +73,13 @@ class Checkpoints:
         """The checkpoints that were ``last.pt``, the newest first."""
         return sorted(self.folder.glob("step-*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
-    def went_back_to(self, path: Path, step: int) -> None:
-        """Remembers which one the run goes on from; ``last.pt`` is not kept if that is another."""
-        self.newest = step if path.name == "last.pt" else None
+    def go_back_to(self, path: Path, step: int) -> None:
+        """Makes the one that the run goes on from, at a step, ``last.pt``; what was that is not kept if it is another."""
+        last = self.folder / "last.pt"
+        if path.absolute() != last.absolute():
+            _link(path, last)
+            os.utime(last)  # newer than those of the future that is given up
+        self.newest = step
 
 
 def save_checkpoint(path: Path, config: Config, model: FRIH, training: Mapping[str, Any]) -> None:
@@ -125,12 +131,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if path.suffix == SUFFIX:
         return read_weights(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is no checkpoint
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a damaged or hostile file makes the unpickler raise
         raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take {_another(path)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of FRIH (no format {FORMAT!r} in it)")
-    lacking = [key for key in ("config", "model", "training", "versions") if key not in content]
+    lacking = [key for key, kind in _NEEDED.items() if not isinstance(content.get(key), kind)]
     if lacking:
         raise UserError(f"{path}: is an incomplete checkpoint of FRIH (without {', '.join(lacking)}); take another")
     return content
@@ -173,8 +181,9 @@ def read_config(text: str, path: Path) -> Config:
         return Config.model_validate_json(text)
     except ValidationError as error:
         keys = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors())
+        what = f"was made by another version of frih, whose keys {keys} this one ({__version__}) does not know"
         raise UserError(
-            f"{path}: was made by another version of frih, whose keys {keys} this one ({__version__}) does not know"
+            f"{path}: {what if keys else 'is damaged (its configuration is no JSON); take another'}"
         ) from None
 
 
@@ -245,3 +254,4 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copy2(source, part)
     part.replace(target)
+    part.unlink(missing_ok=True)  # two names of one file: then renaming does nothing

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -46,6 +47,11 @@ def run_command(command: Callable[[], int]) -> NoReturn:
         if not local_rank:
             print("stopped", file=sys.stderr)
         status = STOPPED
+    except Exception:
+        if "WORLD_SIZE" not in os.environ:
+            raise
+        traceback.print_exc()
+        status = 1
     if "WORLD_SIZE" in os.environ:  # the usual way out would wait for processes that wait for this one
         sys.stdout.flush()
         sys.stderr.flush()

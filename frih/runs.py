@@ -8,10 +8,10 @@ from frih.checkpoint import find_checkpoint
 from frih.config import Config
 from frih.data.iharmony4 import Listing, read_split
 from frih.distributed import World
-from frih.errors import UserError
+from frih.errors import SharedError, UserError
 from frih.files import is_part, locked
 from frih.settings import differences, load_config, with_overrides
-from frih.trainer import MAY_CHANGE, Trainer
+from frih.trainer import MAY_CHANGE, Trainer, fingerprint
 
 
 def start_run(config: Config, world: World) -> Trainer:
@@ -26,10 +26,10 @@ def start_run(config: Config, world: World) -> Trainer:
             raise UserError(
                 f"{run}: already holds a run; go on with it by --resume {run}, or give another by run=FOLDER"
             )
+    trainer = Trainer(config, world, run, _listing(config, world))
     with world.together():
-        trainer = Trainer(config, world, run, _listing(config, world))
         trainer.load_initial_weights()
-    with world.together():
+    with world.together():  # once all have them: what fails before leaves no run behind
         if world.is_main:
             trainer.write_config()
     return trainer
@@ -47,8 +47,8 @@ def resume_run(config: Config, world: World, run: Path) -> Trainer:
         UserError: the checkpoint is damaged, or the pictures or the configuration are not those it was trained with.
     """
     folder = run_folder(run)
+    trainer = Trainer(config, world, folder, _listing(config, world))
     with world.together():
-        trainer = Trainer(config, world, folder, _listing(config, world))
         if run.is_file():
             trainer.load(run)
         elif (folder / "checkpoints" / "last.pt").exists():
@@ -100,11 +100,21 @@ def exclusive(run: Path, world: World) -> Iterator[None]:
 
 def run_folder(run: Path) -> Path:
     """The folder of a run that is given by itself or by one of its checkpoints."""
-    return run.parent.parent if run.suffix == ".pt" else run
+    return run.absolute().parent.parent if run.suffix == ".pt" else run
 
 
 def _listing(config: Config, world: World) -> Listing:
-    listing = read_split(config.data.root, "train", config.data.subsets)
+    """The training split, the same in every process.
+
+    Raises:
+        UserError: it cannot be listed, or machines hold different ones.
+    """
+    with world.together():
+        listing = read_split(config.data.root, "train", config.data.subsets)
+    if len(set(world.gather(fingerprint(listing)))) > 1:
+        raise SharedError(
+            f"data.root: {config.data.root} does not hold the same pictures on every machine; copy it anew"
+        )
     if world.is_main:
         print(listing.describe())
     return listing

@@ -44,8 +44,10 @@ from frih.watching import Meter, first_nonfinite, restore
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MAY_CHANGE = (
     "data.root",
+    "data.label_cache",
     "data.workers",
     "train.device",
+    "train.profile",
     "evaluation.batch",
     "logging.every",
     "checkpoint.every_steps",
@@ -71,12 +73,13 @@ class Trainer:
         self.config, self.world, self.run = config, world, run
         train = config.train
         self.fingerprint = fingerprint(listing)
-        training, self.validation = datasets(listing, config)
-        self.shown = self.validation if len(self.validation) else training
-        self.order = GlobalBatches(
-            len(training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
-        )
-        self.loader = training_loader(training, self.order, config.data.workers, pin=world.device.type == "cuda")
+        with world.together():  # all that may fail in one process comes before the processes are joined in `wrap`
+            training, self.validation = datasets(listing, config)
+            self.shown = self.validation if len(self.validation) else training
+            self.order = GlobalBatches(
+                len(training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
+            )
+            self.loader = training_loader(training, self.order, config.data.workers, pin=world.device.type == "cuda")
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train.tf32
         self.network = build_model(config)
@@ -131,7 +134,7 @@ class Trainer:
         finally:
             if self.tracker:
                 self.tracker.close()
-        return self.step == self.steps
+        return self.validated == self.steps
 
     def _fit(self, stop: threading.Event, progress: "tqdm[Any]") -> None:
         """The loop: to the end, or to the step in which a stop was requested."""
@@ -143,14 +146,18 @@ class Trainer:
                 with self.profile.step(packed, self.meter.last_wait):
                     losses = self.train_step(packed.unpack(self.world.device))
                 self._log(losses, progress)
-                overdue = saving.every_minutes is not None and self.checkpoints.age() > 60 * saving.every_minutes
-                stopping, overdue = self.world.any(stop.is_set(), overdue)
+                stopping, overdue = self.world.any(stop.is_set(), self._overdue())
                 at_end = self.step % len(self.order) == 0
                 if at_end or stopping or overdue or self.step % saving.every_steps == 0:
                     self.save()
                 if stopping:
                     return
                 self._validate_if_due()
+
+    def _overdue(self) -> bool:
+        """Whether the last checkpoint is old; only the process that writes them knows."""
+        minutes = self.config.checkpoint.every_minutes
+        return self.world.is_main and minutes is not None and self.checkpoints.age() > 60 * minutes
 
     def train_step(self, batch: Batch) -> Losses:
         """One update of the weights by this process's part of a batch."""
@@ -165,7 +172,7 @@ class Trainer:
             norms = torch.stack([get_total_norm(_gradients(part)) for part in self.parts.values()])
             norm = get_total_norm([norms])
             # the gradient is everyone's mean, so all processes come to the same conclusion
-            if norm.isfinite() or (self.scaler.is_enabled() and not self._nonfinite(losses, batch)):
+            if norm.isfinite() or self._overflowed(losses, batch):
                 self._update(norm)
                 self.meter.add([*(part.detach().mean() for part in losses), norm, *norms], _submasks(batch))
             else:
@@ -230,6 +237,10 @@ class Trainer:
             tqdm.write(f"{message}. Left out")
         if self.scaler.is_enabled():
             self.scaler.update()
+
+    def _overflowed(self, losses: Losses, batch: Batch) -> bool:
+        """Whether only fp16's scale was too high, which the scaler then lowers; at a scale of 1 or less it was not that."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1 and not self._nonfinite(losses, batch)
 
     def _nonfinite(self, losses: Losses, batch: Batch) -> list[str]:
         """Pictures of all processes whose loss is not finite."""
@@ -347,7 +358,8 @@ class Trainer:
         if self.average:
             load_weights(self.average.network, content["average"], path)
         self.load_state_dict(state)
-        self.checkpoints.went_back_to(path, self.step)
+        if self.world.is_main:
+            self.checkpoints.go_back_to(path, self.step)
 
     def state_dict(self) -> dict[str, Any]:
         """What it takes to go on, besides the weights; every process must call it.

@@ -138,7 +138,7 @@ def first_nonfinite(network: nn.Module, batch: Batch) -> str | None:
     buffers = [buffer.clone() for buffer in network.buffers()]
     try:
         with torch.no_grad():
-            network(batch.composite, batch.mask, batch.labels)
+            network.forward(batch.composite, batch.mask, batch.labels)  # a compiled call would not see the hooks
     finally:
         for hook in hooks:
             hook.remove()

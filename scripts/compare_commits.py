@@ -14,8 +14,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from frih.errors import UserError, run_command
+
+Curve = list[dict[str, Any]]
+"""Lines of a ``metrics.jsonl``, without timings."""
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ("configs/sample.yaml", "train.epochs=1", "train.milestones=[]", "logging.every=1", "validation.pictures=0")
@@ -32,22 +36,33 @@ def main() -> int:
     recipe = args.recipe if args.recipe and "=" not in args.recipe[0] else [*DEFAULT, *args.recipe]
     with tempfile.TemporaryDirectory() as folder:
         curves = [train(commit, recipe, Path(folder, str(i))) for i, commit in enumerate(args.commits)]
-    steps = [[line["step"] for line in curve] for curve in curves]
+    print(f"{len(curves[0])} lines, figures: {', '.join(shared_figures(*curves))}")
+    difference = first_difference(*curves)
+    print(difference or "the same, bit for bit")
+    return 1 if difference else 0
+
+
+def shared_figures(one: Curve, other: Curve) -> list[str]:
+    """The figures that both write: a commit may add some."""
+    found = [{name for line in curve for name in line} for curve in (one, other)]
+    return sorted(found[0] & found[1])
+
+
+def first_difference(one: Curve, other: Curve) -> str | None:
+    """Where two curves first differ, in words; None: nowhere."""
+    steps = [[line["step"] for line in curve] for curve in (one, other)]
     if steps[0] != steps[1]:
-        print(f"not the same steps: {len(steps[0])} lines and {len(steps[1])}")
-        return 1
-    shared = sorted(set.intersection(*(set(line) for curve in curves for line in curve if "train/loss" in line)))
-    print(f"{len(steps[0])} lines, figures: {', '.join(shared)}")
-    for mine, theirs in zip(*curves, strict=True):
+        return f"not the same steps: {len(steps[0])} lines and {len(steps[1])}"
+    shared = shared_figures(one, other)
+    for mine, theirs in zip(one, other, strict=True):
         names = [name for name in shared if mine.get(name) != theirs.get(name)]
         if names:
-            print(f"step {mine['step']}: {', '.join(f'{name} {mine[name]} and {theirs[name]}' for name in names)}")
-            return 1
-    print("the same, bit for bit")
-    return 0
+            figures = ", ".join(f"{name} {mine.get(name)} and {theirs.get(name)}" for name in names)
+            return f"step {mine['step']}: {figures}"
+    return None
 
 
-def train(commit: str, recipe: list[str], folder: Path) -> list[dict[str, float]]:
+def train(commit: str, recipe: list[str], folder: Path) -> Curve:
     """The lines of ``metrics.jsonl`` that a commit's code writes, without timings."""
     code = ROOT if commit == "." else folder / "code"
     if code != ROOT:

@@ -4,7 +4,7 @@
 #   sbatch --nodes 2 scripts/slurm.sh configs/frih.yaml data.root=/datasets/iHarmony4 run=runs/frih
 #
 # One task a GPU. Three minutes before the time is up, or when the job is preempted, Slurm sends SIGUSR1 or SIGTERM to every task;
-# each finishes its step, the first saves, and all exit with status 130, upon which the job is queued anew and resumes.
+# each finishes its step, the first saves, and the job is queued anew and resumes.
 # The run's folder must be given (run=...), on a file system that all machines share.
 #
 #SBATCH --job-name=frih
@@ -34,14 +34,28 @@ export MASTER_ADDR MASTER_PORT
 if [ -e "$run/config.yaml" ]; then
     set -- --resume "$run"
 fi
+trap : TERM USR1 # what Slurm sends is for the tasks; this script sees them out
+
+# A task that was stopped and has saved leaves with 0 and a mark, for srun kills the others as soon as one leaves with more.
+STOPPED=$run/.stopped-$SLURM_JOB_ID
+export STOPPED
+rm -f "$STOPPED"
 # shellcheck disable=SC2016  # the variables are those of each task
 srun --kill-on-bad-exit=1 bash -c '
+    trap : TERM USR1
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
-    exec python train.py "$@"
+    python train.py "$@"
+    status=$?
+    if [ "$status" -eq 130 ]; then
+        touch "$STOPPED"
+        status=0
+    fi
+    exit "$status"
 ' train "$@"
 status=$?
 
-if [ "$status" -eq 130 ]; then
+if [ "$status" -eq 0 ] && [ -e "$STOPPED" ]; then
+    rm -f "$STOPPED"
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -81,9 +81,17 @@ def test_checkpoints_of_other_programs(tmp_path):
 def test_a_checkpoint_that_lacks_a_part(saved):
     path = saved[0]
     content = load_checkpoint(path)
+    torch.save({**content, "training": None, "model": 5}, path)
+    assert "incomplete checkpoint of FRIH (without model, training)" in refusal(load_model, path)
     del content["model"]
     torch.save(content, path)
     assert "incomplete checkpoint of FRIH (without model)" in refusal(load_model, path)
+
+
+def test_a_configuration_that_is_no_json(saved):
+    path = saved[0]
+    torch.save({**load_checkpoint(path), "config": "{"}, path)
+    assert "is damaged (its configuration is no JSON); take another" in refusal(load_model, path)
 
 
 def test_weights_of_another_model(saved):

@@ -117,6 +117,39 @@ def test_checkpoints_are_written_by_time(make, monkeypatch):
     assert {2, 4, 6, 8} < set(saved)
 
 
+def test_only_the_process_that_writes_knows_when_it_is_time(make, tmp_path):
+    trainer = make(**LONG, checkpoint={"every_minutes": 5.0})
+    trainer.checkpoints.written -= 301
+    assert trainer._overdue()
+    trainer.world = World(1, 2)  # never writes, so its own clock says nothing
+    assert not trainer._overdue()
+
+
+def test_a_run_stopped_at_its_last_step_is_not_complete_before_it_is_validated(make):
+    sections = {"train": {"epochs": 2, "milestones": [2]}, "validation": {"fraction": 0.25, "every": 2}}
+    trainer = make(**sections)
+    stop_at(trainer, 2)
+    assert not trainer.fit()
+    assert not (trainer.run / "checkpoints/best.pt").exists()
+    resumed = resume(trainer.run)
+    assert resumed.step == 2
+    assert resumed.fit()
+    assert (trainer.run / "checkpoints/best.pt").exists()
+
+
+def test_what_a_run_goes_back_to_is_its_last_checkpoint_at_once(make):
+    trainer = make(**LONG, checkpoint={"every_steps": 1, "keep": 3})
+    stop_at(trainer, 5)
+    trainer.fit()
+    before = trainer.run / "checkpoints/step-00000003.pt"
+    resume(before)  # and killed before its first step
+    assert resume(trainer.run).step == 3
+    again = resume(before)
+    stop_at(again, 4)
+    again.fit()
+    assert names(trainer.run) == {"last.pt", "step-00000003.pt", "step-00000004.pt"}
+
+
 def test_from_a_damaged_checkpoint_the_way_back_is_told_and_leads_to_the_same_end(make):
     whole = make("whole", **LONG)
     whole.fit()

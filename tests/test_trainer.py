@@ -358,6 +358,13 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(make):
     assert torch.equal(parameter, before)
 
 
+def test_fp16s_scale_falls_only_so_far_before_a_gradient_counts_as_not_finite(make):
+    trainer = make(train={"precision": "fp16", "epochs": 30, "milestones": [30]}, validation={"fraction": 0.0})
+    next(trainer.network.head.parameters()).register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(UserError, match="step 17: the gradient is not finite"):  # from 2^16 to 1
+        trainer.fit()
+
+
 # parts of a step, averages, speed
 
 

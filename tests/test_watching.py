@@ -73,6 +73,14 @@ def test_where_values_stop_being_finite(small_config):
     assert first_nonfinite(model, batch) == "the weights head.conv1.weight"
 
 
+def test_the_head_is_named_though_it_works_in_tiles(small_config):
+    model = build_model(small_config())
+    with torch.no_grad():
+        model.head.conv2.bias.fill_(3e38)
+        model.head.to_rgb.weight.fill_(3e38)
+    assert first_nonfinite(model, random_batch()) == "the output of head.to_rgb"
+
+
 @pytest.mark.parametrize(("pairs", "imbalance"), [([[2.0, 4.0], [2.0, 0.0]], 0.5), ([[0.0], [0.0]], 0.0)])
 def test_imbalance_is_of_the_fullest_process(pairs, imbalance, monkeypatch):
     meter = Meter((), 1, World())
