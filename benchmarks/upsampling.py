@@ -1,17 +1,20 @@
 """Ways to carry the network's change from 256 x 256 to a picture's own size: errors, time and memory.
 
-    python benchmarks/upsampling.py [--enlarge ROOT] [--pictures N]
+    python benchmarks/upsampling.py [--enlarge ROOT] [--pictures N] [--run RUN]
 
-The pictures are scikit-image's own photos at native size, their outlined objects restyled by the four colour transfers, without
-JPEG in between; --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000 pixels. There is no
-network: "ideal" gives the real picture at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred" blurs it.
+The pictures are scikit-image's own photos at native size, their outlined objects restyled by the four colour transfers, as they
+are and as JPEG (quality 95); --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000 pixels.
+Networks are simulated: "ideal" gives the real picture at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred" blurs
+it. --run adds a trained one, at its own size.
 """
 
 import argparse
+import io
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +24,7 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from frih.config import Config
 from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import read_split
 from frih.data.pictures import HALF, read_mask, read_rgb
@@ -28,7 +32,9 @@ from frih.data.restyling import restyle
 from frih.data.sample import make_sample
 from frih.data.transforms import render, whole
 from frih.errors import run_command
+from frih.harmonizer import Harmonizer
 from frih.metrics import score
+from frih.models import build_model
 from frih.submasks import extract_submasks
 from frih.upsampling import add_change, extend, fit_change
 
@@ -50,19 +56,34 @@ class Case(NamedTuple):
     labels: np.ndarray
 
 
+Network = Callable[[Case, int], np.ndarray]
+"""From a case and a seed to a network's picture, the composite outside the mask."""
+
+
 def main() -> int:
     """Prints every table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--enlarge", type=Path, metavar="ROOT", help="a data set whose test composites are enlarged")
     parser.add_argument("--pictures", type=int, default=12, metavar="N", help="of them (default: 12)")
+    parser.add_argument("--run", metavar="RUN", help="a trained network as well, of a run or a file")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    cases = [*native_cases(), *(enlarged_cases(args.enlarge, args.pictures) if args.enlarge else [])]
-    print(
-        f"{len(cases)} pictures of {min(max(c.mask.shape) for c in cases)} to {max(max(c.mask.shape) for c in cases)} pixels"
-    )
-    for network in NETWORKS:
-        print_errors(network, cases)
+    native = native_cases()
+    sets = {"native": native, "native, as JPEG": [as_jpeg(case) for case in native]}
+    if args.enlarge:
+        sets["enlarged"] = enlarged_cases(args.enlarge, args.pictures)
+    networks = {name: partial(predict, name) for name in NETWORKS}
+    for name, cases in sets.items():
+        sides = [max(case.mask.shape) for case in cases]
+        print(f"\n== {name}: {len(cases)} pictures of {min(sides)} to {max(sides)} pixels")
+        for network, predictor in networks.items():
+            print_errors(network, predictor, cases, PLAIN if "JPEG" in name else WAYS)
+    if args.run:
+        harmonizer = Harmonizer.load(args.run, "cpu")
+        size = harmonizer.config.data.size
+        print_errors(
+            f"trained ({size} x {size})", partial(run_network, harmonizer), [resized(c, size) for c in native], PLAIN
+        )
     print_time()
     print_memory()
     return 0
@@ -100,16 +121,28 @@ def enlarged_cases(root: Path, count: int) -> list[Case]:
     return cases
 
 
-def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarray) -> Case:
+def as_jpeg(case: Case) -> Case:
+    """The same composite as it comes out of a JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(case.composite).save(file, "JPEG", quality=95)
+    return make_case(case.name, np.asarray(Image.open(file)), case.mask, case.real)
+
+
+def resized(case: Case, size: int) -> Case:
+    """The same picture for a network of another size."""
+    return make_case(case.name, case.composite, case.mask, case.real, size)
+
+
+def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarray, size: int = SIZE) -> Case:
     """What the network sees, beside the picture."""
-    small, soft, small_real = (render(one, whole(one), SIZE) for one in map(Image.fromarray, (composite, mask, real)))
+    small, soft, small_real = (render(one, whole(one), size) for one in map(Image.fromarray, (composite, mask, real)))
     return Case(
         name, composite, mask, real, small / 255, soft / 255, small_real / 255, extract_submasks(small, soft >= HALF)
     )
 
 
 def predict(network: str, case: Case, seed: int) -> np.ndarray:
-    """A network's picture, the composite outside the mask."""
+    """A simulated network's picture."""
     rng, result = np.random.default_rng(seed), case.small_real
     soft_error = enlarge(rng.normal(0, 1, (5, 5, 3)), SIZE, SIZE)
     if network == "rough":
@@ -119,12 +152,19 @@ def predict(network: str, case: Case, seed: int) -> np.ndarray:
     return np.where(case.labels[..., None] > 0, np.clip(result, 0, 1), case.small)
 
 
-def print_errors(network: str, cases: list[Case]) -> None:
+def run_network(harmonizer: Harmonizer, case: Case, _: int) -> np.ndarray:
+    """A trained network's picture."""
+    _, details = harmonizer(case.composite, case.mask, return_details=True)
+    return np.where(case.labels[..., None] > 0, case.small + details.change, case.small)
+
+
+def print_errors(network: str, predictor: Network, cases: list[Case], ways: Iterable[str]) -> None:
     """PSNR and fMSE of every way."""
-    scores = {name: [] for name in WAYS}
+    scores = {name: [] for name in ways}
     for seed, case in enumerate(cases):
-        refined = predict(network, case, seed)
-        for name, way in WAYS.items():
+        refined = predictor(case, seed)
+        for name in scores:
+            way = WAYS[name]
             result = score(way(case, refined).clip(0, 255), case.real, case.mask / 255)
             scores[name].append((result["psnr"], result["fmse"]))
     print(f"\n{network} network             PSNR    fMSE   PSNR beside bicubic: mean   worst picture")
@@ -210,6 +250,10 @@ WAYS: dict[str, Callable[[Case, np.ndarray], np.ndarray]] = {
     "bilateral grid": bilateral_grid,
     "ours": ours,
 }
+
+
+PLAIN = ("bicubic, fading", "bicubic change", "ours")
+"""Ways that work at any size of a network."""
 
 
 def true_change(case: Case, refined: np.ndarray) -> np.ndarray:
@@ -317,20 +361,30 @@ def print_time() -> None:
 
 
 def print_memory() -> None:
-    """Memory at 100 megapixels, beside the picture, its mask and the result."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        print(f"100 megapixels: {pool.apply(extra_memory):.0f} MB beside picture, mask and result (300 + 100 + 300 MB)")
+    """Memory of a whole call of the Harmonizer, each in a process of its own."""
+    print("\nmemory at the peak of a call, result and all, beside picture and mask:")
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for side in (3464, 10_000):
+            for kind in ("uint8", "image", "float32"):
+                print(
+                    f"  {side**2 / 1e6:.0f} megapixels, {kind}: {pool.apply(extra_memory, (side, kind)):.0f} MB",
+                    flush=True,
+                )
 
 
-def extra_memory() -> float:
-    """Megabytes at the peak of :func:`add_change`, over what was held before (Linux alone tells)."""
-    case = large_case(10_000, 10_000)
-    change = fit_change(case.small, np.clip(0.8 * case.small + 0.1, 0, 1), case.labels > 0, case.soft, case.labels)
-    add_change(change, case.composite[:8].copy(), case.mask[:8])  # compiled
-    result = case.composite.copy()
+def extra_memory(side: int, kind: str) -> float:
+    """Megabytes at the peak of a call, over what was held before (Linux alone tells)."""
+    harmonizer = Harmonizer(build_model(Config()), Config(), torch.device("cpu"))
+    warm, case = large_case(64, 64), large_case(side, side)
+    picture, small = ((one / np.float32(255) if kind == "float32" else one) for one in (case.composite, warm.composite))
+    mask = case.mask
+    del case
+    if kind == "image":
+        picture = Image.fromarray(picture)
+    harmonizer(small, warm.mask)  # compiled
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
-    add_change(change, result, case.mask)
+    harmonizer(picture, mask)
     return status("VmHWM") - before
 
 

@@ -56,9 +56,9 @@ def main() -> None:
     harmonize.add_argument(
         "-w",
         "--weights",
-        metavar="RUN_OR_FILE",
+        metavar="WEIGHTS",
         default=os.environ.get("FRIH_WEIGHTS"),
-        help="a run's folder or a file of weights; default: the environment variable FRIH_WEIGHTS",
+        help="a run's folder, a file or a folder of weights, or hf://USER/NAME; default: the environment's FRIH_WEIGHTS",
     )
     add_arguments(harmonize)
     run_command(lambda: harmonize_files(parser.parse_args()))
@@ -80,13 +80,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes what a command line names, and returns the exit status."""
     if not args.weights:
-        raise UserError("--weights: say which, a run's folder or a file of weights (or set FRIH_WEIGHTS)")
+        raise UserError(
+            "--weights: say which: a run's folder, a file of weights, or hf://USER/NAME (or set FRIH_WEIGHTS)"
+        )
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
     pairs, failures = find_pairs(args.image, args.mask)
     count = len(pairs) + len(failures)
     targets = {image: _target(image, args.out, args.suffix, count) for image in pairs}
     _refuse_one_name(targets)
+    for folder in {target.parent for target in targets.values()}:
+        _check_folder(folder)
     harmonizer = Harmonizer.load(args.weights, args.device)
     done = skipped = 0
     for image, mask in tqdm(pairs.items(), unit="picture", disable=count == 1):
@@ -99,8 +103,10 @@ def harmonize_files(args: argparse.Namespace) -> int:
                 continue
             _harmonize_file(harmonizer, image, mask, target, args)
             done += 1
-        except (UserError, OSError) as error:
+        except UserError as error:
             failures.append(str(error))
+        except OSError as error:
+            failures.append(f"{target}: cannot be written ({error.strerror or error})")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     already = f" ({skipped} more were there already; --overwrite does them again)" if skipped else ""
@@ -141,7 +147,7 @@ def _find(name: str) -> list[Path] | None:
         found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute pattern)
     else:
         return None
-    return sorted(one for one in found if one.suffix.lower() in SUFFIXES and not is_part(one))
+    return sorted(one for one in found if one.suffix.lower() in (*SUFFIXES, ".gif") and not is_part(one))
 
 
 def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
@@ -165,6 +171,15 @@ def _refuse_one_name(targets: dict[Path, Path]) -> None:
             raise UserError(f"{other} and {image}: would both become {target}; keep one, or rename it")
 
 
+def _check_folder(folder: Path) -> None:
+    """Before any work: whether results can go there."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise UserError(f"-o: {there} is a file, where a folder should be; give another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"-o: nothing can be written in {there}; change its permissions, or give another place")
+
+
 def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Path, args: argparse.Namespace) -> None:
     """Harmonizes one file and writes it whole, with what else is asked for."""
     result, details = harmonizer(image, mask, args.strength, return_details=True)
@@ -176,7 +191,7 @@ def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Pat
             f"{mask}: has no foreground at {size} x {size} pixels, as the network sees it; white is foreground"
         )
     if details.labels.all():
-        print(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
+        tqdm.write(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
     target.parent.mkdir(parents=True, exist_ok=True)
     if args.submasks:
         _save(_fitted(color_labels(details.labels), result.size, Image.Resampling.NEAREST), _beside(target, "submasks"))

@@ -51,13 +51,17 @@ class Harmonizer:
         """Loads trained weights.
 
         Args:
-            path_or_name: a run's folder, for its last checkpoint, a file of weights, or ``hf://user/name`` (:mod:`frih.hub`).
+            path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
+                ``hf://user/name`` (:mod:`frih.hub`).
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
         Raises:
-            UserError: the weights are missing, damaged or another program's; there is no GPU.
+            UserError: the weights are missing, damaged, not finite or another program's; there is no GPU.
         """
-        model, config = load_model(locate(path_or_name))
+        path = locate(path_or_name)
+        model, config = load_model(path)
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise UserError(f"{path}: holds weights that are not finite (NaN or infinite); take an earlier checkpoint")
         return cls(model, config, choose_device(device))
 
     @overload

@@ -7,6 +7,7 @@ Only what speaks with the Hub needs the package ``huggingface_hub``.
 """
 
 import json
+import re
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +37,7 @@ def save_pretrained(
     Raises:
         UserError: the checkpoint or an evaluation cannot be read; float16 cannot hold the weights.
     """
-    checkpoint, folder = find_checkpoint(Path(run_or_file), "best" if best else "last"), Path(folder)
+    checkpoint, folder = locate(run_or_file, "best" if best else "last"), Path(folder)
     content = load_checkpoint(checkpoint)
     model, config = rebuild_model(content, checkpoint)
     about = describe(content, config, checkpoint, half=half)
@@ -51,15 +52,15 @@ def from_pretrained(name_or_folder: str | Path) -> tuple[FRIH, Config]:
     """Loads a shared network, in evaluation mode on the CPU.
 
     Args:
-        name_or_folder: ``user/name`` on the Hub, a revision behind it if wanted (``user/name@v1``); or a folder that
-            :func:`save_pretrained` wrote.
+        name_or_folder: ``user/name`` or ``hf://user/name`` on the Hub, a revision behind it if wanted (``user/name@v1``); or a
+            folder that :func:`save_pretrained` wrote.
 
     Raises:
         UserError: there is none, the Hub cannot be reached, or the file is damaged or of another program.
     """
     if Path(name_or_folder).exists():
         return load_model(find_checkpoint(Path(name_or_folder)))
-    return load_model(download(str(name_or_folder)))
+    return load_model(download(str(name_or_folder).removeprefix("hf://")))
 
 
 def push_to_hub(
@@ -97,9 +98,9 @@ def locate(name: str | Path, which: str = "last") -> Path:
     Raises:
         UserError: there is none.
     """
-    text = str(Path(name))
-    if text.startswith("hf:/"):  # what paths make of the scheme
-        return download(text.removeprefix("hf:/"))
+    scheme, _, repository = str(Path(name)).partition("/")  # paths make one slash of two
+    if scheme == "hf:":
+        return download(repository)
     return find_checkpoint(Path(name), which)
 
 
@@ -112,6 +113,8 @@ def download(name: str) -> Path:
         UserError: there is no such repository, it holds no such weights, or the Hub cannot be reached.
     """
     repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise UserError(f"{name or 'hf://'}: names no repository on the Hub; write user/name, or user/name@revision")
     try:
         return Path(_hub().hf_hub_download(repository, SHARED_NAME, revision=revision or None, library_name="frih"))
     except UserError:

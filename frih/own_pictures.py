@@ -19,6 +19,7 @@ Picture = Image.Image | np.ndarray | str | Path
 
 _STRIP = 1 << 22
 """Pixels that are converted at a time."""
+_TYPES = "of uint8, uint16, or floating point of 16 to 64 bits in [0, 1]"
 _ROOMLESS = {
     "1": "is black and white",
     "L": "is greyscale",
@@ -40,18 +41,18 @@ class Own(NamedTuple):
     """A picture, and what it came as."""
 
     pixels: np.ndarray
-    """(H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or floating point in [0, 1]."""
-    image: Image.Image | None
-    """What it was, unless it was an array; a file's picture is upright."""
+    """(H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or float32 or float64 in [0, 1]."""
+    source: Image.Image | np.ndarray
+    """What it was; a file's picture is upright."""
     name: str
 
     def give_back(self, pixels: np.ndarray) -> Image.Image | np.ndarray:
         """Other pixels in the form of this picture: an array as an array, everything else as a PIL image with its metadata."""
-        if self.image is None:
-            return pixels
+        if isinstance(self.source, np.ndarray):
+            return pixels.astype(self.source.dtype, copy=False)
         result = Image.fromarray(pixels)
-        result.info = dict(self.image.info)
-        exif = self.image.getexif()
+        result.info = dict(self.source.info)
+        exif = self.source.getexif()
         if exif:
             result.info["exif"] = exif.tobytes()
         return result
@@ -62,17 +63,15 @@ def read_picture(picture: Picture, name: str = "image") -> Own:
 
     Args:
         picture: a file, which is turned upright by its EXIF orientation; a PIL image, RGB or RGBA; or an array, (H, W, 3) or,
-            with alpha, (H, W, 4), of uint8, uint16 or floating point in [0, 1].
+            with alpha, (H, W, 4), of uint8, uint16, or floating point of 16 to 64 bits in [0, 1].
         name: for messages, where it is no file.
 
     Raises:
         UserError: the file cannot be read, or the picture is of a kind that cannot be given back in new colours.
     """
     if isinstance(picture, np.ndarray):
-        return Own(_check_array(picture, name), None, name)
-    if isinstance(picture, str | Path):
-        name = str(picture)
-        picture = _open(Path(picture))
+        return Own(_check_array(picture, name), picture, name)
+    name, picture = _as_image(picture, name)
     if picture.mode not in ("RGB", "RGBA"):
         kind = _ROOMLESS.get(picture.mode, "is greyscale of 16 bits" if picture.mode[0] == "I" else "is of a rare kind")
         wanted = "RGBA" if picture.mode in ("LA", "PA") or "transparency" in picture.info else "RGB"
@@ -98,11 +97,9 @@ def read_mask(mask: Picture, name: str = "mask") -> np.ndarray:
     Raises:
         UserError: it cannot be read, or is not plainly a mask.
     """
-    if isinstance(mask, str | Path):
-        name = str(mask)
-        mask = _open(Path(mask))
-    if isinstance(mask, Image.Image):
-        mask = _grey(mask)
+    if not isinstance(mask, np.ndarray):
+        name, image = _as_image(mask, name)
+        mask = _grey(image)
     elif mask.ndim == 3 and mask.shape[2] in (1, 4):
         mask = mask[..., -1]
     if mask.ndim != 2:
@@ -152,16 +149,29 @@ def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) ->
     raise UserError(f"{names[1]}: is {wide} x {tall} pixels but {names[0]} is {width} x {height}; {remedy}")
 
 
+def _as_image(picture: Image.Image | str | Path, name: str) -> tuple[str, Image.Image]:
+    """A picture that is no array, and its name for messages."""
+    if isinstance(picture, str | Path):
+        return str(picture), _open(Path(picture))
+    if not isinstance(picture, Image.Image):
+        raise UserError(f"{name}: must be a file's path, a PIL image or a NumPy array, not {type(picture).__name__}")
+    return name, picture
+
+
 def _check_array(array: np.ndarray, name: str) -> np.ndarray:
+    """The array, of a type to work with, which holds all of its values."""
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
         raise UserError(f"{name}: must be (H, W, 3), or (H, W, 4) with alpha, not {array.shape}")
     _check_values(array, name)
     if array.dtype == np.bool_:
-        raise UserError(f"{name}: must be uint8, uint16 or floating point in [0, 1], not bool")
-    return array
+        raise UserError(f"{name}: must be {_TYPES}, not bool")
+    own = array.dtype.newbyteorder("=")
+    return array.astype(np.float32 if own == np.float16 else own, copy=False)
 
 
 def _check_values(array: np.ndarray, name: str) -> None:
+    if array.dtype.newbyteorder("=") not in (np.bool_, np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise UserError(f"{name}: must be {_TYPES}, not {array.dtype}")
     if array.dtype.kind == "f":
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -170,8 +180,6 @@ def _check_values(array: np.ndarray, name: str) -> None:
             raise UserError(
                 f"{name}: floating point must be in [0, 1], not {low:g} to {high:g}; divide it by its largest value"
             )
-    elif array.dtype not in (np.uint8, np.uint16, np.bool_):
-        raise UserError(f"{name}: must be uint8, uint16 or floating point in [0, 1], not {array.dtype}")
 
 
 def _grey(mask: Image.Image) -> np.ndarray:

@@ -45,6 +45,8 @@ _RIDGE = 1e-4
 """Variance of the colour, in [0, 1], below which slopes are held back."""
 _FEW = 100
 """Pixels below which a submask's slopes are held back, towards those of the whole foreground."""
+_OVER, _BLURRED = 1.1, 1.3
+"""Where the network changes the finest detail by more than this times what slopes say, that trust fades, down to none."""
 _SOFT, _BORDER = 2.0, 2.0
 """Widths over which slopes go over into each other, and fade at the mask's border, in the network's pixels."""
 
@@ -158,15 +160,15 @@ def _ridge(values: Array, weight: Array, few: float, towards: NDArray[np.float64
 def _trust(slopes: NDArray[np.float64], fine: Array, weight: Array) -> float:
     """How much of the slopes the finest detail bears out, 0 to 1.
 
-    Texture need not follow what larger parts do. And where a network blurs, the finest detail is changed by far more than
-    slopes say, which tells nothing of the colours. So the share of the slopes that fits the finest detail best counts up to 1,
-    and what is over is taken off again.
+    Texture need not follow what larger parts do, so what counts is the share of the slopes that fits the finest detail best. A
+    share well over 1 is the mark of a network that blurs: it takes more of the detail than the colours tell, and then the
+    picture's own detail is better left alone.
     """
     chosen = weight > 0
     explained, weights = fine[chosen][:, :3] @ slopes, weight[chosen][:, None]
     agreement = float((weights * explained * fine[chosen][:, 3:]).sum())
     best = agreement / max(float((weights * explained**2).sum()), 1e-12)
-    return max(min(best, 2 - best), 0.0)
+    return min(max(min(best, (_BLURRED - best) / (_BLURRED - _OVER)), 0.0), 1.0)
 
 
 def _blurred(values: Array, weight: Array, sigma: float) -> Array:

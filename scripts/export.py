@@ -6,18 +6,19 @@
     python scripts/export.py RUN --out FOLDER --format hub            # weights, configuration and model card
     python scripts/export.py RUN --push USER/NAME                     # the same, published on the Hugging Face Hub
 
-RUN is a run's folder or one of its checkpoints. The comparison is on three made pictures, or on one's own with
---check IMAGES MASKS, two folders in which a mask is named as its picture. See docs/export.md.
+RUN is a run's folder, one of its checkpoints, or weights that were exported before (a file, a folder, hf://USER/NAME). The
+comparison is on three made pictures, or on one's own with --check IMAGES MASKS, two folders in which a mask is named as its
+picture. See docs/export.md.
 """
 
 import argparse
 from pathlib import Path
 
-from frih.checkpoint import find_checkpoint, load_model
+from frih.checkpoint import load_model
 from frih.data.pictures import SUFFIXES
 from frih.errors import UserError, run_command
 from frih.export import FORMATS, TOLERANCE, check, export, open_exported
-from frih.hub import push_to_hub, save_pretrained
+from frih.hub import locate, push_to_hub, save_pretrained
 
 
 def main() -> int:
@@ -31,7 +32,7 @@ def main() -> int:
         print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
         return 0
     pictures = find_pictures(*args.check) if args.check else []
-    checkpoint = find_checkpoint(args.run, "best" if args.best else "last")
+    checkpoint = locate(args.run, "best" if args.best else "last")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     about = export(checkpoint, args.out, args.format, half=args.half)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, of {checkpoint} at step {about['step']}")
@@ -48,7 +49,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line; the format follows from the suffix of --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder or a checkpoint")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or weights")
     parser.add_argument("--out", type=Path, metavar="PATH", help="the file to write; hub: the folder")
     parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")

@@ -2,7 +2,7 @@
 
     python scripts/harmonize.py CHECKPOINT IMAGE MASK --out OUT
 
-CHECKPOINT is a run's folder or a file of weights. docs/harmonize.md tells the rest.
+CHECKPOINT is a run's folder, a file or a folder of weights, or hf://USER/NAME. docs/harmonize.md tells the rest.
 """
 
 import argparse

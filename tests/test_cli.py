@@ -11,6 +11,7 @@ from PIL import Image
 from frih import Harmonizer
 from frih.checkpoint import save_checkpoint
 from frih.cli import main
+from frih.hub import save_pretrained
 from frih.models import build_model
 from tests.conftest import ellipse, save, smooth_picture
 
@@ -115,16 +116,20 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
         "grey": (np.full((40, 50), 9, np.uint8), np.full((40, 50), 255, np.uint8), "grey.png: is greyscale"),
         "size": (np.full((40, 50, 3), 9, np.uint8), np.full((9, 9), 255, np.uint8), "size.png: is 9 x 9 pixels but"),
         "half": (np.full((40, 50, 3), 9, np.uint8), np.full((40, 50), 255, np.uint8), "half.png: cannot be read"),
+        "moving": (None, np.full((40, 50), 255, np.uint8), "moving.gif: holds 2 pictures"),
         "lone": (np.full((40, 50, 3), 9, np.uint8), None, "has no mask for lone.png"),
     }
     for name, (picture, mask, _) in wrong.items():
-        save(images / f"{name}.png", picture)
+        if picture is not None:
+            save(images / f"{name}.png", picture)
         if mask is not None:
             save(masks / f"{name}.png", mask)
+    frames = [Image.new("RGB", (50, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(images / "moving.gif", save_all=True, append_images=frames[1:])
     (images / "half.png").write_bytes((images / "half.png").read_bytes()[:60])
     status, said, errors = frih("harmonize", images, masks, "-o", place / "out")
     assert status == 2
-    assert said.startswith("3 of 8 harmonized")
+    assert said.startswith("3 of 9 harmonized")
     assert sorted(path.name for path in (place / "out").iterdir()) == ["a.png", "b.jpg", "c.tif"]
     assert len(errors) == len(wrong)
     for *_, message in wrong.values():
@@ -162,7 +167,8 @@ def test_command_lines_that_make_no_sense(place, frih, monkeypatch):
         ((image, mask, "-o", "out.heic"), "-o out.heic: its format is unknown"),
         ((image, mask, "-o", "out", "--strength", "2"), "--strength: must be from 0"),
         ((image, mask, "-o", "out", "-w", "nothing"), "nothing: no such run folder or checkpoint"),
-        ((image, mask, "-o", place / "file/out.png"), "file"),
+        ((image, mask, "-o", place / "file/out.png"), f"-o: {place / 'file'} is a file, where a folder should be"),
+        ((place / "images", place / "masks", "-o", place / "file"), f"-o: {place / 'file'} is a file, where a folder"),
         ((place / "none.png", mask, "-o", "out"), "none.png: no such file"),
         ((place / "images", place / "masks", "-o", "out", "--suffix", ".png"), "would both become out/a.png"),
     ):
@@ -186,3 +192,25 @@ def test_hostile_weights_are_not_run(place, frih):
     assert status == 2
     assert "hostile.pt: is damaged, incomplete or no checkpoint" in errors[0]
     assert not (place / "ran").exists()
+
+
+def test_a_folder_that_cannot_be_written_in_is_told_before_any_work(place, frih, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, _: path != place)
+    monkeypatch.setattr("frih.cli.Harmonizer.load", lambda *_: pytest.fail("at work"))
+    status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "new/out")
+    assert status == 2
+    assert errors == [f"-o: nothing can be written in {place}; change its permissions, or give another place"]
+
+
+@pytest.mark.parametrize("form", ["run", "run/checkpoints/last.pt", "shared", "shared/model.safetensors"])
+def test_weights_in_every_form(place, frih, form):
+    (place / "run/checkpoints").mkdir(parents=True)
+    (place / "model.pt").rename(place / "run/checkpoints/last.pt")
+    save_pretrained(place / "run", place / "shared")
+    image, mask = place / "images/a.png", place / "masks/a.png"
+    assert frih("harmonize", image, mask, "-o", place / "out.png", "-w", place / form)[0] == 0
+    assert np.array_equal(pixels(place / "out.png"), harmonized(place / "run", image, mask))
+
+
+def harmonized(weights, image, mask):
+    return np.asarray(Harmonizer.load(weights, "cpu")(image, mask))

@@ -57,14 +57,17 @@ def test_at_the_networks_size_the_result_is_the_networks(harmonizer):
     assert np.abs(details.coarse - coarse).max() <= 0.51
 
 
-@pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 65535), (np.float32, 1), (np.float64, 1)])
+@pytest.mark.parametrize(
+    ("dtype", "top"), [(np.uint16, 65535), (np.float32, 1), (np.float64, 1), (np.float16, 1), (">u2", 65535)]
+)
 def test_arrays_keep_their_type_and_their_depth(harmonizer, picture, mask, dtype, top):
     deep = (picture / 255 * top).astype(dtype)
     result = harmonizer(deep, mask)
     assert result.dtype == dtype
     assert np.array_equal(result[mask == 0], deep[mask == 0])
-    np.testing.assert_allclose(result / top * 255, harmonizer(picture, mask), atol=1.1)
-    inside = result[mask == 255] / top * 255
+    result = result.astype(float) / top * 255
+    np.testing.assert_allclose(result, harmonizer(picture, mask), atol=1.1)
+    inside = result[mask == 255]
     assert np.abs(inside - inside.round()).max() > 0.1  # not by way of 8 bits
 
 
@@ -172,11 +175,22 @@ def test_pictures_without_room_for_new_colours(harmonizer, mask, mode):
         harmonizer(Image.new(mode, (60, 50)), mask)
 
 
+def test_weights_that_diverged_are_refused(tmp_path, small_config):
+    model = build_model(small_config())
+    with torch.no_grad():
+        model.head.to_rgb.bias[1] = torch.nan
+    save_checkpoint(tmp_path / "model.pt", small_config(), model, {})
+    with pytest.raises(UserError, match=r"model\.pt: holds weights that are not finite .* take an earlier checkpoint"):
+        Harmonizer.load(tmp_path / "model.pt")
+
+
 def test_arrays_that_are_no_pictures(harmonizer, picture, mask):
     for wrong, says in (
         (picture.astype(float), r"floating point must be in \[0, 1\], not"),
         (np.where(mask[..., None] > 0, np.nan, picture / 255), "image: holds values that are not finite"),
-        (picture.astype(int), "must be uint8, uint16 or floating point"),
+        (picture.astype(int), "must be of uint8, uint16, or floating point of 16 to 64 bits"),
+        (picture / np.longdouble(255), "not (float128|float96)"),
+        (picture.tolist(), "must be a file's path, a PIL image or a NumPy array, not list"),
         (picture > 9, "not bool"),
         (picture[..., 0], r"image: must be \(H, W, 3\)"),
         (picture[:0], r"image: must be \(H, W, 3\)"),
@@ -187,7 +201,8 @@ def test_arrays_that_are_no_pictures(harmonizer, picture, mask):
         (picture, r"mask: must be \(H, W\)"),
         (mask // 255, "is a mask of 0 and 1; its foreground must be 255"),
         (np.full((50, 60), np.inf), "mask: holds values that are not finite"),
-        (mask.astype(int), "mask: must be uint8"),
+        (mask.astype(int), "mask: must be of uint8"),
+        (None, "mask: must be a file's path, .* not NoneType"),
     ):
         with pytest.raises(UserError, match=says):
             harmonizer(picture, wrong)

@@ -128,6 +128,17 @@ def test_a_network_that_blurs_does_not_have_detail_taken_away():
     assert np.abs(change.slopes).max() < 0.1
 
 
+def test_a_network_that_blurs_and_halves_the_contrast_leaves_detail_alone():
+    rng = np.random.default_rng(8)
+    composite = 0.5 + gaussian_filter(rng.normal(size=(SIZE, SIZE, 3)), (0.8, 0.8, 0))
+    mask = np.ones((SIZE, SIZE), bool)
+    halved = 0.25 + 0.5 * composite
+    for refined, slope in ((halved, 0.5), (gaussian_filter(halved, (1.2, 1.2, 0), mode="nearest"), 0)):
+        change = fit_change(composite, refined, mask, mask.astype(float), mask.astype(np.uint8))
+        inner = np.diagonal(change.slopes[16:-16, 16:-16].mean(axis=(0, 1)))
+        np.testing.assert_allclose(inner, -slope, atol=0.03)
+
+
 def test_filling():
     values, weight = np.zeros((8, 8, 1)), np.zeros((8, 8))
     values[2, 3], weight[2, 3] = 5, 1
