@@ -29,15 +29,15 @@ from frih.distributed import connect
 from frih.drawing import picture_sheet
 from frih.errors import UserError, alike, run_command
 from frih.evaluation import Evaluation, Rows, draw_stages, evenly
+from frih.evaluation.unfinished import FinishedRows, file_digest, folder_digest, text_digest
 from frih.files import locked, write_whole
-from frih.harmonizer import Harmonizer
-from frih.hub import locate
+from frih.harmonizing.harmonizer import Harmonizer
 from frih.metrics import METRICS, PROTOCOLS, Scoring
 from frih.report import METHODS, compare, summarize, write_report
 from frih.report.tables import comparison
 from frih.report.thumbnails import Thumbnails
 from frih.settings import load_config, with_overrides
-from frih.unfinished import FinishedRows, file_digest, folder_digest, text_digest
+from frih.sharing.hub import locate
 
 DRAWN = 8
 """Pictures on the sheet, every n-th of the split."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from frih.distributed import connect
 from frih.errors import STOPPED, SharedError, alike, run_command
-from frih.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 from frih.settings import load_config
+from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 
 
 def main() -> int:

@@ -32,11 +32,11 @@ from frih.data.restyling import restyle
 from frih.data.sample import make_sample
 from frih.data.transforms import render, whole
 from frih.errors import run_command
-from frih.harmonizer import Harmonizer
+from frih.harmonizing.harmonizer import Harmonizer
+from frih.harmonizing.upsampling import add_change, extend, fit_change
 from frih.metrics import score
 from frih.models import build_model
 from frih.submasks import extract_submasks
-from frih.upsampling import add_change, extend, fit_change
 
 SIZE = 256
 SIDES = (300, 512, 777, 1200, 2000, 3000)

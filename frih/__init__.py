@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from frih.harmonizer import Harmonizer
+    from frih.harmonizing.harmonizer import Harmonizer
     from frih.models.frih import FRIH
 
 __version__ = "0.1.0"
 __all__ = ["FRIH", "Harmonizer", "__version__"]
 
-_HOMES = {"FRIH": "frih.models.frih", "Harmonizer": "frih.harmonizer"}
+_HOMES = {"FRIH": "frih.models.frih", "Harmonizer": "frih.harmonizing.harmonizer"}
 
 
 def __getattr__(name: str) -> Any:

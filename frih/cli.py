@@ -23,7 +23,7 @@ from frih.data.pictures import SUFFIXES
 from frih.drawing import color_labels, picture_sheet
 from frih.errors import USER_ERROR, UserError, run_command
 from frih.files import is_part, whole_file
-from frih.harmonizer import Details, Harmonizer
+from frih.harmonizing.harmonizer import Details, Harmonizer
 
 FORMATS = {
     ".png": "PNG",

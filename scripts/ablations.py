@@ -21,8 +21,10 @@ from pathlib import Path
 
 import torch
 
-from frih.ablation_tables import render
-from frih.ablations import (
+from frih.data.composites import describe, make_composites
+from frih.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.experiments.ablation_tables import render
+from frih.experiments.ablations import (
     TABLES,
     Job,
     Progress,
@@ -35,12 +37,10 @@ from frih.ablations import (
     seconds_per_step,
     training_steps,
 )
-from frih.data.composites import describe, make_composites
-from frih.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.experiments.jobs import Outcome, Runner
 from frih.files import locked, write_whole
-from frih.jobs import Outcome, Runner
 from frih.processes import cores
-from frih.stopping import stop_requests
+from frih.training.stopping import stop_requests
 
 ROOT = Path(__file__).resolve().parents[1]
 WATCHED = {"loss": "train/loss", "validation PSNR": "val/All/psnr"}

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from frih import FRIH, __version__
-from frih.complexity import Costs, made_picture, multiply_adds, parameters, peak_memory, seconds
 from frih.config import Config
 from frih.distributed import choose_device
 from frih.errors import UserError, run_command
+from frih.experiments.complexity import Costs, made_picture, multiply_adds, parameters, peak_memory, seconds
 from frih.files import write_whole
 from frih.models import build_model
 from frih.report.layout import Table

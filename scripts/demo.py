@@ -20,7 +20,7 @@ from PIL import Image, ImageChops
 from frih import Harmonizer
 from frih.drawing import color_labels
 from frih.errors import UserError, need, run_command
-from frih.own_pictures import read_picture
+from frih.harmonizing.own_pictures import read_picture
 
 if TYPE_CHECKING:
     import gradio as gr

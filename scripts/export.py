@@ -17,8 +17,8 @@ from pathlib import Path
 from frih.checkpoint import load_model
 from frih.data.pictures import SUFFIXES
 from frih.errors import UserError, run_command
-from frih.export import FORMATS, TOLERANCE, check, export, open_exported
-from frih.hub import locate, push_to_hub, save_pretrained
+from frih.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
+from frih.sharing.hub import locate, push_to_hub, save_pretrained
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from PIL import Image
 from frih import Harmonizer
 from frih.checkpoint import save_checkpoint
 from frih.cli import main
-from frih.hub import save_pretrained
 from frih.models import build_model
+from frih.sharing.hub import save_pretrained
 from tests.conftest import ellipse, save, smooth_picture
 
 

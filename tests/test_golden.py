@@ -12,7 +12,7 @@ import torch
 
 from frih.config import Config
 from frih.distributed import World
-from frih.runs import start_run
+from frih.training.runs import start_run
 from tests.conftest import SMALL, make_dataset
 
 GOLDEN = Path(__file__).parent / "assets/golden_losses.json"

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from frih import Harmonizer
 from frih.checkpoint import find_checkpoint, load_checkpoint, load_model, save_checkpoint
 from frih.errors import UserError
-from frih.export import export
 from frih.models import build_model
+from frih.sharing.export import export
 from frih.weights import SHARED_NAME
 from tests.conftest import random_batch
 

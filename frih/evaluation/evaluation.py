@@ -1,0 +1,366 @@
+"""Evaluation: one row of figures a picture, for a network, for anyone's pictures, or for the composites themselves.
+
+While a network is at work on the next pictures, threads compare the last ones with the real pictures. Several processes share
+the pictures; a picture's row is the same whatever their number.
+"""
+
+import copy
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from frih.data.iharmony4 import Item
+from frih.data.loader import Packed, Pictures, evaluation_loader, open_pair, pack
+from frih.data.pictures import HALF, open_mask
+from frih.distributed import World
+from frih.drawing import color_labels
+from frih.errors import SharedError, UserError
+from frih.evaluation.predictions import Files, find_predictions, open_prediction
+from frih.evaluation.unfinished import FinishedRows
+from frih.metrics import Row, Scoring, Target
+from frih.models import FRIH
+from frih.processes import cores
+from frih.report.thumbnails import Thumbnails
+
+FAULTS = 20
+"""Pictures that cannot be evaluated; after so many a process looks at no more."""
+CHECK = 32
+"""Pictures between two questions of the processes to each other whether one has failed."""
+THREADS = 8
+"""For scoring, at most, in each process."""
+
+Rows = dict[str, list[Row]]
+"""One row a picture, in the order of the pictures, by protocol."""
+Harmonize = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From a composite (H, W, 3) and its grey mask (H, W) to the harmonized picture (H, W, 3), all uint8."""
+_Job = Callable[[], list[Row]]
+_Jobs = Callable[[Sequence[int]], Iterator[_Job]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated of which pictures, and where it is kept on the way.
+
+    Every process must call its methods, each evaluates its own share, and every one has all rows in the end.
+    """
+
+    pictures: Pictures
+    scoring: Scoring = field(default_factory=Scoring)
+    world: World = field(default_factory=World)
+    batch: int = 16
+    """Pictures per forward pass."""
+    workers: int = 0
+    """Loader processes for a network's pictures."""
+    original: bool = False
+    """Compare the pictures at their own size, not at that of the network."""
+    finished: FinishedRows | None = None
+    """Rows to go on from, and to be kept; they are left there."""
+    thumbnails: Mapping[str, Thumbnails] = field(default_factory=dict)
+    """Where small pictures are kept, by the name of the predictions; those of a network and of the input are under ``""``."""
+
+    def of_model(self, model: FRIH) -> Rows:
+        """Rows of a network's pictures; ``input_`` and, with a second stage, ``coarse_`` scores beside them.
+
+        The model is left in the mode it was in.
+
+        Raises:
+            UserError: a picture cannot be read, or the network predicts values that are not finite.
+        """
+
+        def jobs(share: Sequence[int]) -> Iterator[_Job]:
+            pin = self.world.device.type == "cuda"
+            for packed in evaluation_loader(self._part(share), self.batch, self.workers, World(), pin):
+                coarse, refined = harmonize(model, packed, self.world.device)
+                pictures = {"": refined} if model.cascade is None else {"": refined, "coarse_": coarse}
+                for i, case in enumerate(_unpack(packed)):
+                    yield partial(self._score, case, {"": {prefix: all_[i] for prefix, all_ in pictures.items()}})
+
+        with _evaluating(model):
+            return self._run(jobs, [""], 2 * self.batch)[""]
+
+    def of_input(self) -> Rows:
+        """Rows of the composites themselves: what "Input composite" is in the paper's tables.
+
+        Raises:
+            UserError: a picture cannot be read.
+        """
+
+        def job(index: int) -> list[Row]:
+            case = self._read(index)
+            return self._score(case, {"": {"": case.composite}})
+
+        return self._run(lambda share: (partial(job, index) for index in share), [""])[""]
+
+    def of_predictions(self, folders: Mapping[str, Path], pattern: str | None = None) -> dict[str, Rows]:
+        """Rows of harmonized pictures in files, with ``input_`` scores beside them, by the names of the folders.
+
+        Args:
+            folders: where they lie; see :func:`~frih.evaluation.predictions.find_predictions`.
+            pattern: how they are named, where that is unusual.
+
+        Raises:
+            UserError: naming pictures that are missing, found twice, of another size, or cannot be read.
+        """
+        size = None if self.original else self.pictures.data.size
+        files: dict[str, Files] = {
+            name: find_predictions(folder, self.pictures.items, size=size, pattern=pattern)
+            for name, folder in folders.items()
+        }
+
+        def job(index: int) -> list[Row]:
+            case = self._read(index)
+            key = case.item.subset, case.item.composite_name
+            found = {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
+            return self._score(case, {name: {"": picture} for name, picture in found.items()})
+
+        return self._run(lambda share: (partial(job, index) for index in share), list(folders))
+
+    def of_harmonizer(self, harmonize: Harmonize) -> Rows:
+        """Rows of pictures that are harmonized one by one at their own size; ``input_`` scores beside them.
+
+        Raises:
+            UserError: a picture cannot be read.
+        """
+
+        def jobs(share: Sequence[int]) -> Iterator[_Job]:
+            for index in share:
+                case = self._read(index)
+                picture = harmonize(case.composite, case.soft_mask)
+                yield partial(self._score, case, {"": {"": picture}})
+
+        return self._run(jobs, [""], ahead=1)[""]
+
+    def _part(self, share: Sequence[int]) -> Pictures:
+        part = copy.copy(self.pictures)
+        part.items = [self.pictures.items[index] for index in share]
+        return part
+
+    def _read(self, index: int) -> "_Case":
+        """One picture at the evaluated size. Its submasks are those of the network's size in either case."""
+        sample = self.pictures[index]
+        if not self.original:
+            return _Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
+        mask = open_mask(sample.item.mask)
+        composite, real = open_pair(sample.item, mask.size)
+        shown = np.asarray(composite.image), np.asarray(real.image), np.asarray(mask)
+        return _Case(sample.item, *shown, sample.labels)
+
+    def _score(self, case: "_Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
+        """One row for each system and protocol, of pictures by the prefix of their scores."""
+        targets = [
+            Target(case.real, case.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
+            for protocol in self.scoring.protocols
+        ]
+        rows = []
+        try:
+            of_input = [target.score(case.composite) for target in targets]
+            for pictures in systems.values():
+                for target, beside in zip(targets, of_input, strict=True):
+                    scores = beside
+                    if pictures[""] is not case.composite:
+                        scores = target.score(pictures[""]) | _prefixed("input_", beside)
+                    if "coarse_" in pictures:
+                        scores |= _prefixed("coarse_", target.score(pictures["coarse_"]))
+                    rows.append(case.row(scores))
+        except ValueError as error:
+            raise UserError(f"{case.name}: cannot be evaluated: {error}") from None
+        for system, thumbnails in self.thumbnails.items():
+            thumbnails.add(case.item.subset, case.item.composite_name, case.stages(systems[system]))
+        return rows
+
+    def _run(self, jobs: _Jobs, systems: Sequence[str], ahead: int = THREADS) -> dict[str, Rows]:
+        """Rows of all pictures, by system and protocol.
+
+        Args:
+            jobs: makes the jobs for pictures of these numbers, in their order.
+            systems: of which each job makes a row for each protocol.
+            ahead: jobs that may wait for their turn.
+        """
+        world, total = self.world, len(self.pictures)
+        done = world.gather(self.finished.read() if self.finished and world.is_main else {})[0]
+        if done and world.is_main:
+            tqdm.write(f"going on: {len(done)} of {total} pictures were evaluated before")
+        found, faults = self._run_share(jobs, [index for index in range(total) if index not in done], ahead)
+        _refuse([fault for one in world.gather(faults) for fault in one])
+        for part in world.gather(found):
+            done |= part
+        columns = iter(zip(*(done[index] for index in range(total)), strict=True))
+        return {system: {protocol: list(next(columns)) for protocol in self.scoring.protocols} for system in systems}
+
+    def _run_share(self, jobs: _Jobs, left: Sequence[int], ahead: int) -> tuple[dict[int, list[Row]], list[str]]:
+        """This process's share of what is left: the rows of each picture, and what was wrong with others.
+
+        After a failure in one process no process goes on for long.
+        """
+        world, total = self.world, len(self.pictures)
+        share = left[world.rank :: world.size]
+        keeping = self.finished.writing(world.rank) if self.finished else nullcontext(lambda index, rows: None)
+        progress = tqdm(
+            desc="evaluating",
+            total=total,
+            initial=total - len(left),
+            unit="picture",
+            disable=not world.is_main,
+            leave=False,
+        )
+        found: dict[int, list[Row]] = {}
+        faults: list[str] = []
+        failed = False
+        with progress, keeping as keep, ThreadPoolExecutor(_threads(self.original)) as pool:
+            results = _in_threads(jobs(share), pool, ahead)
+            for step in range(math.ceil(len(left) / world.size)):
+                if step % CHECK == 0 and world.any(failed)[0]:
+                    break
+                progress.update(min(world.size, total - progress.n))
+                if failed or step >= len(share):
+                    continue
+                try:
+                    rows = next(results)
+                except (UserError, OSError) as error:  # of what makes the jobs, which cannot go on
+                    faults.append(str(error))
+                    failed = True
+                    continue
+                if isinstance(rows, UserError):
+                    faults.append(str(rows))
+                    failed = len(faults) >= FAULTS
+                else:
+                    found[share[step]] = rows
+                    keep(share[step], rows)
+        return found, faults
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A picture to be compared: arrays of one size, (H, W, 3) or (H, W), but for the labels, which are the network's."""
+
+    item: Item
+    composite: np.ndarray
+    real: np.ndarray
+    soft_mask: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return f"{self.item.subset}/{self.item.composite_name}"
+
+    def row(self, scores: dict[str, float]) -> Row:
+        ratio = float(np.mean(self.soft_mask >= HALF))
+        item = self.item
+        return Row(item.subset, item.composite_name, item.real_name, ratio, int(self.labels.max()), scores)
+
+    def stages(self, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What there is to look at, in 8 bits."""
+        submasks = Image.fromarray(color_labels(self.labels))
+        size = self.soft_mask.shape[::-1]
+        stages = {
+            "composite": self.composite,
+            "mask": self.soft_mask,
+            "submasks": np.asarray(submasks.resize(size, Image.Resampling.NEAREST)),
+        }
+        if "coarse_" in pictures:
+            stages |= {"coarse": _bytes(pictures["coarse_"]), "refined": _bytes(pictures[""])}
+        elif pictures[""] is not self.composite:
+            stages["prediction"] = _bytes(pictures[""])
+        return {**stages, "real": self.real}
+
+
+def harmonize(model: FRIH, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Coarse and refined pictures of a batch: (B, H, W, 3) float, 0..255, clamped."""
+    batch = packed.unpack(device)
+    with torch.inference_mode():
+        coarse, refined = model(batch.composite, batch.mask, batch.labels)
+    return _to_numpy(coarse), _to_numpy(refined)
+
+
+def draw_stages(
+    model: FRIH, pictures: Pictures, indices: Sequence[int], device: torch.device
+) -> list[list[np.ndarray]]:
+    """The stages of some pictures (:data:`frih.drawing.STAGES`), a row each, to look at."""
+    rows = []
+    with _evaluating(model):
+        for index in indices:
+            sample = pictures[index]
+            both = harmonize(model, pack([sample]), device)
+            coarse, refined = (_bytes(np.nan_to_num(picture[0])) for picture in both)
+            rows.append([sample.composite, sample.soft_mask, color_labels(sample.labels), coarse, refined, sample.real])
+    return rows
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """At most ``count`` indices below ``total``, evenly spaced from 0 on: pictures to look at, not picked by hand."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
+
+
+@contextmanager
+def _evaluating(model: FRIH) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _unpack(packed: Packed) -> list[_Case]:
+    arrays = [tensor.numpy() for tensor in (packed.composite, packed.real, packed.soft_mask, packed.labels)]
+    return [_Case(item, *(array[i] for array in arrays)) for i, item in enumerate(packed.items)]
+
+
+def _in_threads(jobs: Iterator[_Job], pool: ThreadPoolExecutor, ahead: int) -> Iterator[list[Row] | UserError]:
+    """The rows of each job, in their order, or what kept them from being made. So many jobs are begun ahead."""
+    waiting: deque[Future[list[Row] | UserError]] = deque()
+    for job in jobs:
+        waiting.append(pool.submit(_attempt, job))
+        while len(waiting) > ahead or (waiting and waiting[0].done()):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _attempt(job: _Job) -> list[Row] | UserError:
+    try:
+        return job()
+    except UserError as error:
+        return error
+
+
+def _threads(original: bool) -> int:
+    """For each of the processes on this machine; a large picture takes gigabytes."""
+    most = 2 if original else THREADS
+    return max(1, min(most, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if len(faults) == 1:
+        raise SharedError(faults[0])
+    if faults:
+        more = f"\n... and {len(faults) - 3} more" if len(faults) > 3 else ""
+        listed = "\n".join(faults[:3])
+        raise SharedError(f"{len(faults)} pictures cannot be evaluated, so there is no result:\n{listed}{more}")
+
+
+def _prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {prefix + name: value for name, value in scores.items()}
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.rint(picture).astype(np.uint8)
+    return result
+
+
+def _to_numpy(picture: Tensor) -> np.ndarray:
+    array: np.ndarray = picture.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy()
+    return array

@@ -1,0 +1,1 @@
+"""Whole experiments: the paper's ablations, and what the network costs."""

@@ -1,0 +1,263 @@
+"""The tables of the paper's ablations from measured rows: its layout, intervals, paired differences, each seed's order.
+
+With several seeds a picture's figure is its mean over the seeds; intervals are then over real photos
+(:mod:`frih.report.statistics`), and what the seeds do to the order of the rows stands beside.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from frih.experiments.ablations import TABLES
+from frih.metrics import METRICS, PROTOCOLS, Row
+from frih.report.layout import Table
+from frih.report.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
+from frih.report.statistics import INTERVALS, Difference, Interval, bootstrap, match, paired
+from frih.report.tables import Summary, beside_published, cutoffs, summarize
+
+PRINTED: Mapping[str, Printed] = {"3": TABLE_3, "4": TABLE_4}
+SCORES = ("psnr", "mse", "fmse")
+ORDERED_BY = ("psnr", "fmse")
+"""The Baseline's picture is the whole predicted one, the others' background the composite's: fMSE does not see that."""
+
+Evaluations = Mapping[str, Mapping[int, Sequence[Row]]]
+"""Rows, one a picture, by recipe and seed."""
+
+
+class Measured(NamedTuple):
+    """A row of a table that has been evaluated."""
+
+    title: str
+    seeds: dict[int, Sequence[Row]]
+    rows: list[Row]
+    """Means over the seeds."""
+
+
+def render(table: str, evaluations: Evaluations, protocol: str) -> tuple[str, dict[str, Any]]:
+    """A table with everything that goes with it.
+
+    Args:
+        table: its name in :data:`frih.experiments.ablations.TABLES`.
+        evaluations: what has been measured, of the same pictures.
+        protocol: by which.
+
+    Returns:
+        Markdown, and the figures as JSON takes them.
+
+    Raises:
+        UserError: two evaluations are of different pictures.
+    """
+    measured = [
+        Measured(row.title, dict(seeds), mean_over_seeds(list(seeds.values())))
+        for row in TABLES[table]
+        if (seeds := evaluations.get(row.recipe))
+    ]
+    if not measured:
+        return f"# {_name(table)}\n\nNo row is finished yet.", {"protocol": protocol, "rows": {}}
+    lacking = [row.title for row in TABLES[table] if row.recipe not in evaluations]
+    rows = measured[0].rows
+    photos = len({row.real for row in rows})
+    heading = [
+        f"# {_name(table)}",
+        f"{len(rows)} pictures of {photos} real photos, protocol {protocol}: {PROTOCOLS[protocol].summary}. "
+        + INTERVALS,
+        *([f"Not finished yet: {', '.join(lacking)}."] if lacking else []),
+    ]
+    pairs = comparisons(table, measured)
+    parts = [
+        *layout(table, measured, protocol),
+        means(measured),
+        *([paired_table(pairs, published_psnr(table))] if pairs else []),
+    ]
+    text = [*heading, *(part.markdown() for part in parts), seeds_text(table, measured)]
+    return "\n\n".join(text), _as_json(protocol, measured, pairs)
+
+
+def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
+    """One row a picture, each score the mean of the seeds' scores; a score that one of them lacks is not a number."""
+    first, *others = evaluations
+    columns = [list(first), *(match(first, other) for other in others)]
+    return [
+        same[0]._replace(
+            scores={name: statistics.fmean(row.scores.get(name, math.nan) for row in same) for name in same[0].scores}
+        )
+        for same in zip(*columns, strict=True)
+    ]
+
+
+def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Table]:
+    """Means in the paper's layout; with the published lines above them if the data set is the paper's, else beside them."""
+    summaries = {"Input composite": summarize(_inputs(measured[0].rows), protocol)}
+    summaries |= {one.title: summarize(one.rows, protocol) for one in measured}
+    if table == "5":
+        by_cutoff = {
+            float(title.rpartition(" ")[2]): one for title, one in summaries.items() if title.startswith("d_c")
+        }
+        return [cutoffs(by_cutoff)]
+    kind, metrics = ("ratios", ("mse", "fmse")) if table == "4" else ("subsets", ("mse", "psnr"))
+    printed = PRINTED.get(table)
+    groups = list(dict.fromkeys(group for one in summaries.values() for group in one[kind]))
+    if printed and tuple(summaries["Input composite"]["subsets"]) == SUBSETS:
+        return [beside_published(printed, summaries)]
+    own = Table(
+        "Sub-dataset" if kind == "subsets" else "Foreground ratio",
+        groups,
+        [int(summaries["Input composite"][kind][group]["images"]) for group in groups],
+        [[title, *_figures(one, kind, groups, metrics)] for title, one in summaries.items()],
+        metrics,
+        f"{_name(table)}, measured",
+    )
+    return [own, beside_published(printed, {})] if printed else [own]
+
+
+def means(measured: Sequence[Measured]) -> Table:
+    """Means over all pictures, with intervals: of the composites themselves, and of each row."""
+    inputs = [
+        "Input composite",
+        *(_interval(bootstrap(_inputs(measured[0].rows), score)) for score in SCORES),
+        "-",
+        "-",
+    ]
+    lines = [inputs]
+    for one in measured:
+        by_seed = [_mean(rows, "psnr") for rows in one.seeds.values()]
+        spread = f"{statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else "-"
+        lines.append(
+            [one.title, *(_interval(bootstrap(one.rows, score)) for score in SCORES), str(len(by_seed)), spread]
+        )
+    groups = [*(METRICS[score].label for score in SCORES), "seeds", "deviation of their PSNR"]
+    return Table("All pictures", groups, [], lines, (), "Means and intervals")
+
+
+def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str, dict[str, Difference]]]:
+    """Paired differences (row, other row, by score): to the first row and the row before; in Table 5 to d_c = 0.1."""
+    by_title = {one.title: one for one in measured}
+    titles = [row.title for row in TABLES[table]]
+    if table == "5":
+        wanted = [(title, "d_c = 0.1") for title in titles if title != "d_c = 0.1"]
+    else:
+        wanted = [
+            pair for i, title in enumerate(titles[1:], 1) for pair in ((title, titles[0]), (title, titles[i - 1]))
+        ]
+    return [
+        (title, other, {score: _difference(by_title[title], by_title[other], score) for score in SCORES})
+        for title, other in dict.fromkeys(wanted)
+        if title in by_title and other in by_title
+    ]
+
+
+def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float]) -> Table:
+    """The differences, the shares of pictures on which the first is the better one, and what the paper reports."""
+    groups = [heading for score in SCORES for heading in (f"Δ {METRICS[score].label}", "wins")]
+    lines = [
+        [
+            f"{title}, against {other}",
+            *(cell for score in SCORES for cell in (_interval(found[score], "+"), _percent(found[score].wins))),
+            f"{published[title] - published[other]:+.2f}" if published else "-",
+        ]
+        for title, other, found in pairs
+    ]
+    note = "A difference is the first row less the second; wins: pictures on which the first is better, ties half."
+    title = "Paired differences, picture by picture"
+    return Table("first, against second", [*groups, "Δ PSNR↑ in the paper"], [], lines, (), title, notes=(note,))
+
+
+def seeds_text(table: str, measured: Sequence[Measured]) -> str:
+    """The order of the rows in each seed, from the worst to the best, and in how many seeds it is the paper's."""
+    expected = [title for title in published_order(table) if title in {one.title for one in measured}]
+    lines = []
+    for score in ORDERED_BY:
+        orders = {}
+        for seed in sorted({seed for one in measured for seed in one.seeds}):
+            figures = {one.title: _mean(one.seeds[seed], score) for one in measured if seed in one.seeds}
+            orders[seed] = sorted(figures, key=figures.__getitem__, reverse=METRICS[score].better == "lower")
+            shown = " → ".join(f"{title} {figures[title]:.2f}" for title in orders[seed])
+            lines.append(f"- {METRICS[score].label}, seed {seed}: {shown}")
+        whole = [order for order in orders.values() if len(order) == len(expected)]
+        if len(expected) > 1 and whole:
+            claim = "what the paper claims" if table == "separate" else "the paper's order"
+            lines.append(f"- {METRICS[score].label}: {claim} in {whole.count(expected)} of {len(whole)} seeds")
+    return "\n".join(["**Order in each seed, the best last**", "", *lines])
+
+
+def published_psnr(table: str) -> dict[str, float]:
+    """PSNR on all of iHarmony4 as the paper reports it, by title; none for what it has no figures of."""
+    if table == "5":
+        return {f"d_c = {cutoff}": psnr for cutoff, (_, psnr) in TABLE_5.items()}
+    return {line.method: line.figures[-1] or math.nan for line in TABLE_3.lines} if table in PRINTED else {}
+
+
+def published_order(table: str) -> list[str]:
+    """Titles from the lowest PSNR that the paper reports to the highest."""
+    published = published_psnr(table)
+    return sorted((row.title for row in TABLES[table]), key=lambda title: published.get(title, 0))
+
+
+def _difference(one: Measured, other: Measured, score: str) -> Difference:
+    """Over the seeds that both have, so that nothing else differs."""
+    seeds = one.seeds.keys() & other.seeds.keys() or None
+    rows, others = (
+        mean_over_seeds([rows for seed, rows in each.seeds.items() if seeds is None or seed in seeds])
+        for each in (one, other)
+    )
+    return paired(rows, others, score, higher_is_better=METRICS[score].better == "higher")
+
+
+def _inputs(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the composites themselves."""
+    prefix = "input_"
+    return [
+        row._replace(
+            scores={name.removeprefix(prefix): value for name, value in row.scores.items() if name.startswith(prefix)}
+        )
+        for row in rows
+    ]
+
+
+def _mean(rows: Sequence[Row], score: str) -> float:
+    """Over the pictures that have the score."""
+    return statistics.fmean(value for row in rows if not math.isnan(value := row.scores[score]))
+
+
+def _figures(summary: Summary, kind: str, groups: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    return [f"{summary[kind].get(group, {}).get(metric, math.nan):.2f}" for group in groups for metric in metrics]
+
+
+def _interval(found: Interval | Difference, sign: str = "") -> str:
+    if math.isnan(found.mean):
+        return "-"
+    return f"{found.mean:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _name(table: str) -> str:
+    return "Stages trained apart and together" if table == "separate" else f"Table {table}"
+
+
+def _as_json(
+    protocol: str, measured: Sequence[Measured], pairs: Sequence[tuple[str, str, dict[str, Difference]]]
+) -> dict[str, Any]:
+    return {
+        "protocol": protocol,
+        "rows": {
+            one.title: {
+                "by_seed": {
+                    str(seed): {score: _mean(rows, score) for score in SCORES} for seed, rows in one.seeds.items()
+                },
+                **{score: _finite(bootstrap(one.rows, score)) for score in SCORES},
+            }
+            for one in measured
+        },
+        "differences": [
+            {"first": title, "second": other, **{score: _finite(one) for score, one in found.items()}}
+            for title, other, found in pairs
+        ],
+    }
+
+
+def _finite(found: Interval | Difference) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in found._asdict().items()}

@@ -1,0 +1,158 @@
+"""One's own picture: a trained network behind a function from a picture and its mask to the harmonized picture."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+import torch
+from PIL import Image
+
+from frih.checkpoint import load_model
+from frih.config import Config
+from frih.data.pictures import HALF
+from frih.data.transforms import render, whole
+from frih.distributed import choose_device
+from frih.errors import UserError
+from frih.harmonizing.own_pictures import Picture, check_sizes, read_mask, read_picture, to_bytes
+from frih.harmonizing.upsampling import Change, add_change, fit_change
+from frih.models import FRIH
+from frih.sharing.hub import locate
+from frih.submasks import extract_submasks
+
+
+class Details(NamedTuple):
+    """What the network made of a picture, at its own size S."""
+
+    composite: np.ndarray
+    """(S, S, 3) uint8, the picture as the network saw it."""
+    labels: np.ndarray
+    """(S, S) uint8: 0 = background, k = submask k. All 0 if at this size no pixel of the mask reaches one half."""
+    coarse: np.ndarray
+    """(S, S, 3) uint8, the first stage's whole picture."""
+    change: np.ndarray
+    """(S, S, 3) float32: what the second stage adds to the composite, RGB in [-1, 1]; 0 outside the mask."""
+
+
+class Harmonizer:
+    """Harmonizes pictures with a trained network.
+
+    The network sees the picture at the size it was trained for. Its change of the colours is carried over to the picture's own
+    size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does every pixel outside.
+    """
+
+    def __init__(self, model: FRIH, config: Config, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.config = config
+        self.device = device
+
+    @classmethod
+    def load(cls, path_or_name: str | Path, device: str = "auto") -> "Harmonizer":
+        """Loads trained weights.
+
+        Args:
+            path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
+                ``hf://user/name`` (:mod:`frih.sharing.hub`).
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+        Raises:
+            UserError: the weights are missing, damaged, not finite or another program's; there is no GPU.
+        """
+        path = locate(path_or_name)
+        model, config = load_model(path)
+        if not all(weight.isfinite().all() for weight in model.parameters()):
+            raise UserError(f"{path}: holds weights that are not finite (NaN or infinite); take an earlier checkpoint")
+        return cls(model, config, choose_device(device))
+
+    @overload
+    def __call__(self, image: np.ndarray, mask: Picture, strength: float = 1.0) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Image.Image | str | Path, mask: Picture, strength: float = 1.0) -> Image.Image: ...
+    @overload
+    def __call__(
+        self, image: Picture, mask: Picture, strength: float = 1.0, *, return_details: Literal[True]
+    ) -> tuple[Image.Image | np.ndarray, Details]: ...
+    def __call__(
+        self, image: Picture, mask: Picture, strength: float = 1.0, return_details: bool = False
+    ) -> Image.Image | np.ndarray | tuple[Image.Image | np.ndarray, Details]:
+        """Harmonizes one picture.
+
+        Args:
+            image: a PIL image, RGB or RGBA; an array (H, W, 3 or 4) of uint8, uint16 or floating point in [0, 1]; or a file of
+                8 bits, which is turned upright by its EXIF orientation.
+            mask: a PIL image, an array (H, W), or a file, of the picture's size. White is foreground, greys blend. Of a cut-out
+                foreground (with alpha) the alpha channel is the mask.
+            strength: share of the network's change that is made, 0 to 1.
+            return_details: return a pair with :class:`Details` as well.
+
+        Returns:
+            The picture in the form it came in: an array as an array of its type, everything else as a PIL image, with alpha,
+            colour profile and metadata. Outside the mask it is the input; without foreground, everywhere.
+
+        Raises:
+            UserError: a file cannot be read; the picture is of a kind that has no room for new colours (greyscale, palette,
+                CMYK); picture and mask differ in size; values are not finite.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+        own, cover = read_picture(image), read_mask(mask)
+        names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
+        check_sizes(own.pixels, cover, names)
+        details, change = self._look(own.pixels, cover)
+        pixels = own.pixels.copy()
+        if change is not None:
+            add_change(change, pixels, cover, strength)
+        result = own.give_back(pixels)
+        return (result, details) if return_details else result
+
+    def frames(
+        self, images: Iterable[Picture], masks: Iterable[Picture], strength: float = 1.0
+    ) -> Iterator[Image.Image | np.ndarray]:
+        """Harmonizes pictures one after the other, each by itself, as they are asked for.
+
+        Args:
+            images: as above, of any sizes and kinds.
+            masks: one a picture; ``itertools.repeat(mask)`` gives all of them the same.
+            strength: as above.
+
+        Raises:
+            UserError: as above, naming the picture's number where it has no name.
+        """
+        masks = iter(masks)
+        for number, image in enumerate(images):
+            try:
+                mask = next(masks)
+            except StopIteration:
+                raise UserError(f"masks: there are only {number}, fewer than pictures") from None
+            try:
+                result: Image.Image | np.ndarray = self(image, mask, strength)
+            except UserError as error:
+                raise UserError(f"picture {number}, counted from 0: {error}") from None
+            yield result
+
+    def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
+        """What the network makes of a picture; no change where it sees no foreground."""
+        size = self.config.data.size
+        picture, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
+        composite, soft = render(picture, whole(picture), size), render(grey, whole(grey), size)
+        mask = soft >= HALF
+        labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
+        x = torch.from_numpy(composite).to(self.device).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            out = self.model(
+                x,
+                torch.from_numpy(mask).to(self.device)[None, None].float(),
+                torch.from_numpy(labels).to(self.device)[None],
+            )
+            refined = torch.where(torch.from_numpy(mask).to(self.device), out.refined.clamp(0, 1), x)
+        coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
+        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen)
+        if not mask.any():
+            return details, None
+        return details, fit_change(seen, predicted, mask, soft.astype(np.float32) / 255, labels)
+
+
+def _array(planes: torch.Tensor) -> np.ndarray:
+    """A picture (1, 3, H, W) as (H, W, 3), on the CPU."""
+    array: np.ndarray = planes[0].permute(1, 2, 0).cpu().numpy()
+    return array

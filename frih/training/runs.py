@@ -1,0 +1,120 @@
+"""Runs: the folders that trainers work in, begun, gone on with, and each kept for one job at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from frih.checkpoint import find_checkpoint
+from frih.config import Config
+from frih.data.iharmony4 import Listing, read_split
+from frih.distributed import World
+from frih.errors import SharedError, UserError
+from frih.files import is_part, locked
+from frih.settings import differences, load_config, with_overrides
+from frih.training.trainer import MAY_CHANGE, Trainer, fingerprint
+
+
+def start_run(config: Config, world: World) -> Trainer:
+    """Makes the folder of a new run and its trainer.
+
+    Raises:
+        UserError: the folder already holds a run; the pictures cannot be listed.
+    """
+    run = Path(config.run or "runs/frih")
+    with world.together():
+        if world.is_main and (run / "config.yaml").exists():
+            raise UserError(
+                f"{run}: already holds a run; go on with it by --resume {run}, or give another by run=FOLDER"
+            )
+    trainer = Trainer(config, world, run, _listing(config, world))
+    with world.together():
+        trainer.load_initial_weights()
+    with world.together():  # once all have them: what fails before leaves no run behind
+        if world.is_main:
+            trainer.write_config()
+    return trainer
+
+
+def resume_run(config: Config, world: World, run: Path) -> Trainer:
+    """Takes a run up from its last checkpoint, or from its start if it has none yet.
+
+    Args:
+        config: as :func:`resumed_config` reads it.
+        world: this process's place in the run.
+        run: its folder, or one of its checkpoints, to go back to.
+
+    Raises:
+        UserError: the checkpoint is damaged, or the pictures or the configuration are not those it was trained with.
+    """
+    folder = run_folder(run)
+    trainer = Trainer(config, world, folder, _listing(config, world))
+    with world.together():
+        if run.is_file():
+            trainer.load(run)
+        elif (folder / "checkpoints" / "last.pt").exists():
+            trainer.load(find_checkpoint(folder))
+        else:
+            trainer.load_initial_weights()
+    return trainer
+
+
+def resumed_config(run: Path, overrides: Sequence[str]) -> Config:
+    """The configuration with which a run goes on.
+
+    Args:
+        run: its folder, or one of its checkpoints.
+        overrides: ``key=value``, of the keys in :data:`~frih.training.trainer.MAY_CHANGE`.
+
+    Raises:
+        UserError: no run is there, or an override would make it another run.
+    """
+    folder = run_folder(run)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder}: holds no run (no config.yaml); start one by: python train.py RECIPE run={folder}")
+    return with_overrides(load_config(folder / "config.yaml"), overrides, only=MAY_CHANGE)
+
+
+def describe_changes(run: Path, config: Config) -> str:
+    """What a configuration changes of a run's own, a line a key."""
+    changes = differences(load_config(run_folder(run) / "config.yaml"), config)
+    return "\n".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
+
+
+@contextmanager
+def exclusive(run: Path, world: World) -> Iterator[None]:
+    """Keeps a run's folder for this job, and clears away what a killed one left half written.
+
+    Raises:
+        UserError: another job is in it, or the folder cannot be made.
+    """
+    with ExitStack() as stack:
+        with world.together():
+            if world.is_main:
+                run.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(run / ".lock"))
+                for path in (*run.iterdir(), *(run / "checkpoints").glob("*")):
+                    if is_part(path):
+                        path.unlink(missing_ok=True)
+        yield
+
+
+def run_folder(run: Path) -> Path:
+    """The folder of a run that is given by itself or by one of its checkpoints."""
+    return run.absolute().parent.parent if run.suffix == ".pt" else run
+
+
+def _listing(config: Config, world: World) -> Listing:
+    """The training split, the same in every process.
+
+    Raises:
+        UserError: it cannot be listed, or machines hold different ones.
+    """
+    with world.together():
+        listing = read_split(config.data.root, "train", config.data.subsets)
+    if len(set(world.gather(fingerprint(listing)))) > 1:
+        raise SharedError(
+            f"data.root: {config.data.root} does not hold the same pictures on every machine; copy it anew"
+        )
+    if world.is_main:
+        print(listing.describe())
+    return listing

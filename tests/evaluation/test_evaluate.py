@@ -1,0 +1,209 @@
+"""evaluate.py as a user runs it."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from frih.checkpoint import save_checkpoint
+from frih.data.iharmony4 import read_split
+from frih.evaluation.unfinished import FOLDER
+from frih.metrics import PROTOCOLS
+from frih.models import build_model
+from frih.report import read_rows
+from frih.settings import to_yaml
+from frih.sharing.hub import save_pretrained
+from tests.conftest import make_dataset
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(dataset, small_config, tmp_path):
+    """A run's folder, with an untrained network."""
+    config = small_config(data={"root": str(dataset)}, run=str(tmp_path / "run"))
+    save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, build_model(config), {"step": 7})
+    (tmp_path / "run/config.yaml").write_text(to_yaml(config))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def evaluate(monkeypatch, capsys, tmp_path):
+    """Calls evaluate.py in this process, in an empty folder; gives its status, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+        monkeypatch.syspath_prepend(ROOT)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(ROOT / "evaluate.py"), run_name="__main__")
+        told = capsys.readouterr()
+        return caught.value.code, told.out, told.err
+
+    return call
+
+
+def predict(folder: Path, dataset: Path, ending: str = "", kind: str = "composite", split: str = "test") -> Path:
+    """Files as a peer's program writes them."""
+    folder.mkdir(parents=True)
+    for item in read_split(dataset, split).items:
+        Image.open(getattr(item, kind)).save(folder / f"{Path(item.composite_name).stem}{ending}.png")
+    return folder
+
+
+def test_two_processes_write_the_rows_of_one(run, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ["evaluate.py", run, "--split", "train", "evaluation.batch=2", "train.device=cpu"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, launched in (("one", []), ("two", launcher)):
+        command = [sys.executable, *launched, *map(str, words), "--out", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("protocol idih") == 1
+    one, two = (read_rows(tmp_path / name / "rows.csv") for name in ("one", "two"))
+    assert len(one) == 10
+    for a, b in zip(one, two, strict=True):
+        assert a[:5] == b[:5]
+        assert a.scores == pytest.approx(b.scores, rel=1e-6)
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two").iterdir()
+    )
+
+
+def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
+    broken = read_split(dataset, "train").items[1].composite  # of the second process
+    broken.write_bytes(b"no picture")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = ["--input-composite", "--split", "train", f"data.root={dataset}", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, *launcher, "evaluate.py", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count(f"error: {broken}: cannot be read as a picture") == 1
+    assert not (tmp_path / "out/rows.csv").exists()
+
+
+def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_path):
+    from frih.evaluation import Evaluation
+
+    original, seen = Evaluation._score, []
+
+    def stop(self, case, systems):
+        seen.append(case.name)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return original(self, case, systems)
+
+    monkeypatch.setattr(Evaluation, "_score", stop)
+    arguments = (run, "--split", "train", "--out", "out", "evaluation.batch=2")
+    assert evaluate(*arguments)[0] == 130
+    assert (tmp_path / "out" / FOLDER).is_dir()
+    assert not (tmp_path / "out/rows.csv").exists()
+    status, out, err = evaluate(*arguments)
+    assert status == 0, err
+    assert "of 10 pictures were evaluated before" in out + err
+    assert not (tmp_path / "out" / FOLDER).exists()
+    assert len(read_rows(tmp_path / "out/rows.csv")) == 10
+    again = evaluate(*arguments, "evaluation.protocol=ht")
+    assert again[0] == 0
+    assert "before" not in again[1] + again[2]
+
+
+def test_several_predictions_at_once(dataset, evaluate, tmp_path):
+    predict(tmp_path / "a", dataset, "_harmonized")
+    predict(tmp_path / "b", dataset, "_HYT", "real")
+    status, out, err = evaluate("--predictions", "ours=a", "theirs=b", f"data.root={dataset}", "data.size=128")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert any(line.startswith("ours") for line in lines)
+    assert any(line.startswith("theirs") for line in lines)
+    place = tmp_path / "outputs/ours-theirs"
+    assert {row.scores["mse"] for row in read_rows(place / "theirs/rows.csv")} == {0.0}
+    assert all(row.scores["mse"] == row.scores["input_mse"] for row in read_rows(place / "ours/rows.csv"))
+    assert (place / "comparison.md").is_file()
+
+
+def test_predictions_named_by_a_pattern_at_the_original_size(dataset, evaluate, tmp_path):
+    predict(tmp_path / "a", dataset, "-x2", "real")
+    more = ("--size", "original", "--metrics", "all", f"data.root={dataset}")
+    status, _, err = evaluate("--predictions", "a", *more, "--pattern", "{name}-x2.png")
+    assert status == 0, err
+    summary = json.loads((tmp_path / "outputs/a/summary.json").read_text())
+    assert summary["about"]["size"] == "original"
+    assert {"fpsnr", "fssim", "ciede2000"} <= summary["subsets"]["All"].keys()
+    status, _, err = evaluate("--predictions", "a", *more)
+    assert status == 2
+    assert err.startswith(
+        f"error: {Path('a')}: is not evaluated, for every picture has to count once: 2 of 2 are missing"
+    )
+
+
+def test_all_protocols(dataset, evaluate, tmp_path):
+    status, out, err = evaluate("--input-composite", "--protocol", "all", f"data.root={dataset}", "data.size=128")
+    assert status == 0, err
+    place = tmp_path / "outputs/input-composite"
+    for name, protocol in PROTOCOLS.items():
+        assert json.loads((place / name / "summary.json").read_text())["protocol"] == name
+        assert protocol.users in out
+    assert "HarmonyTransformer, IIH" in (place / "protocols.md").read_text()
+
+
+def test_exported_weights_give_the_rows_of_the_run(run, dataset, evaluate, tmp_path):
+    save_pretrained(run, tmp_path / "shared")
+    status, _, err = evaluate(tmp_path / "shared", f"data.root={dataset}")
+    assert status == 0, err
+    assert evaluate(run)[0] == 0
+    assert read_rows(tmp_path / "outputs/shared/test/rows.csv") == read_rows(run / "evaluation/test/rows.csv")
+
+
+def test_a_run_at_the_original_size(run, evaluate):
+    status, _, err = evaluate(run, "--size", "original", "--protocol", "frih")
+    assert status == 0, err
+    rows = read_rows(run / "evaluation/test/rows.csv")
+    assert len(rows) == 2
+    assert all(row.scores["mse"] != row.scores["input_mse"] for row in rows)
+
+
+def test_command_lines_that_make_no_sense(dataset, evaluate, tmp_path):
+    assert "give one of: a run" in evaluate()[2]
+    assert "give one of: a run" in evaluate("run", "--predictions", "a")[2]
+    assert "takes one folder of predictions" in evaluate("--predictions", "a", "b", "--protocol", "all")[2]
+    assert "is there already; give another name" in evaluate("--predictions", "x/a", "y/a")[2]
+    assert "write it as NAME=DIR" in evaluate("--predictions", "a b=c")[2]
+    status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--metrics", "mse,sim")
+    assert status == 2
+    assert "evaluation.metrics" in err
+    status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--lpips", "weights.pth")
+    assert status == 2
+    assert "weights.pth: no such file; get AlexNet's weights from https://" in err
+
+
+def test_a_list_that_names_a_picture_twice(tmp_path, evaluate):
+    dataset = make_dataset(tmp_path / "again")
+    path = dataset / "A/A_test.txt"
+    path.write_text(path.read_text() * 2)
+    status, _, err = evaluate("--input-composite", f"data.root={dataset}")
+    assert status == 2
+    assert f"{path}: " in err
+    assert "named twice" in err
+
+
+def test_two_evaluations_in_one_folder(dataset, evaluate, tmp_path):
+    from frih.files import locked
+
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out/.lock"):
+        status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--out", "out")
+    assert status == 2
+    assert "is at work there" in err

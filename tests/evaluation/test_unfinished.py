@@ -1,0 +1,64 @@
+import math
+
+import pytest
+
+from frih.evaluation.unfinished import FinishedRows, file_digest, folder_digest
+from frih.metrics import Row
+
+WHAT = {"protocol": "idih", "pictures": "abc"}
+
+
+def row(name: str, mse: float = 1 / 3) -> Row:
+    return Row("A", name, "real.jpg", 0.1, 3, {"mse": mse, "fmse": math.nan})
+
+
+def same(a: Row, b: Row) -> bool:
+    return repr(a) == repr(b)  # NaN is not equal to itself
+
+
+def test_rows_come_back_exactly(tmp_path):
+    finished = FinishedRows(tmp_path / "out", WHAT)
+    assert finished.read() == {}
+    with finished.writing(0) as add:
+        add(7, [row("x"), row("x", 0.1 + 0.2)])
+    with finished.writing(1) as add:
+        add(2, [row("ü, \n y")])
+    with finished.writing(0) as add:  # after a kill, beside the first one's
+        add(3, [row("z")])
+    rows = FinishedRows(tmp_path / "out", dict(reversed(WHAT.items()))).read()
+    assert sorted(rows) == [2, 3, 7]
+    assert same(rows[7][1], row("x", 0.1 + 0.2))
+    assert same(rows[2][0], row("ü, \n y"))
+    finished.remove()
+    assert list((tmp_path / "out").iterdir()) == []
+    finished.remove()  # nothing is there
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_half_a_line_is_no_row(tmp_path, cut):
+    finished = FinishedRows(tmp_path, WHAT)
+    with finished.writing(0) as add:
+        add(0, [row("x")])
+        add(1, [row("y")])
+    (path,) = finished.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert 0 in finished.read()
+    assert (1 in finished.read()) == (cut == 1)  # without its end of line it is whole
+
+
+def test_rows_of_another_evaluation_are_removed(tmp_path):
+    with FinishedRows(tmp_path, WHAT).writing(0) as add:
+        add(0, [row("x")])
+    other = FinishedRows(tmp_path, {**WHAT, "protocol": "ht"})
+    assert other.read() == {}
+    assert list(other.folder.iterdir()) == []
+
+
+def test_digests(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x.png").write_bytes(b"one")
+    before = folder_digest(tmp_path)
+    assert folder_digest(tmp_path) == before
+    (tmp_path / "a/x.png").write_bytes(b"three")
+    assert folder_digest(tmp_path) != before
+    assert file_digest(tmp_path / "a/x.png") == "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f"

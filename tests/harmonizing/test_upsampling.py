@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+
+from frih.harmonizing.upsampling import Change, add_change, extend, fit_change
+from tests.conftest import ellipse, smooth_picture
+
+SIZE = 64
+
+
+def literal(change: Change, picture: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
+    """The change as PyTorch enlarges it, all of the picture at once."""
+
+    def enlarged(array, mode):
+        planes = torch.from_numpy(array.reshape(SIZE, SIZE, -1)).permute(2, 0, 1)[None].double()
+        return F.interpolate(planes, size=mask.shape, mode=mode)[0].permute(1, 2, 0).numpy()
+
+    slopes = enlarged(change.slopes, "bilinear").reshape(*mask.shape, 3, 3)
+    detail = picture - enlarged(change.composite, "bicubic")
+    added = enlarged(change.change, "bicubic") + np.einsum("hwi,hwij->hwj", detail, slopes)
+    return np.clip(picture + strength * mask[..., None] / 255 * added, 0, 1)
+
+
+@pytest.fixture
+def change():
+    rng = np.random.default_rng(0)
+    change, composite = rng.normal(0, 0.1, (SIZE, SIZE, 3)), rng.random((SIZE, SIZE, 3))
+    slopes = rng.normal(0, 0.2, (SIZE, SIZE, 3, 3))
+    return Change(*(array.astype(np.float32) for array in (change, composite, slopes)))
+
+
+@pytest.mark.parametrize("size", [(90, 150), (64, 64), (30, 200), (1, 70), (70, 1)])
+def test_a_change_is_added_as_pytorch_enlarges_it(change, size):
+    rng = np.random.default_rng(1)
+    picture, mask = rng.random((*size, 4)), rng.integers(0, 256, size).astype(np.uint8)
+    mask[: size[0] // 3] = 0
+    result = picture.copy()
+    add_change(change, result, mask, 0.7)
+    np.testing.assert_allclose(result[..., :3], literal(change, picture[..., :3], mask, 0.7), atol=1e-5)
+    assert np.array_equal(result[..., 3], picture[..., 3])
+    assert np.array_equal(result[mask == 0], picture[mask == 0])
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_integers_are_rounded(change, dtype, top):
+    rng = np.random.default_rng(2)
+    picture, mask = rng.integers(0, top + 1, (80, 90, 3)).astype(dtype), np.full((80, 90), 255, np.uint8)
+    result = picture.copy()
+    add_change(change, result, mask)
+    expected = top * literal(change, picture / top, mask, 1)
+    assert np.abs(result - expected).max() < 0.5 + 1e-5 * top
+
+
+def submasks(composite, mask):
+    return np.where(mask, 1 + (np.arange(composite.shape[1]) >= composite.shape[1] // 2), 0).astype(np.uint8)
+
+
+def test_at_the_networks_size_its_picture_comes_back():
+    rng = np.random.default_rng(3)
+    composite, refined = rng.random((2, SIZE, SIZE, 3)).astype(np.float32)
+    mask = ellipse(SIZE, SIZE, grow=3) >= 128
+    change = fit_change(composite, refined, mask, mask.astype(np.float32), submasks(composite, mask))
+    result = composite.copy()
+    add_change(change, result, mask.astype(np.uint8) * 255)
+    np.testing.assert_allclose(result[mask], refined[mask], atol=1e-5)
+
+
+def test_texture_that_the_network_cannot_see_is_changed_as_what_it_sees():
+    """Halving the contrast of what the network sees halves that of twice as fine a texture, too."""
+    rng = np.random.default_rng(4)
+    large = np.clip(0.5 + 0.1 * rng.normal(size=(4 * SIZE, 4 * SIZE, 1)) * np.ones(3), 0, 1)
+    large += 0.15 * (smooth_picture(seed=5, width=4 * SIZE, height=4 * SIZE) / 255 - 0.5)
+    small = large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3))
+    small = np.clip(small + 0.1 * rng.normal(size=small.shape[:2])[..., None], 0, 1)
+    large = np.clip(
+        large
+        + np.repeat(np.repeat(small, 4, 0), 4, 1)
+        - large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3)).repeat(4, 0).repeat(4, 1),
+        0,
+        1,
+    )
+    mask = np.ones((SIZE, SIZE), bool)
+    halved = 0.5 * small + 0.2
+    change = fit_change(small, halved, mask, mask.astype(float), mask.astype(np.uint8))
+    inner = slice(8 * 4, -8 * 4)
+    result = large.copy()
+    add_change(change, result, np.full(large.shape[:2], 255, np.uint8))
+    error = np.abs(result - (0.5 * large + 0.2))[inner, inner].mean()
+    flat = change._replace(slopes=np.zeros_like(change.slopes))
+    plain = large.copy()
+    add_change(flat, plain, np.full(large.shape[:2], 255, np.uint8))
+    assert error < 0.25 * np.abs(plain - (0.5 * large + 0.2))[inner, inner].mean()
+
+
+def test_no_rim_of_the_old_colour_at_the_masks_border():
+    """A constant change stays whole up to the border, though the network's pixels there are half background."""
+    picture = np.full((8 * SIZE, 8 * SIZE, 3), 0.4)
+    mask = ellipse(8 * SIZE, 8 * SIZE, grow=3)
+    soft = (mask / 255).reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
+    composite, small = np.full((SIZE, SIZE, 3), 0.4), soft >= 0.5
+    refined = composite + np.where(small, soft, 0)[..., None] * 0.2  # the network makes half a change of half a pixel
+    change = fit_change(composite, refined, small, soft, small.astype(np.uint8))
+    add_change(change, picture, mask)
+    np.testing.assert_allclose(picture, 0.4 + 0.2 * mask[..., None] / 255 * np.ones(3), atol=2e-3)
+
+
+def test_submasks_keep_their_own_slopes():
+    size = 256
+    rng = np.random.default_rng(6)
+    composite = 0.5 + gaussian_filter(rng.normal(size=(size, size, 3)), (2, 2, 0))
+    mask = np.ones((size, size), bool)
+    labels = submasks(composite, mask)
+    gain = np.where(labels == 1, 0.5, -0.3)[..., None]
+    change = fit_change(composite, composite + gain * (composite - 0.5), mask, mask.astype(float), labels)
+    np.testing.assert_allclose(np.diagonal(change.slopes[8:-8, 8:100].mean(axis=(0, 1))), 0.5, atol=0.05)
+    np.testing.assert_allclose(np.diagonal(change.slopes[8:-8, -100:-8].mean(axis=(0, 1))), -0.3, atol=0.05)
+
+
+def test_a_network_that_blurs_does_not_have_detail_taken_away():
+    rng = np.random.default_rng(7)
+    composite = 0.5 + 0.1 * rng.normal(size=(SIZE, SIZE, 3))
+    planes = torch.from_numpy(composite).permute(2, 0, 1)[None]
+    blurred = F.avg_pool2d(planes, 3, 1, 1, count_include_pad=False)[0].permute(1, 2, 0).numpy()
+    mask = np.ones((SIZE, SIZE), bool)
+    change = fit_change(composite, blurred, mask, mask.astype(float), mask.astype(np.uint8))
+    assert np.abs(change.slopes).max() < 0.1
+
+
+def test_a_network_that_blurs_and_halves_the_contrast_leaves_detail_alone():
+    rng = np.random.default_rng(8)
+    composite = 0.5 + gaussian_filter(rng.normal(size=(SIZE, SIZE, 3)), (0.8, 0.8, 0))
+    mask = np.ones((SIZE, SIZE), bool)
+    halved = 0.25 + 0.5 * composite
+    for refined, slope in ((halved, 0.5), (gaussian_filter(halved, (1.2, 1.2, 0), mode="nearest"), 0)):
+        change = fit_change(composite, refined, mask, mask.astype(float), mask.astype(np.uint8))
+        inner = np.diagonal(change.slopes[16:-16, 16:-16].mean(axis=(0, 1)))
+        np.testing.assert_allclose(inner, -slope, atol=0.03)
+
+
+def test_filling():
+    values, weight = np.zeros((8, 8, 1)), np.zeros((8, 8))
+    values[2, 3], weight[2, 3] = 5, 1
+    np.testing.assert_allclose(extend(values, weight), 5)
+    values[5, 6], weight[5, 6] = 1, 1
+    filled = extend(values, weight)
+    assert filled[2, 3] == 5
+    assert filled[5, 6] == 1
+    assert filled[1, 3] > 3 > filled[6, 6]
+    assert np.array_equal(extend(values, np.ones((8, 8))), values)

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch import nn
+
+from frih.distributed import World
+from frih.models import build_model
+from frih.training.watching import Meter, first_nonfinite
+from tests.conftest import random_batch
+
+
+def test_means_and_histogram_over_the_steps():
+    meter = Meter(("loss", "norm"), 3, World())
+    meter.add([torch.tensor(1.0), torch.tensor(4.0)], torch.tensor([0, 3]))
+    meter.add([torch.tensor(2.0), torch.tensor(6.0)], torch.tensor([3, 1]))
+    figures = meter.read()
+    assert figures["train/loss"] == 1.5
+    assert figures["train/norm"] == 5
+    assert figures["train/submasks"] == 7 / 4
+    assert figures["train/submask_histogram"] == [1, 1, 0, 2]
+    assert figures["time/imbalance"] == 0
+    assert figures["time/pictures_per_second"] > 0
+    meter.add([torch.tensor(8.0), torch.tensor(8.0)], torch.tensor([1]))
+    assert meter.read()["train/loss"] == 8
+
+
+def test_a_meter_goes_on_where_it_stopped():
+    meter, other = (Meter(("loss",), 2, World()) for _ in range(2))
+    meter.add([torch.tensor(0.1)], torch.tensor([1]))
+    other.load_state_dict(meter.state_dict())
+    for one in (meter, other):
+        one.add([torch.tensor(0.2)], torch.tensor([2]))
+    mine, theirs = meter.read(), other.read()
+    assert {name: mine[name] for name in mine if "time/" not in name} == {
+        name: theirs[name] for name in theirs if "time/" not in name
+    }
+
+
+def test_sums_of_more_processes_are_shared_out():
+    meter = Meter(("loss",), 1, World())
+    meter.load_state_dict({"names": ["loss"], "sums": torch.tensor([[2.0, 1.0, 3.0, 1.0], [2.0, 3.0, 2.0, 2.0]])})
+    assert meter.sums.tolist() == [4, 4, 5, 3]
+
+
+def test_waiting_and_pauses_are_no_training(monkeypatch):
+    clock = iter([0.0, 1.0, 3.0, 10.0, 50.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    meter = Meter((), 1, World())  # at 0
+    assert next(meter.waiting(["batch"])) == "batch"  # from 1 to 3
+    with meter.paused():  # from 10 to 50
+        pass
+    assert meter.waited == 2
+    assert meter.begun == 40
+
+
+def test_where_values_stop_being_finite(small_config):
+    model = build_model(small_config())
+    batch = random_batch()
+    before = [buffer.clone() for buffer in model.buffers()]
+    assert first_nonfinite(model, batch) is None
+    assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            return x * torch.inf
+
+    model.cascade.encoder[2].append(Broken())
+    name = f"cascade.encoder.2.{len(model.cascade.encoder[2]) - 1}"
+    assert first_nonfinite(model, batch) == f"the output of {name}"
+    batch.composite[:] = torch.nan
+    assert first_nonfinite(model, batch).startswith("the output of base.")
+    with torch.no_grad():
+        model.head.conv1.weight[0] = torch.nan
+    assert first_nonfinite(model, batch) == "the weights head.conv1.weight"
+
+
+def test_the_head_is_named_though_it_works_in_tiles(small_config):
+    model = build_model(small_config())
+    with torch.no_grad():
+        model.head.conv2.bias.fill_(3e38)
+        model.head.to_rgb.weight.fill_(3e38)
+    assert first_nonfinite(model, random_batch()) == "the output of head.to_rgb"
+
+
+@pytest.mark.parametrize(("pairs", "imbalance"), [([[2.0, 4.0], [2.0, 0.0]], 0.5), ([[0.0], [0.0]], 0.0)])
+def test_imbalance_is_of_the_fullest_process(pairs, imbalance, monkeypatch):
+    meter = Meter((), 1, World())
+    monkeypatch.setattr(World, "gather", lambda self, value: list(torch.tensor(pairs)))
+    assert meter.read()["time/imbalance"] == pytest.approx(imbalance)
