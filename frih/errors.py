@@ -82,4 +82,4 @@ def need(*packages: str, extra: str) -> None:
     """
     lacking = [package for package in packages if find_spec(package) is None]
     if lacking:
-        raise UserError(f'{", ".join(lacking)}: not installed; pip install "frih[{extra}]"')
+        raise UserError(f'{", ".join(lacking)}: not installed; pip install ".[{extra}]"')

@@ -4,29 +4,22 @@
     python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
 
 With several cutoffs their divisions stand side by side. Pictures are resized to 256x256 as for evaluation, since that is what
-the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) decides its format. Needs
-matplotlib: pip install -e .[benchmarks]
+the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) decides its format.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
 
 from frih.data.pictures import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.drawing import COLORS
-from frih.errors import USER_ERROR, UserError, run_command
+from frih.errors import UserError, run_command
 from frih.submasks import DensityPeaks, density_peaks
-
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import hsv_to_rgb
-    from matplotlib.figure import Figure
-except ImportError:
-    print("error: this needs matplotlib: pip install -e .[benchmarks]", file=sys.stderr)
-    sys.exit(USER_ERROR)
 
 TEN = COLORS[1:]
 """Colours of the first ten submasks; further ones run around the hues."""

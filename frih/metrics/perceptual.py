@@ -56,7 +56,9 @@ def _load(path: Path) -> Distance:
     try:
         import lpips
     except ImportError:
-        raise UserError('lpips: is not installed; pip install "frih[lpips]", or leave this metric out') from None
+        raise UserError(
+            'lpips: is not installed; pip install ".[lpips]" in the project\'s folder, or leave this metric out'
+        ) from None
     with warnings.catch_warnings():  # both packages use what is deprecated in the other
         warnings.simplefilter("ignore")
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()

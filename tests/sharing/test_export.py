@@ -219,7 +219,7 @@ def test_pictures_come_as_in_evaluation(tmp_path, small_config):
 def test_packages_that_are_not_installed(tmp_path, monkeypatch):
     trained(tmp_path / "run.pt")
     monkeypatch.setattr("frih.errors.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r'onnx, onnxscript, onnxruntime: not installed; pip install "frih\[export\]"'):
+    with pytest.raises(UserError, match=r'onnx, onnxscript, onnxruntime: not installed; pip install "\.\[export\]"'):
         export(tmp_path / "run.pt", tmp_path / "model.onnx", "onnx")
 
 

@@ -192,5 +192,5 @@ def test_without_the_package(run, tmp_path, monkeypatch):
     monkeypatch.setattr("frih.errors.find_spec", lambda _: None)
     save_pretrained(run, tmp_path / "shared")
     assert from_pretrained(tmp_path / "shared")
-    with pytest.raises(UserError, match=r'huggingface_hub: not installed; pip install "frih\[hub\]"'):
+    with pytest.raises(UserError, match=r'huggingface_hub: not installed; pip install "\.\[hub\]"'):
         Harmonizer.load("hf://user/name")
