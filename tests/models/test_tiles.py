@@ -1,5 +1,6 @@
 """The sparse evaluation of the fusion head against the dense one, which is the paper's, literally."""
 
+import copy
 import os
 
 import pytest
@@ -187,4 +188,27 @@ def test_in_lower_precisions_it_is_no_farther_from_the_truth_than_the_dense_one(
         with torch.no_grad(), torch.autocast("cpu", precision):
             out = model(batch.composite.float(), batch.mask.float(), batch.labels)
         errors.append((out.refined.double() - exact).square().mean().sqrt().item())
+    assert errors[0] <= 1.5 * errors[1]
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_gradients_in_lower_precisions_are_no_farther_from_the_truth_either(precision):
+    batch = batches()["mixed"]
+    torch.manual_seed(0)
+    truth = FRIH(**SMALL, dense=True).double()
+    weights = copy.deepcopy(truth).float().state_dict()
+
+    def gradient(model, composite, mask, autocast):
+        with torch.autocast("cpu", precision, enabled=autocast):
+            out = model(composite, mask, batch.labels)
+        (out.refined.to(composite) - composite.flip(0)).square().sum(dim=1).mean().backward()
+        return torch.cat([parameter.grad.flatten().double() for parameter in model.parameters()])
+
+    exact = gradient(truth, batch.composite, batch.mask, False)
+    errors = []
+    for dense in (False, True):
+        model = FRIH(**SMALL, dense=dense)
+        model.load_state_dict(weights)
+        found = gradient(model, batch.composite.float(), batch.mask.float(), True)
+        errors.append(((found - exact).norm() / exact.norm()).item())
     assert errors[0] <= 1.5 * errors[1]
