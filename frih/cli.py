@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
+    parser.add_argument(
+        "--size", type=int, metavar="S", help="side at which the network sees the picture, 128, 256, ..."
+    )
     parser.add_argument("--suffix", choices=sorted(FORMATS), help="of the files in a folder; default: as the picture's")
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
@@ -91,7 +94,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
     _refuse_one_name(targets)
     for folder in {target.parent for target in targets.values()}:
         _check_folder(folder)
-    harmonizer = Harmonizer.load(args.weights, args.device)
+    harmonizer = Harmonizer.load(args.weights, args.device, args.size)
     done = skipped = 0
     for image, mask in tqdm(pairs.items(), unit="picture", disable=count == 1):
         target = targets[image]

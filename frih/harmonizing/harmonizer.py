@@ -37,32 +37,37 @@ class Details(NamedTuple):
 class Harmonizer:
     """Harmonizes pictures with a trained network.
 
-    The network sees the picture at the size it was trained for. Its change of the colours is carried over to the picture's own
-    size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does every pixel outside.
+    The network sees the picture at the size it was trained for, unless another is given. Its change of the colours is carried
+    over to the picture's own size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does
+    every pixel outside.
     """
 
-    def __init__(self, model: FRIH, config: Config, device: torch.device) -> None:
+    def __init__(self, model: FRIH, config: Config, device: torch.device, size: int | None = None) -> None:
         self.model = model.to(device).eval()
         self.config = config
         self.device = device
+        self.size = config.data.size if size is None else size
+        if self.size < 128 or self.size % 128:
+            raise UserError(f"size: must be a multiple of 128, for the network halves it seven times, not {size}")
 
     @classmethod
-    def load(cls, path_or_name: str | Path, device: str = "auto") -> "Harmonizer":
+    def load(cls, path_or_name: str | Path, device: str = "auto", size: int | None = None) -> "Harmonizer":
         """Loads trained weights.
 
         Args:
             path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
                 ``hf://user/name`` (:mod:`frih.sharing.hub`).
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+            size: side in pixels at which the network sees pictures, a multiple of 128; by default that of its training.
 
         Raises:
-            UserError: the weights are missing, damaged, not finite or another program's; there is no GPU.
+            UserError: the weights are missing, damaged, not finite or another program's; there is no GPU; the size is none.
         """
         path = locate(path_or_name)
         model, config = load_model(path)
         if not all(weight.isfinite().all() for weight in model.parameters()):
             raise UserError(f"{path}: holds weights that are not finite (NaN or infinite); take an earlier checkpoint")
-        return cls(model, config, choose_device(device))
+        return cls(model, config, choose_device(device), size)
 
     @overload
     def __call__(self, image: np.ndarray, mask: Picture, strength: float = 1.0) -> np.ndarray: ...
@@ -132,7 +137,7 @@ class Harmonizer:
 
     def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
         """What the network makes of a picture; no change where it sees no foreground."""
-        size = self.config.data.size
+        size = self.size
         picture, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
         composite, soft = render(picture, whole(picture), size), render(grey, whole(grey), size)
         mask = soft >= HALF

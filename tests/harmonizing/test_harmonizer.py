@@ -230,3 +230,15 @@ def test_a_bomb_is_refused(harmonizer, mask, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UserError, match="megapixels; make it smaller"):
         harmonizer(tmp_path / "p.png", mask)
+
+
+def test_the_network_can_see_another_size(tmp_path, harmonizer, picture, mask):
+    larger = Harmonizer.load(tmp_path / "model.pt", "cpu", size=256)
+    result, details = larger(picture, mask, return_details=True)
+    assert details.composite.shape == (256, 256, 3)
+    assert result.shape == picture.shape
+    assert np.array_equal(result[mask == 0], picture[mask == 0])
+    assert not np.array_equal(result, harmonizer(picture, mask))
+    for size in (0, 200):
+        with pytest.raises(UserError, match=f"size: must be a multiple of 128, .* not {size}"):
+            Harmonizer.load(tmp_path / "model.pt", "cpu", size=size)
