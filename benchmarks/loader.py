@@ -10,9 +10,7 @@ hardly changes; files are in the system's cache.
 """
 
 import argparse
-import platform
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image
+from submasks import commit, cpu
 
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import Item, read_split
@@ -269,25 +268,6 @@ def shrink(folder: Path, item: Item, side: int) -> Item:
                 target, **({"quality": 95} if target.suffix == ".jpg" else {})
             )
     return small
-
-
-def commit() -> str:
-    """The commit of this working tree, and whether it has been changed since."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return out.stdout.strip()
-
-
-def cpu() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from frih.experiments.ablations import TABLES
 from frih.metrics import METRICS, PROTOCOLS, Row
+from frih.report.comparison import input_rows
 from frih.report.layout import Table
 from frih.report.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
 from frih.report.statistics import INTERVALS, Difference, Interval, bootstrap, match, paired
@@ -88,7 +89,7 @@ def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
 
 def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Table]:
     """Means in the paper's layout; with the published lines above them if the data set is the paper's, else beside them."""
-    summaries = {"Input composite": summarize(_inputs(measured[0].rows), protocol)}
+    summaries = {"Input composite": summarize(input_rows(measured[0].rows), protocol)}
     summaries |= {one.title: summarize(one.rows, protocol) for one in measured}
     if table == "5":
         by_cutoff = {
@@ -115,7 +116,7 @@ def means(measured: Sequence[Measured]) -> Table:
     """Means over all pictures, with intervals: of the composites themselves, and of each row."""
     inputs = [
         "Input composite",
-        *(_interval(bootstrap(_inputs(measured[0].rows), score)) for score in SCORES),
+        *(_interval(bootstrap(input_rows(measured[0].rows), score)) for score in SCORES),
         "-",
         "-",
     ]
@@ -202,17 +203,6 @@ def _difference(one: Measured, other: Measured, score: str) -> Difference:
         for each in (one, other)
     )
     return paired(rows, others, score, higher_is_better=METRICS[score].better == "higher")
-
-
-def _inputs(rows: Sequence[Row]) -> list[Row]:
-    """Rows of the composites themselves."""
-    prefix = "input_"
-    return [
-        row._replace(
-            scores={name.removeprefix(prefix): value for name, value in row.scores.items() if name.startswith(prefix)}
-        )
-        for row in rows
-    ]
 
 
 def _mean(rows: Sequence[Row], score: str) -> float:
