@@ -24,6 +24,7 @@ from frih.drawing import color_labels, picture_sheet
 from frih.errors import USER_ERROR, UserError, run_command
 from frih.files import is_part, whole_file
 from frih.harmonizing.harmonizer import Details, Harmonizer
+from frih.progress import progress_bar
 
 FORMATS = {
     ".png": "PNG",
@@ -96,7 +97,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
         _check_folder(folder)
     harmonizer = Harmonizer.load(args.weights, args.device, args.size)
     done = skipped = 0
-    for image, mask in tqdm(pairs.items(), unit="picture", disable=count == 1):
+    for image, mask in progress_bar(pairs.items(), unit="picture", disable=count == 1):
         target = targets[image]
         try:
             if target.exists() and not args.overwrite:

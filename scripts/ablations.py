@@ -197,7 +197,7 @@ def describe_state(job: Job) -> str:
 
 def environment(slot: int, parallel: int, processes: int) -> dict[str, str]:
     """GPUs and threads for the programs of a slot: GPUs are dealt out in turn, threads shared."""
-    variables = {"TQDM_MININTERVAL": "30", "PYTHONUNBUFFERED": "1"}
+    variables = {"PYTHONUNBUFFERED": "1"}
     if "OMP_NUM_THREADS" not in os.environ:
         variables["OMP_NUM_THREADS"] = str(max(1, cores() // (parallel * processes)))
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from frih.data.check_report import Finding, counted
 from frih.data.check_subset import CheckedSubset, Task, without_path
@@ -17,6 +16,7 @@ from frih.data.iharmony4 import FOLDERS
 from frih.data.pictures import DEEP_MODES, HALF, open_mask, open_rgb
 from frih.data.transforms import has_foreground, whole
 from frih.processes import process_pool
+from frih.progress import progress_bar
 
 _CHUNK = 4
 
@@ -26,7 +26,7 @@ def check_files(
 ) -> Iterator[Finding]:
     """Reads every file of the subsets; see :func:`frih.data.check.check_dataset`."""
     tasks = [task for subset in subsets for task in subset.tasks()]
-    bar = partial(tqdm, desc="checking", unit="file", total=len(tasks), disable=not progress, leave=False)
+    bar = partial(progress_bar, desc="checking", unit="file", total=len(tasks), disable=not progress, leave=False)
     with process_pool(workers, chunk=_CHUNK) as each:
         facts = dict(zip(tasks, bar(each(partial(_read, str(root), size), tasks)), strict=True))
     yield from _check_notes(facts)

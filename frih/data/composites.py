@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import FOLDERS, SPLITS
@@ -38,6 +37,7 @@ from frih.data.transforms import render, whole
 from frih.errors import UserError
 from frih.files import write_whole
 from frih.processes import Map, cores, process_pool
+from frih.progress import progress_bar
 
 SUBSETS = {transfer.capitalize(): transfer for transfer in TRANSFERS}
 """The transfer of each subset."""
@@ -339,4 +339,4 @@ def _shown(
     each: Map, label: str, unit: str, progress: bool, function: Callable[[Any], Any], tasks: Sequence[Any]
 ) -> Any:
     """The results, in order, behind a progress bar."""
-    return tqdm(each(function, tasks), desc=label, unit=unit, total=len(tasks), disable=not progress)
+    return progress_bar(each(function, tasks), desc=label, unit=unit, total=len(tasks), disable=not progress)

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import PIL
 from PIL import features
-from tqdm import tqdm
 
 from frih import __version__
 from frih.data.iharmony4 import (
@@ -45,6 +44,7 @@ from frih.data.shrinking import FILTERS, FORMATS, QUALITY, SIZES, SUFFIXES, Form
 from frih.errors import UserError
 from frih.files import write_whole
 from frih.processes import Map, cores, process_pool
+from frih.progress import progress_bar
 
 RECIPE = 1
 """To be raised with every change that makes other files."""
@@ -122,7 +122,9 @@ def verify_dataset(out: str | Path, *, workers: int | None = None, progress: boo
     tasks = [(path, size, entry["digest"]) for entry in entries for path, size in entry["files"].items()]
     tasks += [(path, size, digest) for path, (size, digest) in about["lists"].items()]
     with process_pool(cores() if workers is None else workers, chunk=_CHUNK) as each:
-        found = tqdm(each(partial(_verify, out), tasks), "verifying", len(tasks), unit="file", disable=not progress)
+        found = progress_bar(
+            each(partial(_verify, out), tasks), desc="verifying", total=len(tasks), unit="file", disable=not progress
+        )
         return [fault for fault in found if fault]
 
 
@@ -237,7 +239,9 @@ def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress
         _make_folders(out, source.subsets)
         with journal.open(known.values()) as add:
             make = partial(_prepare, source.root, out, journal.settings, link)
-            for result in tqdm(each(make, missing), "preparing", len(missing), unit="file", disable=not progress):
+            for result in progress_bar(
+                each(make, missing), desc="preparing", total=len(missing), unit="file", disable=not progress
+            ):
                 if isinstance(result, str):
                     faults.append(result)
                 else:

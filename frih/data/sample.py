@@ -26,13 +26,13 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from frih.data.color_transfer import TRANSFERS, Colors
 from frih.data.pictures import HALF, open_rgb
 from frih.data.restyling import restyle, save_jpeg
 from frih.data.transforms import render, whole
 from frih.errors import UserError
+from frih.progress import progress_bar
 
 SUBSET = "Sample"
 SPLITS = {"train": ("astronaut", "coffee", "motorcycle"), "test": ("chelsea", "rocket")}
@@ -143,7 +143,7 @@ def _build(root: Path, settings: dict[str, int], progress: bool) -> dict[str, An
     made: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(partial(_restyle, references=photos["train"], settings=settings), tasks)
-        bar = tqdm(results, desc="sample data", unit="object", total=len(tasks), disable=not progress)
+        bar = progress_bar(results, desc="sample data", unit="object", total=len(tasks), disable=not progress)
         for task, composites in zip(tasks, bar, strict=True):
             made |= _write(root / SUBSET, task, composites)
     for split in SPLITS:

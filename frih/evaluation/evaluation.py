@@ -32,6 +32,7 @@ from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import Row, Scoring, Target
 from frih.models import FRIH
 from frih.processes import cores
+from frih.progress import progress_bar
 from frih.report.thumbnails import Thumbnails
 
 FAULTS = 20
@@ -207,7 +208,7 @@ class Evaluation:
         world, total = self.world, len(self.pictures)
         share = left[world.rank :: world.size]
         keeping = self.finished.writing(world.rank) if self.finished else nullcontext(lambda index, rows: None)
-        progress = tqdm(
+        progress = progress_bar(
             desc="evaluating",
             total=total,
             initial=total - len(left),

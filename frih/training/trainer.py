@@ -33,6 +33,7 @@ from frih.files import write_whole
 from frih.losses import Losses, harmonization_loss
 from frih.metrics import Scoring
 from frih.models import FRIH, build_model
+from frih.progress import progress_bar
 from frih.report import METRICS, summarize
 from frih.settings import differences, to_yaml
 from frih.training.averaging import WeightAverage
@@ -400,7 +401,7 @@ class Trainer:
             self.tracker.log(figures, self.step)
 
     def _progress(self) -> "tqdm[Any]":
-        return tqdm(
+        return progress_bar(
             total=self.steps, initial=self.step, desc=str(self.run), unit="step", disable=not self.world.is_main
         )
 
