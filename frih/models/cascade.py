@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from frih.models.output import ColorSpace, initialize
 from frih.models.tiles import TILE, Tiles, inside, windows
-from frih.models.unet import BASE_WIDTHS, ColorSpace, down_layer, initialize, up_layer
+from frih.models.unet import BASE_WIDTHS, down_layer, up_layer
 
 CASCADE_WIDTHS = (16, 32, 32, 80, 80, 96, 128)
 

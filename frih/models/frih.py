@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from frih.models.cascade import CASCADE_WIDTHS, Cascade
 from frih.models.fusion import HEAD_WIDTH, FusionHead
+from frih.models.output import Kind
 from frih.models.tiles import add_tiles, of_pictures, touched, windows
 from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
 
@@ -30,6 +31,7 @@ class FRIH(nn.Module):
     Args:
         cascade: refine by the second stage; otherwise the coarse picture is the final one.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
+        residual: let both stages predict a change, which is added to the picture they are given.
         refine_blend: mix the second stage's prediction with the coarse picture by a blending layer.
         dense: evaluate the fusion head literally, at full size for every pair. The result is the same but for rounding, at many
             times the cost: the reference of the default, which works where a pair's submask is and nowhere else.
@@ -46,6 +48,7 @@ class FRIH(nn.Module):
         *,
         cascade: bool = True,
         fusion: bool = True,
+        residual: bool = False,
         refine_blend: bool = False,
         dense: bool = False,
         end_to_end: bool = True,
@@ -58,16 +61,15 @@ class FRIH(nn.Module):
         super().__init__()
         self.dense = dense
         self.end_to_end = end_to_end
-        self.base = BaseNetwork(widths=base_widths, decoder_width=base_decoder_width, norm=norm)
+        self.base = BaseNetwork(widths=base_widths, decoder_width=base_decoder_width, norm=norm, residual=residual)
         self.cascade: Cascade | None = None
         self.head: FusionHead | None = None
         self.fusion = fusion
         if cascade:
             self.cascade = Cascade(base_widths=base_widths, widths=cascade_widths, norm=norm)
-            decoder_widths = self.cascade.decoder_widths
-            self.head = FusionHead(
-                decoder_widths if fusion else decoder_widths[-1:], width=head_width, blend=refine_blend
-            )
+            output: Kind = "add" if residual else "blend" if refine_blend else "plain"
+            in_widths = self.cascade.decoder_widths if fusion else self.cascade.decoder_widths[-1:]
+            self.head = FusionHead(in_widths, width=head_width, output=output)
         self.to(memory_format=torch.channels_last)  # a layout, not another computation; faster on CPUs and tensor cores
 
     def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> Harmonized:

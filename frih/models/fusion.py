@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frih.models.output import Kind, Output, initialize
 from frih.models.tiles import Tiles, convolve_upsampled, inside, of_pictures, windows
-from frih.models.unet import BlendingLayer, ColorSpace, initialize
 
 HEAD_WIDTH = 32
 
@@ -21,17 +21,15 @@ class FusionHead(nn.Module):
     Args:
         in_widths: channels of the decoder layers it fuses.
         width: channels of its two 3x3 convolutions.
-        blend: mix the prediction with the coarse picture, as the base network does with the composite.
+        output: how a picture is made of the prediction; see :class:`~frih.models.output.Output`.
     """
 
-    def __init__(self, in_widths: Sequence[int], *, width: int = HEAD_WIDTH, blend: bool = False) -> None:
+    def __init__(self, in_widths: Sequence[int], *, width: int = HEAD_WIDTH, output: Kind = "plain") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(sum(in_widths), width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.to_rgb = nn.Conv2d(width, 3, 1)
-        self.blend = BlendingLayer(width) if blend else None
+        self.output = Output(width, output)
         self.activation = nn.ELU(inplace=True)
-        self.color_space = ColorSpace()
         initialize(self)
 
     def forward(self, decoded: Sequence[Tensor], coarse: Tensor) -> Tensor:
@@ -39,7 +37,7 @@ class FusionHead(nn.Module):
 
         Args:
             decoded: decoder layers, coarsest first, (P, in_widths[j], h_j, w_j); the last at full size, (P, ., H, W).
-            coarse: (P, 3, H, W), each pair's coarse picture; read only when blending.
+            coarse: (P, 3, H, W), each pair's coarse picture; not read by a plain output.
 
         Returns:
             (P, 3, H, W), RGB in [0, 1], not clamped.
@@ -48,8 +46,8 @@ class FusionHead(nn.Module):
         x = torch.cat([upsample(feature, size) for feature in decoded], dim=1)
         x = self.activation(self.conv1(x))
         x = self.activation(self.conv2(x))
-        rgb = self.color_space.denormalize(self.to_rgb(x))
-        return rgb if self.blend is None else self.blend(x, coarse, rgb)
+        picture: Tensor = self.output(x, coarse)
+        return picture
 
     def in_tiles(self, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, image: Tensor, tiles: Tiles) -> Tensor:
         """Predicts the pixels of some tiles alone: :meth:`forward` there, but for rounding.
@@ -57,7 +55,7 @@ class FusionHead(nn.Module):
         Args:
             lower: decoder layers below full size, as for :meth:`forward`.
             last: windows of the last one, two pixels around each tile: (N, ., T + 4, T + 4), zero outside the picture.
-            coarse: (B, 3, H, W), the batch's coarse pictures; read only when blending.
+            coarse: (B, 3, H, W), the batch's coarse pictures; not read by a plain output.
             image: (P,), the picture of each pair.
             tiles: N of them.
 
@@ -71,11 +69,9 @@ class FusionHead(nn.Module):
             x = x + convolve_upsampled(feature, weight, tiles, size)
         x = self.activation(x) * inside(tiles, 1, size)  # conv2 pads with zeros
         x = self.activation(F.conv2d(x, self.conv2.weight, self.conv2.bias))
-        rgb: Tensor = self.color_space.denormalize(self.to_rgb(x))
-        if self.blend is None:
-            return rgb
-        blended: Tensor = self.blend(x, windows(coarse, of_pictures(tiles, image), halo=0), rgb)
-        return blended
+        given = None if self.output.kind == "plain" else windows(coarse, of_pictures(tiles, image), halo=0)
+        picture: Tensor = self.output(x, given)
+        return picture
 
 
 def upsample(feature: Tensor, size: Sequence[int]) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from frih.models.norm import BatchNorm
+from frih.models.output import ColorSpace, Output, initialize
 
 BASE_WIDTHS = (48, 80, 96, 176, 192, 384, 400)
 BASE_DECODER_WIDTH = 32
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class BaseNetwork(nn.Module):
@@ -27,6 +26,7 @@ class BaseNetwork(nn.Module):
         widths: channels C_1 ... C_7 of the encoder; the decoder mirrors them.
         decoder_width: channels of the decoder's last layer, from which the picture is predicted.
         norm: ``"batch"`` or ``"none"``.
+        residual: predict a change that is added to the composite, instead of a picture that is blended with it.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class BaseNetwork(nn.Module):
         widths: Sequence[int] = BASE_WIDTHS,
         decoder_width: int = BASE_DECODER_WIDTH,
         norm: str = "batch",
+        residual: bool = False,
     ) -> None:
         super().__init__()
         norms = ["none", "none", *[norm] * (len(widths) - 2)]
@@ -44,8 +45,7 @@ class BaseNetwork(nn.Module):
         )
         decoder_widths = (*reversed(widths), decoder_width)
         self.decoder = nn.ModuleList(up_layer(fan_in, fan_out, norm) for fan_in, fan_out in pairwise(decoder_widths))
-        self.to_rgb = nn.Conv2d(decoder_width, 3, 1)
-        self.blend = BlendingLayer(decoder_width)
+        self.output = Output(decoder_width, "add" if residual else "blend")
         self.color_space = ColorSpace()
         initialize(self)
 
@@ -68,44 +68,7 @@ class BaseNetwork(nn.Module):
             x = layer(x)
             if skip is not None:
                 x = x + skip
-        rgb = self.color_space.denormalize(self.to_rgb(x))
-        return self.blend(x, composite, rgb), features
-
-
-class BlendingLayer(nn.Module):
-    """Mixes a picture with the prediction made from it: a * picture + (1 - a) * rgb, a = sigmoid(3 conv1x1(features)).
-
-    Unchanged detail passes by the network, which then has only the change to learn.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.attention = nn.Conv2d(width, 1, 1)
-
-    def forward(self, features: Tensor, picture: Tensor, rgb: Tensor) -> Tensor:
-        """Features (N, width, H, W), picture and rgb (N, 3, H, W) to the blended picture (N, 3, H, W)."""
-        a = torch.sigmoid(3.0 * self.attention(features))
-        return a * picture + (1.0 - a) * rgb
-
-
-class ColorSpace(nn.Module):
-    """RGB in [0, 1] to the zero-mean, unit-variance space the networks work in (ImageNet's statistics), and back."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-
-    def normalize(self, picture: Tensor) -> Tensor:
-        """(N, 3, H, W), from [0, 1]."""
-        return (picture - self.mean) / self.std
-
-    def denormalize(self, rgb: Tensor) -> Tensor:
-        """(N, 3, H, W), to RGB in [0, 1]; a prediction outside is not clamped, so that its gradient lives."""
-        return rgb * self.std + self.mean
+        return self.output(x, composite), features
 
 
 def down_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
@@ -121,12 +84,3 @@ def up_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
 def _layer(convolution: nn.Module, width: int, norm: str) -> nn.Sequential:
     normalization = {"batch": [BatchNorm(width)], "none": []}[norm]
     return nn.Sequential(convolution, *normalization, nn.ELU(inplace=True))
-
-
-def initialize(module: nn.Module) -> None:
-    """Sets every convolution of ``module`` to Xavier-Gaussian weights and a zero bias."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)

@@ -11,6 +11,7 @@ ABLATIONS = [
     {},
     {"fusion": False},
     {"refine_blend": True},
+    {"residual": True},
     {"cascade": False, "fusion": False},
     {"end_to_end": False},
     {"norm": "none"},

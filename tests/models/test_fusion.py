@@ -17,15 +17,15 @@ def test_forward_is_two_3x3_and_one_1x1_over_everything_upsampled():
     x = torch.cat([F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False), full], 1)
     x = F.elu(F.conv2d(x, head.conv1.weight, head.conv1.bias, padding=1))
     x = F.elu(F.conv2d(x, head.conv2.weight, head.conv2.bias, padding=1))
-    rgb = F.conv2d(x, head.to_rgb.weight, head.to_rgb.bias)
-    expected = head.color_space.denormalize(rgb)
+    rgb = F.conv2d(x, head.output.to_rgb.weight, head.output.to_rgb.bias)
+    expected = head.output.color_space.denormalize(rgb)
     torch.testing.assert_close(head([low, full], torch.zeros(2, 3, 8, 8)), expected)
 
 
 def test_blend_mixes_with_the_coarse_picture():
-    head = FusionHead([2], width=4, blend=True)
-    nn.init.zeros_(head.blend.attention.weight)
-    nn.init.constant_(head.blend.attention.bias, 50.0)  # a = 1: the coarse picture alone
+    head = FusionHead([2], width=4, output="blend")
+    nn.init.zeros_(head.output.attention.weight)
+    nn.init.constant_(head.output.attention.bias, 50.0)  # a = 1: the coarse picture alone
     coarse = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(head([torch.rand(1, 2, 8, 8)], coarse), coarse)
 

@@ -14,6 +14,7 @@ from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, inside
 from tests.conftest import random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
+ABLATIONS = [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}]
 
 
 def every_tile(pairs: int, size: int) -> Tiles:
@@ -122,7 +123,9 @@ def both(options: dict, batch, dtype: torch.dtype = torch.float64):
 
 
 @pytest.mark.parametrize("name", batches())
-@pytest.mark.parametrize("options", [{}, {"fusion": False}, {"refine_blend": True}, {"norm": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}], ids=str
+)
 def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, options):
     (found, gradients), (expected, literal) = both(options, batches()[name])
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
@@ -132,7 +135,9 @@ def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, optio
 
 
 @pytest.mark.parametrize("name", batches())
-@pytest.mark.parametrize("options", [{}, {"fusion": False}, {"refine_blend": True}, {"norm": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}], ids=str
+)
 def test_in_evaluation_outputs_are_the_dense_ones_to_1e_9(name, options):
     batch = batches()[name]
     torch.manual_seed(0)

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from frih.models.norm import BatchNorm
-from frih.models.unet import BaseNetwork, BlendingLayer, ColorSpace, initialize
+from frih.models.output import ColorSpace, Output, initialize
+from frih.models.unet import BaseNetwork
 
 
 def test_parameters_meet_the_papers_budget():
@@ -54,17 +55,28 @@ def test_skips_are_added():
     x = d[4](x) + e2
     x = d[5](x) + e1
     x = d[6](x)
-    a = torch.sigmoid(3 * network.blend.attention(x))
-    expected = a * composite + (1 - a) * (network.to_rgb(x) * std + mean)
+    a = torch.sigmoid(3 * network.output.attention(x))
+    expected = a * composite + (1 - a) * (network.output.to_rgb(x) * std + mean)
     torch.testing.assert_close(network(composite, mask)[0], expected)
 
 
 def test_blending_layer_by_hand():
-    layer = BlendingLayer(1)
+    layer = Output(1, "blend")
+    initialize(layer)
     nn.init.constant_(layer.attention.weight, 1.0)
-    nn.init.zeros_(layer.attention.bias)
-    blended = layer(torch.tensor([[[[0.0, 100.0]]]]), torch.full((1, 3, 1, 2), 0.2), torch.full((1, 3, 1, 2), 0.6))
-    torch.testing.assert_close(blended[0, 0, 0], torch.tensor([0.4, 0.2]))
+    nn.init.zeros_(layer.to_rgb.weight)
+    blended = layer(torch.tensor([[[[0.0, 100.0]]]]), torch.full((1, 3, 1, 2), 0.2))
+    predicted = layer.color_space.mean[0].item()  # of zero
+    torch.testing.assert_close(blended[0, 0, 0], torch.tensor([(0.2 + predicted) / 2, 0.2]))
+
+
+def test_a_residual_network_begins_with_the_picture_it_is_given():
+    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4, residual=True)
+    composite, mask = torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128).round()
+    assert torch.equal(network.eval()(composite, mask)[0], composite)
+    nn.init.constant_(network.output.to_rgb.bias, 0.5)
+    change = (network(composite, mask)[0] - composite).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(change, 0.5 * torch.tensor([0.229, 0.224, 0.225]))
 
 
 def test_color_space_is_undone():
