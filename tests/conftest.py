@@ -87,6 +87,14 @@ def save(path: Path, array: np.ndarray) -> None:
     Image.fromarray(array).save(path, **({"quality": 97} if path.suffix == ".jpg" else {}))
 
 
+def no_weight_is_zero(model: torch.nn.Module) -> None:
+    """Gives weights that are zero at first random ones, so that everything has a gradient."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+
+
 def random_batch(
     *, size: int = 128, ks: tuple[int, ...] = (3, 1, 0), seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Batch:

@@ -55,6 +55,7 @@ class Cascade(nn.Module):
             for before, own in zip(previous, widths, strict=True)
         )
         self.decoder = nn.ModuleList(up_layer(own, out, norm) for own, out in zip(widths, outs, strict=True))
+        self.norm = norm
         self.color_space = ColorSpace()
         self.decoder_widths = tuple(reversed(outs))
         initialize(self)
@@ -86,10 +87,15 @@ class Cascade(nn.Module):
             decoded.append(self.decoder[i](fused) if last or i > 0 else fused)
         return decoded
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether layers normalise by the statistics of the batch at hand, for which they need whole pictures."""
+        return self.training and self.norm == "batch"
+
     def last_in_tiles(self, fused: Tensor, tiles: Tiles) -> Tensor:
         """DC_1 in some tiles and two pixels around, zero outside the picture: (N, ., T + 4, T + 4).
 
-        Not while batch normalisation takes its statistics from the batch, for those are of whole pictures.
+        Not while the cascade :attr:`takes_statistics`.
 
         Args:
             fused: F_1, (P, ., H / 2, W / 2).

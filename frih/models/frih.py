@@ -102,8 +102,9 @@ class FRIH(nn.Module):
             predicted = self.head(decoded if self.fusion else decoded[-1:], given[image]).to(composite)
             return Harmonized(coarse, refined.index_add(0, image, predicted * submasks))
         tiles = touched(submasks)
-        *lower, last = self.cascade(given, submasks, image, features, last=self.training)
-        last = windows(last, tiles, halo=2) if self.training else self.cascade.last_in_tiles(last, tiles)
+        whole = self.cascade.takes_statistics
+        *lower, last = self.cascade(given, submasks, image, features, last=whole)
+        last = windows(last, tiles, halo=2) if whole else self.cascade.last_in_tiles(last, tiles)
         predicted = self.head.in_tiles(lower if self.fusion else [], last, given, image, tiles).to(composite)
         predicted = predicted * windows(submasks, tiles, halo=0)
         return Harmonized(coarse, add_tiles(refined, predicted, of_pictures(tiles, image)))

@@ -4,7 +4,7 @@ import torch
 from frih import FRIH
 from frih.models import build_model
 from frih.models.frih import pairs
-from tests.conftest import random_batch
+from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4}
 ABLATIONS = [
@@ -30,6 +30,7 @@ def test_every_picture_is_what_it_is_alone_and_submask_by_submask(options):
     """The literal computation: one pair after another, combined by submask."""
     torch.manual_seed(0)
     model = FRIH(**SMALL, **options).double().eval()
+    no_weight_is_zero(model)
     batch = random_batch(ks=(3, 1, 0), dtype=torch.float64)
     out = model(batch.composite, batch.mask, batch.labels)
     for b in range(3):

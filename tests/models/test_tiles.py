@@ -11,7 +11,7 @@ from frih import FRIH
 from frih.losses import harmonization_loss
 from frih.models.fusion import upsample
 from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, inside, strips, touched, windows
-from tests.conftest import random_batch
+from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
 ABLATIONS = [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}]
@@ -110,6 +110,7 @@ def both(options: dict, batch, dtype: torch.dtype = torch.float64):
     results = []
     torch.manual_seed(0)
     sparse = FRIH(**SMALL, **options).to(dtype)
+    no_weight_is_zero(sparse)
     dense = FRIH(**SMALL, **options, dense=True).to(dtype)
     dense.load_state_dict(sparse.state_dict())
     weight = torch.rand(batch.composite.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(
@@ -123,9 +124,7 @@ def both(options: dict, batch, dtype: torch.dtype = torch.float64):
 
 
 @pytest.mark.parametrize("name", batches())
-@pytest.mark.parametrize(
-    "options", [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}], ids=str
-)
+@pytest.mark.parametrize("options", ABLATIONS, ids=str)
 def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, options):
     (found, gradients), (expected, literal) = both(options, batches()[name])
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
@@ -135,13 +134,12 @@ def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, optio
 
 
 @pytest.mark.parametrize("name", batches())
-@pytest.mark.parametrize(
-    "options", [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}], ids=str
-)
+@pytest.mark.parametrize("options", ABLATIONS, ids=str)
 def test_in_evaluation_outputs_are_the_dense_ones_to_1e_9(name, options):
     batch = batches()[name]
     torch.manual_seed(0)
     sparse, dense = (FRIH(**SMALL, **options, dense=dense).double() for dense in (False, True))
+    no_weight_is_zero(sparse)
     sparse(batch.composite, batch.mask, batch.labels)  # moves the running statistics
     dense.load_state_dict(sparse.state_dict())
     with torch.no_grad():
