@@ -23,6 +23,7 @@ import torch
 
 from frih.data.composites import describe, make_composites
 from frih.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.experiments.ablation_pictures import write_pictures
 from frih.experiments.ablation_tables import render
 from frih.experiments.ablations import (
     TABLES,
@@ -30,6 +31,7 @@ from frih.experiments.ablations import (
     Progress,
     check_data,
     evaluated_rows,
+    first_evaluations,
     latest,
     next_command,
     plan,
@@ -215,7 +217,8 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
         text, figures = render(table, found, jobs[0].config.evaluation.protocol)
         write_whole(out / f"table-{table}.md", text + "\n")
         write_whole(out / f"table-{table}.json", json.dumps(figures, indent=2) + "\n")
-        print(f"\n{text}\n\nwritten: {out / f'table-{table}.md'}")
+        sheets = write_pictures(first_evaluations(table, jobs), out / f"table-{table}") if table != "4" else []
+        print(f"\n{text}\n\nwritten: {', '.join(map(str, (out / f'table-{table}.md', *sheets)))}")
 
 
 def conclude(outcomes: Mapping[Job, Outcome]) -> int:

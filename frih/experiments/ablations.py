@@ -36,24 +36,29 @@ class Ablation(NamedTuple):
     """Below the folder of recipes, without suffix."""
     title: str
     """As the paper has it."""
+    short: str
+    """For the head of a column."""
 
 
-FRIH = Ablation("frih", "Baseline+Cascade Submask+Fusion")
+FRIH = Ablation("frih", "Baseline+Cascade Submask+Fusion", "FRIH")
 PARTS = (
-    Ablation("ablations/baseline", "Baseline"),
-    Ablation("ablations/cascade_globalmask", "Baseline+Cascade Globalmask"),
-    Ablation("ablations/cascade_submask", "Baseline+Cascade Submask"),
+    Ablation("ablations/baseline", "Baseline", "baseline"),
+    Ablation("ablations/cascade_globalmask", "Baseline+Cascade Globalmask", "globalmask"),
+    Ablation("ablations/cascade_submask", "Baseline+Cascade Submask", "submask"),
     FRIH,
 )
 CUTOFFS = tuple(
-    Ablation("frih" if cutoff == 0.1 else f"cutoff/{cutoff}", f"d_c = {cutoff}")
+    Ablation("frih" if cutoff == 0.1 else f"cutoff/{cutoff}", f"d_c = {cutoff}", f"d_c = {cutoff}")
     for cutoff in (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 )
 TABLES = {
     "3": PARTS,
     "4": PARTS,
     "5": CUTOFFS,
-    "separate": (Ablation("ablations/separate", "Stages trained apart"), Ablation("frih", "Trained end to end (FRIH)")),
+    "separate": (
+        Ablation("ablations/separate", "Stages trained apart", "apart"),
+        Ablation("frih", "Trained end to end (FRIH)", "end to end"),
+    ),
 }
 """Rows of each table. Tables 3 and 4 show the same runs; the last is what the paper's introduction claims without figures."""
 
@@ -222,6 +227,12 @@ def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
         if progress(job).evaluated:
             found.setdefault(job.row, {})[job.config.seed] = read_rows(job.evaluation / "rows.csv")
     return found
+
+
+def first_evaluations(table: str, jobs: Sequence[Job]) -> dict[str, Path]:
+    """Folder of the first seed's evaluation of each row of a table that has one, by the row's short title."""
+    first = {job.row: job.evaluation for job in reversed(jobs) if progress(job).evaluated}
+    return {row.short: first[row.recipe] for row in TABLES[table] if row.recipe in first}
 
 
 def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:

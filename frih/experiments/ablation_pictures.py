@@ -1,0 +1,69 @@
+"""What the rows of an ablation make of the same composites: every n-th of them, and those on which they differ most."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from frih.drawing import picture_sheet
+from frih.evaluation import evenly
+from frih.metrics import Row
+from frih.report.rows import read_rows
+from frih.report.thumbnails import Thumbnails
+
+COUNT = 12
+"""Composites on a sheet."""
+
+
+def write_pictures(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
+    """Writes a sheet of every n-th composite, and two of those on which the last row is best and worst beside the first.
+
+    The columns are the composite, the submasks of the last row, each row's picture, and the real one. The sheets are drawn of
+    what ``evaluate.py`` keeps for its report.
+
+    Args:
+        evaluations: folder of a row's evaluation, all of the same composites, by the heading of its column.
+        prefix: the sheets are ``<prefix>-every-<n>.jpg``, ``<prefix>-best.jpg``, ``<prefix>-worst.jpg``.
+
+    Returns:
+        The files; none where there are fewer than two rows, or where an evaluation kept no pictures.
+    """
+    if len(evaluations) < 2:
+        return []
+    first, *_, last = (
+        {(row.subset, row.name): row for row in read_rows(path / "rows.csv")} for path in evaluations.values()
+    )
+    keys = list(first)
+    gains = [_gain(first[key], last[key]) for key in keys]
+    order = [i for i in np.argsort(gains, kind="stable").tolist() if np.isfinite(gains[i])]
+    chosen = {
+        f"every-{max(1, len(keys) // COUNT)}": evenly(len(keys), COUNT),
+        "best": order[-COUNT:][::-1],
+        "worst": order[:COUNT],
+    }
+    written: list[Path] = []
+    for name, indices in chosen.items():
+        rows = [_pictures(list(evaluations.values()), *keys[i]) for i in indices]
+        if not rows or not all(rows):
+            return written
+        path = prefix.with_name(f"{prefix.name}-{name}.jpg")
+        sheet = picture_sheet(rows, ["composite", "submasks", *evaluations, "real"])
+        Image.fromarray(sheet).save(path, quality=90)
+        written.append(path)
+    return written
+
+
+def _gain(first: Row, last: Row) -> float:
+    """How much lower the last row's fMSE is, in parts of the first's."""
+    before, after = first.scores["fmse"], last.scores["fmse"]
+    return float(np.log(before / after)) if before > 0 and after > 0 else 0.0
+
+
+def _pictures(folders: Sequence[Path], subset: str, name: str) -> list[np.ndarray]:
+    """A line of a sheet; empty if something is not there."""
+    kept = [Thumbnails(folder) for folder in folders]
+    final = [(one, "refined" if "refined" in one.stages(subset, name) else "prediction") for one in kept]
+    shown = [(kept[-1], "composite"), (kept[-1], "submasks"), *final, (kept[-1], "real")]
+    files = [one.path(subset, name, stage) for one, stage in shown]
+    return [np.asarray(Image.open(file).convert("RGB")) for file in files] if all(map(Path.is_file, files)) else []
