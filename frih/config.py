@@ -115,6 +115,9 @@ class LossConfig(Section):
 
     min_area: Positive = 100
     """A_min, in pixels: smaller masks and submasks weigh as if they had this area."""
+    equal: Literal["submasks", "pixels"] = "submasks"
+    """What counts alike in the refine loss: all submasks of a picture, as equation 8 has it, or all pixels of its mask, as in
+    fMSE."""
 
 
 class TrainConfig(Section):

@@ -18,7 +18,14 @@ class Losses(NamedTuple):
 
 
 def harmonization_loss(
-    out: Harmonized, real: Tensor, mask: Tensor, labels: Tensor, *, min_area: int = 100, refine: bool = True
+    out: Harmonized,
+    real: Tensor,
+    mask: Tensor,
+    labels: Tensor,
+    *,
+    min_area: int = 100,
+    equal: str = "submasks",
+    refine: bool = True,
 ) -> Losses:
     """The losses of a batch's pictures.
 
@@ -28,10 +35,11 @@ def harmonization_loss(
         mask: (B, 1, H, W), 1 = foreground.
         labels: (B, H, W), integers, 0 = background, k = submask k.
         min_area: A_min, in pixels.
+        equal: what counts alike in L_refine, ``"submasks"`` or ``"pixels"``.
         refine: whether there is a second stage; without it L_refine is 0.
     """
     coarse = coarse_loss(out.coarse, real, mask, min_area)
-    refined = refine_loss(out.refined, real, labels, min_area) if refine else torch.zeros_like(coarse)
+    refined = refine_loss(out.refined, real, labels, min_area, equal) if refine else torch.zeros_like(coarse)
     return Losses(coarse + refined, coarse, refined)
 
 
@@ -45,10 +53,11 @@ def coarse_loss(picture: Tensor, real: Tensor, mask: Tensor, min_area: int) -> T
     return squared_error(picture, real).sum(dim=(1, 2)) / area
 
 
-def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int) -> Tensor:
+def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int, equal: str = "submasks") -> Tensor:
     """Equation 8: squared error inside each submask over that submask's area (A_min at least), summed over the submasks.
 
-    Every pixel belongs to one submask or to none, so the sum over submasks is one over pixels, each weighted by its own.
+    Every pixel belongs to one submask or to none, so the sum over submasks is one over pixels, each weighted by its own. With
+    ``equal="pixels"`` all weigh 1 / the area of all submasks together.
 
     Returns:
         (B,), 0 for a picture without submasks.
@@ -56,6 +65,8 @@ def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int) ->
     label = labels.flatten(1).long()
     error = squared_error(picture, real).flatten(1)
     areas = error.new_zeros(len(label), 256).scatter_add_(1, label, torch.ones_like(error))
+    if equal == "pixels":
+        areas = areas[:, 1:].sum(dim=1, keepdim=True).expand_as(areas)
     weight = 1.0 / areas.clamp(min=min_area)
     weight[:, 0] = 0.0
     return (error * weight.gather(1, label)).sum(dim=1)

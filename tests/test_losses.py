@@ -25,6 +25,15 @@ def test_refine_loss_by_hand():
     assert refine_loss(guess, torch.zeros_like(guess), labels, 1).tolist() == [pytest.approx(expected)]
 
 
+def test_where_pixels_count_alike_the_refine_loss_is_the_mean_over_the_mask():
+    guess = picture((0.5, 0, 0), (0.1, 0, 0), (0.2, 0, 0), (1, 1, 1))
+    labels = torch.tensor([[[2, 1, 1, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 0]]], dtype=torch.uint8)
+    guess = guess.expand(3, -1, -1, -1)
+    found = refine_loss(guess, torch.zeros_like(guess), labels, 1, "pixels").tolist()
+    assert found == pytest.approx([(0.25 + 0.01 + 0.04) / 3, 0.04, 0])
+    assert refine_loss(guess, torch.zeros_like(guess), labels, 30, "pixels")[0].item() == pytest.approx(0.3 / 30)
+
+
 def test_areas_below_a_min_count_as_a_min():
     guess, labels = torch.full((1, 3, 10, 15), 0.1), torch.ones(1, 10, 15, dtype=torch.uint8)
     real, mask = torch.zeros_like(guess), torch.ones(1, 1, 10, 15)

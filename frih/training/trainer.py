@@ -197,6 +197,7 @@ class Trainer:
                         part.mask,
                         part.labels,
                         min_area=self.config.loss.min_area,
+                        equal=self.config.loss.equal,
                         refine=self.config.model.cascade,
                     )
                 with self.profile.part("backward"):
