@@ -113,8 +113,8 @@ def test_weights_of_the_first_stage_alone_may_be_taken_if_said(saved):
     assert load_weights(model, base.state_dict(), path, partly=True) == ["cascade", "head"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, base.state_dict()[name] if name.startswith("base.") else before[name])
-    incomplete = {name: value for name, value in base.state_dict().items() if name != "base.to_rgb.bias"}
-    with pytest.raises(UserError, match=r"lacks base\.to_rgb\.bias"):
+    incomplete = {name: value for name, value in base.state_dict().items() if name != "base.output.to_rgb.bias"}
+    with pytest.raises(UserError, match=r"lacks base\.output\.to_rgb\.bias"):
         load_weights(model, incomplete, path, partly=True)
 
 

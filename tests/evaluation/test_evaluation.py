@@ -201,7 +201,7 @@ def test_an_evaluation_goes_on_where_it_was_stopped(pictures, model, tmp_path, m
 
 
 def test_predictions_of_a_network_that_are_not_finite_are_counted_and_named(pictures, model):
-    torch.nn.init.constant_(model.base.to_rgb.bias, math.nan)
+    torch.nn.init.constant_(model.base.output.to_rgb.bias, math.nan)
     with pytest.raises(UserError) as caught:
         Evaluation(pictures).of_model(model)
     assert str(caught.value) == (

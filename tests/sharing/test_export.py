@@ -85,7 +85,7 @@ def test_the_check_sees_another_network(exported):
     network, config = load_model(exported / "run.pt")
     run = open_exported(exported / "model.onnx", "onnx")
     with torch.no_grad():
-        network.head.to_rgb.bias += 0.01
+        network.head.output.to_rgb.bias += 0.01
     worst = check(run, network, config)
     assert worst.coarse < 2e-5
     assert worst.refined == pytest.approx(0.01 * 0.229, rel=0.01)  # the largest standard deviation of its colour space

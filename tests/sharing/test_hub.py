@@ -20,7 +20,7 @@ def run(tmp_path, small_config):
     model = build_model(config)
     save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, model, {"step": 40})
     with torch.no_grad():
-        model.head.to_rgb.bias += 1
+        model.head.output.to_rgb.bias += 1
     save_checkpoint(tmp_path / "run/checkpoints/best.pt", config, model, {"step": 30})
     return tmp_path / "run"
 

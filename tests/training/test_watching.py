@@ -77,8 +77,8 @@ def test_the_head_is_named_though_it_works_in_tiles(small_config):
     model = build_model(small_config())
     with torch.no_grad():
         model.head.conv2.bias.fill_(3e38)
-        model.head.to_rgb.weight.fill_(3e38)
-    assert first_nonfinite(model, random_batch()) == "the output of head.to_rgb"
+        model.head.output.to_rgb.weight.fill_(3e38)
+    assert first_nonfinite(model, random_batch()) == "the output of head.output.to_rgb"
 
 
 @pytest.mark.parametrize(("pairs", "imbalance"), [([[2.0, 4.0], [2.0, 0.0]], 0.5), ([[0.0], [0.0]], 0.0)])
