@@ -141,6 +141,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     lacking = [key for key, kind in _NEEDED.items() if not isinstance(content.get(key), kind)]
     if lacking:
         raise UserError(f"{path}: is an incomplete checkpoint of FRIH (without {', '.join(lacking)}); take another")
+    odd = [name for name, value in weights(content).items() if not isinstance(value, Tensor)]
+    if odd:
+        raise UserError(f"{path}: is a damaged checkpoint of FRIH ({odd[0]} is no tensor); take {_another(path)}")
     return content
 
 

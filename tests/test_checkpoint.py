@@ -83,6 +83,8 @@ def test_a_checkpoint_that_lacks_a_part(saved):
     content = load_checkpoint(path)
     torch.save({**content, "training": None, "model": 5}, path)
     assert "incomplete checkpoint of FRIH (without model, training)" in refusal(load_model, path)
+    torch.save({**content, "model": {**content["model"], "base.output.to_rgb.bias": [0.0] * 3}}, path)
+    assert "damaged checkpoint of FRIH (base.output.to_rgb.bias is no tensor)" in refusal(load_model, path)
     del content["model"]
     torch.save(content, path)
     assert "incomplete checkpoint of FRIH (without model)" in refusal(load_model, path)

@@ -58,7 +58,16 @@ class Profile:
         with self.part("clustering"):  # once more, as the loader's processes did
             extract_batch(packed.composite.numpy(), packed.soft_mask.numpy() >= HALF, **self.submasks.model_dump())
         if self.seen == WARM_UP + self.steps:
-            self._end()
+            self.close()
+
+    def close(self) -> None:
+        """Tells what was found, if that was not done yet: a run may end before so many steps."""
+        if self.profiler:
+            self._end(self.profiler)
+        elif 0 < self.seen <= WARM_UP and self.steps and self.world.is_main:
+            tqdm.write(
+                f"train.profile: nothing was profiled, for that begins after {WARM_UP} steps, and {self.seen} were made"
+            )
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -70,6 +79,11 @@ class Profile:
         with record_function(name):
             yield
         self.seconds[name] += self._now() - begun
+
+    @property
+    def profiled(self) -> int:
+        """How many steps were."""
+        return min(self.seen - WARM_UP, self.steps)
 
     def table(self, all_reduce: float) -> str:
         """Milliseconds a step, by part.
@@ -89,11 +103,11 @@ class Profile:
             **spent,
             "the rest": rest,
         }
-        lines = [_line(name, seconds / self.steps, seconds / (wait + step)) for name, seconds in parts.items()]
-        lines.append(_line("clustering, by the loader", clustering / self.steps))
+        lines = [_line(name, seconds / self.profiled, seconds / (wait + step)) for name, seconds in parts.items()]
+        lines.append(_line("clustering, by the loader", clustering / self.profiled))
         if self.world.size > 1:
-            lines.append(_line("all-reduce, within these", all_reduce / self.steps))
-        return "\n".join([f"  {f'each of {self.steps} steps':26}{'ms':>9}{'share':>8}", *lines])
+            lines.append(_line("all-reduce, within these", all_reduce / self.profiled))
+        return "\n".join([f"  {f'each of {self.profiled} steps':26}{'ms':>9}{'share':>8}", *lines])
 
     def _begin(self) -> None:
         base: nn.Module = self.network.base  # type: ignore[assignment]
@@ -112,14 +126,13 @@ class Profile:
         self.profiler = profile(activities=activities)
         self.profiler.start()
 
-    def _end(self) -> None:
-        assert self.profiler
-        self.profiler.stop()
+    def _end(self, profiler: profile) -> None:
+        profiler.stop()
         for hook in self.hooks:
             hook.remove()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.profiler.export_chrome_trace(str(self.folder / f"trace-{self.world.rank}.json"))
-        reductions = [one for one in self.profiler.key_averages() if "all_reduce" in one.key or "allreduce" in one.key]
+        profiler.export_chrome_trace(str(self.folder / f"trace-{self.world.rank}.json"))
+        reductions = [one for one in profiler.key_averages() if "all_reduce" in one.key or "allreduce" in one.key]
         spent = max((max(one.device_time_total, one.cpu_time_total) for one in reductions), default=0.0)
         self.profiler = None
         table = self.table(spent / 1e6)

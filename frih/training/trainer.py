@@ -132,6 +132,7 @@ class Trainer:
             with stop_requests() as stop, self._progress() as progress:
                 self.meter.restart_clock()
                 self._fit(stop, progress)
+                self.profile.close()
         finally:
             if self.tracker:
                 self.tracker.close()
