@@ -1,8 +1,8 @@
 r"""Trains and evaluates the rows of the paper's ablations, and writes their tables with intervals and paired differences.
 
     python scripts/ablations.py --table 3 data.root=/datasets/iHarmony4 --processes 8
-    python scripts/ablations.py --table all --recipes configs/labelme --photos PHOTOS --benchmark DIR --seeds 3 --parallel 4 \
-        data.root=data/labelme
+    python scripts/ablations.py --table all --recipes configs/labelme --photos PHOTOS --per-photo 3 --benchmark DIR --seeds 3 \
+        --parallel 4 data.root=data/labelme3
     python scripts/ablations.py --table 3 --dry-run data.root=/datasets/iHarmony4
 
 Tables 3 and 4 show the same four runs; "separate" trains the stages apart. What is finished is not done again, and what was
@@ -55,7 +55,7 @@ def main() -> int:
     args = parse()
     tables = list(TABLES) if args.table == "all" else [args.table]
     out = args.out or Path("outputs", "ablations", *_below_configs(args.recipes))
-    if args.photos and not make_training_set(args.photos, args.overrides, args.dry_run):
+    if args.photos and not make_training_set(args.photos, args.per_photo, args.overrides, args.dry_run):
         return 0
     jobs = plan(
         tables,
@@ -103,17 +103,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="make data.root of these by make_composites.py, once"
     )
+    parser.add_argument(
+        "--per-photo", type=int, default=1, metavar="K", help="with --photos: as make_composites.py has it (default: 1)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="list commands and costs, and run nothing")
     args = parser.parse_intermixed_args()
-    if min(args.seeds, args.parallel, args.processes) < 1 or (args.minutes is not None and args.minutes <= 0):
-        raise UserError("--seeds, --parallel and --processes: must be 1 or more; --minutes: above 0")
+    if min(args.seeds, args.parallel, args.processes, args.per_photo) < 1 or (
+        args.minutes is not None and args.minutes <= 0
+    ):
+        raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
     reserved = [one for one in args.overrides if one.partition("=")[0].strip() == "run"]
     if reserved:
         raise UserError(f"{reserved[0]}: each row has a folder of its own below --out")
     return args
 
 
-def make_training_set(photos: Path, overrides: Sequence[str], dry_run: bool) -> bool:
+def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dry_run: bool) -> bool:
     """Makes the data set of one's own photos, or only says how; whether it is there."""
     roots = [one.partition("=")[2] for one in overrides if one.partition("=")[0].strip() == "data.root"]
     if not roots:
@@ -122,11 +127,10 @@ def make_training_set(photos: Path, overrides: Sequence[str], dry_run: bool) -> 
     if (root / "manifest.json").exists():
         return True
     if dry_run:
-        print(
-            f"python scripts/make_composites.py {photos} {root}\nthen this again: what the rows cost is known once it is made"
-        )
+        print(f"python scripts/make_composites.py {photos} {root} --per-photo {per_photo}")
+        print("then this again: what the rows cost is known once it is made")
         return False
-    print(describe(make_composites(photos, root)))
+    print(describe(make_composites(photos, root, per_photo=per_photo)))
     return True
 
 

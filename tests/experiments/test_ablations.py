@@ -403,9 +403,11 @@ def test_a_row_that_fails_is_named(main, recipes, dataset, tmp_path):
 
 
 def test_a_training_set_that_is_to_be_made(main, tmp_path):
-    status, printed = main("--table", "3", "--dry-run", "--photos", "PHOTOS", f"data.root={tmp_path / 'made'}")
+    status, printed = main(
+        "--table", "3", "--dry-run", "--photos", "PHOTOS", "--per-photo", "2", f"data.root={tmp_path / 'made'}"
+    )
     assert status == 0
-    assert f"python scripts/make_composites.py PHOTOS {tmp_path / 'made'}" in printed
+    assert f"python scripts/make_composites.py PHOTOS {tmp_path / 'made'} --per-photo 2\n" in printed
     assert not (tmp_path / "made").exists()
 
 
