@@ -2,11 +2,13 @@
 
     python scripts/plot_runs.py RUN [RUN ...] --out curves.png [--figures train/loss_coarse train/loss_refine] [--log]
 
-A panel a figure, a line a run, named by its folder.
+A panel a figure, a line a run, named by the parts of the folders' paths that differ. --smooth N draws the mean of every N lines
+of the log, but of validation.
 """
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +16,7 @@ from matplotlib import pyplot as plt
 
 from frih.errors import UserError, did_you_mean, run_command
 from frih.files import whole_file
+from frih.report.comparison import short_names
 
 DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 
@@ -25,8 +28,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="png, svg or pdf")
     parser.add_argument("--figures", nargs="+", default=DEFAULT, metavar="NAME")
     parser.add_argument("--log", action="store_true", help="a logarithmic scale")
+    parser.add_argument("--smooth", type=int, default=1, metavar="N", help="lines of the log a point (default: 1)")
     args = parser.parse_args()
-    logs = {run.name: read(run) for run in args.runs}
+    if args.smooth < 1:
+        raise UserError("--smooth: must be 1 or more")
+    logs = {name: read(run) for name, run in short_names(args.runs).items()}
     known = sorted({name for lines in logs.values() for line in lines for name in line} - {"step"})
     mpl.use("Agg")
     mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "frih"})
@@ -36,7 +42,8 @@ def main() -> int:
             raise UserError(f"--figures: no run has {name}{did_you_mean(name, known)}")
         for run, lines in logs.items():
             points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-            axis.plot(*zip(*points, strict=True), linewidth=1, label=run)
+            if points:  # the network without a cascade has figures that others have not, and lacks some
+                axis.plot(*smoothed(points, 1 if name.startswith("val/") else args.smooth), linewidth=1, label=run)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step")
         if args.log:
@@ -47,6 +54,13 @@ def main() -> int:
         figure.savefig(file, format=args.out.suffix.lstrip(".") or "png", dpi=110)
     print(f"written: {args.out}")
     return 0
+
+
+def smoothed(points: list[tuple[float, float]], count: int) -> tuple[list[float], list[float]]:
+    """Steps and values, each the mean of so many in a row; the last of those left over."""
+    groups = [points[i : i + count] for i in range(0, len(points), count)]
+    steps, values = ([statistics.fmean(pair[k] for pair in group) for group in groups] for k in (0, 1))
+    return steps, values
 
 
 def read(run: Path) -> list[dict[str, float]]:
