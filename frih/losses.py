@@ -1,11 +1,13 @@
 """The training loss: equations 6 to 8 of the paper."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from frih.models.frih import Harmonized
+
+Equal = Literal["submasks", "pixels"]
 
 
 class Losses(NamedTuple):
@@ -24,7 +26,7 @@ def harmonization_loss(
     labels: Tensor,
     *,
     min_area: int = 100,
-    equal: str = "submasks",
+    equal: Equal = "submasks",
     refine: bool = True,
 ) -> Losses:
     """The losses of a batch's pictures.
@@ -53,7 +55,7 @@ def coarse_loss(picture: Tensor, real: Tensor, mask: Tensor, min_area: int) -> T
     return squared_error(picture, real).sum(dim=(1, 2)) / area
 
 
-def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int, equal: str = "submasks") -> Tensor:
+def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int, equal: Equal = "submasks") -> Tensor:
     """Equation 8: squared error inside each submask over that submask's area (A_min at least), summed over the submasks.
 
     Every pixel belongs to one submask or to none, so the sum over submasks is one over pixels, each weighted by its own. With

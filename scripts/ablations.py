@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from frih.data.composites import describe, make_composites
+from frih.data.journal import MANIFEST
 from frih.errors import STOPPED, USER_ERROR, UserError, run_command
 from frih.experiments.ablation_pictures import write_pictures
 from frih.experiments.ablation_tables import render
@@ -55,7 +56,7 @@ def main() -> int:
     args = parse()
     tables = list(TABLES) if args.table == "all" else [args.table]
     out = args.out or Path("outputs", "ablations", *_below_configs(args.recipes))
-    if args.photos and not make_training_set(args.photos, args.per_photo, args.overrides, args.dry_run):
+    if args.photos and not make_training_set(args.photos, args.per_photo or 1, args.overrides, args.dry_run):
         return 0
     jobs = plan(
         tables,
@@ -104,14 +105,16 @@ def parse() -> argparse.Namespace:
         "--photos", type=Path, metavar="DIR", help="make data.root of these by make_composites.py, once"
     )
     parser.add_argument(
-        "--per-photo", type=int, default=1, metavar="K", help="with --photos: as make_composites.py has it (default: 1)"
+        "--per-photo", type=int, metavar="K", help="with --photos: composites of a photo by each transfer (default: 1)"
     )
     parser.add_argument("--dry-run", action="store_true", help="list commands and costs, and run nothing")
     args = parser.parse_intermixed_args()
-    if min(args.seeds, args.parallel, args.processes, args.per_photo) < 1 or (
+    if min(args.seeds, args.parallel, args.processes, args.per_photo or 1) < 1 or (
         args.minutes is not None and args.minutes <= 0
     ):
         raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
+    if args.per_photo and not args.photos:
+        raise UserError("--per-photo: says how to make a data set of --photos, which are not given")
     reserved = [one for one in args.overrides if one.partition("=")[0].strip() == "run"]
     if reserved:
         raise UserError(f"{reserved[0]}: each row has a folder of its own below --out")
@@ -124,7 +127,10 @@ def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dr
     if not roots:
         raise UserError("--photos: give the folder of the data set to be made as well: data.root=data/labelme")
     root = Path(roots[-1])
-    if (root / "manifest.json").exists():
+    if (root / MANIFEST).is_file():
+        made_with = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["settings"]["per_photo"]
+        if made_with != per_photo:
+            raise UserError(f"--per-photo: {root} was made with {made_with}; give that, or another data.root")
         return True
     if dry_run:
         print(f"python scripts/make_composites.py {photos} {root} --per-photo {per_photo}")
@@ -221,7 +227,8 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
         text, figures = render(table, found, jobs[0].config.evaluation.protocol)
         write_whole(out / f"table-{table}.md", text + "\n")
         write_whole(out / f"table-{table}.json", json.dumps(figures, indent=2) + "\n")
-        sheets = write_pictures(first_evaluations(table, jobs), out / f"table-{table}") if table != "4" else []
+        again = table == "4" and "3" in tables  # the same rows
+        sheets = [] if again else write_pictures(first_evaluations(table, jobs), out / f"table-{table}")
         print(f"\n{text}\n\nwritten: {', '.join(map(str, (out / f'table-{table}.md', *sheets)))}")
 
 

@@ -5,6 +5,7 @@
 
 Of the test split of a data set. Corrections are fitted to the real pictures, so no network reaches them: they say how much of
 the error is one change of colour of the whole foreground, how much differs from submask to submask, and how much is neither.
+Inside is where a grey mask has a half or more, as for the network.
 """
 
 import argparse
@@ -43,6 +44,8 @@ def main() -> int:
     )
     parser.add_argument("--pictures", type=int, metavar="N", help="of the test split, evenly spaced; all by default")
     args = parser.parse_intermixed_args()
+    if args.pictures is not None and args.pictures < 1:
+        raise UserError("--pictures: must be 1 or more")
     model, config = load_model(find_checkpoint(args.run))
     config = with_overrides(config, args.overrides, only=("data", "submasks", "train.device"))
     device = choose_device(config.train.device)
@@ -60,7 +63,7 @@ def main() -> int:
         found.append(headroom(picture, sample.real.astype(float), sample.labels))
     if not found:
         raise UserError(f"data.root: no picture of {config.data.root} has a foreground")
-    print(f"fMSE of the {args.stage} picture, mean over {len(found)} composites, corrected by")
+    print(f"MSE of the {args.stage} picture inside the mask, mean over {len(found)} composites, corrected by")
     for name, mean in zip(Headroom._fields, np.mean(found, axis=0), strict=True):
         print(f"  {TITLES[name]:36}{mean:9.2f}")
     return 0

@@ -10,13 +10,12 @@ Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`
 this layout is read, whatever its subsets are called.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-
-import numpy as np
 
 from frih.data.pictures import SUFFIXES
 from frih.errors import UserError, did_you_mean
@@ -118,17 +117,18 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
 def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Parts training items into (training, validation) by real picture, so that no photo is on both sides.
 
-    In each subset ``fraction`` of the real pictures go to validation, rounded, but one at least where there are two.
+    In each subset ``fraction`` of the real pictures go to validation, rounded, but one at least where there are two. Subsets
+    may share photos, as those of ``make_composites.py`` do: one that is held out in any of them is in all, and since they
+    are chosen in the order of a hash of their names, it is mostly the same ones.
     """
-    held_out: set[tuple[str, str]] = set()
+    held_out: set[str] = set()
     for subset in sorted({item.subset for item in items}):
-        reals = sorted({item.real_name for item in items if item.subset == subset})
+        reals = {item.real_name for item in items if item.subset == subset}
         count = 0 if fraction == 0 or len(reals) < 2 else max(1, round(fraction * len(reals)))
-        chosen = np.random.default_rng(seed).permutation(len(reals))[:count]
-        held_out |= {(subset, reals[i]) for i in chosen}
+        held_out |= set(sorted(reals, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())[:count])
     parts: tuple[list[Item], list[Item]] = ([], [])
     for item in items:
-        parts[(item.subset, item.real_name) in held_out].append(item)
+        parts[item.real_name in held_out].append(item)
     return parts
 
 

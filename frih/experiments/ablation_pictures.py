@@ -31,22 +31,20 @@ def write_pictures(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
     """
     if len(evaluations) < 2:
         return []
-    first, *_, last = (
-        {(row.subset, row.name): row for row in read_rows(path / "rows.csv")} for path in evaluations.values()
-    )
+    folders = list(evaluations.values())
+    first, last = ({(row.subset, row.name): row for row in read_rows(folders[i] / "rows.csv")} for i in (0, -1))
     keys = list(first)
-    gains = [_gain(first[key], last[key]) for key in keys]
-    order = [i for i in np.argsort(gains, kind="stable").tolist() if np.isfinite(gains[i])]
+    order = [key for gain, key in sorted((_gain(first[key], last[key]), key) for key in keys) if not np.isnan(gain)]
     chosen = {
-        f"every-{max(1, len(keys) // COUNT)}": evenly(len(keys), COUNT),
+        f"every-{max(1, len(keys) // COUNT)}": [keys[i] for i in evenly(len(keys), COUNT)],
         "best": order[-COUNT:][::-1],
         "worst": order[:COUNT],
     }
-    written: list[Path] = []
-    for name, indices in chosen.items():
-        rows = [_pictures(list(evaluations.values()), *keys[i]) for i in indices]
-        if not rows or not all(rows):
-            return written
+    sheets = {name: [_pictures(folders, *key) for key in some] for name, some in chosen.items()}
+    if not all(rows and all(rows) for rows in sheets.values()):
+        return []
+    written = []
+    for name, rows in sheets.items():
         path = prefix.with_name(f"{prefix.name}-{name}.jpg")
         sheet = picture_sheet(rows, ["composite", "submasks", *evaluations, "real"])
         Image.fromarray(sheet).save(path, quality=90)
@@ -55,9 +53,9 @@ def write_pictures(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
 
 
 def _gain(first: Row, last: Row) -> float:
-    """How much lower the last row's fMSE is, in parts of the first's."""
-    before, after = first.scores["fmse"], last.scores["fmse"]
-    return float(np.log(before / after)) if before > 0 and after > 0 else 0.0
+    """How much lower the last row's fMSE is: the logarithm of their ratio; NaN where one is unknown."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log(first.scores["fmse"]) - np.log(last.scores["fmse"]))
 
 
 def _pictures(folders: Sequence[Path], subset: str, name: str) -> list[np.ndarray]:

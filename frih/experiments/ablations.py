@@ -230,9 +230,14 @@ def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
 
 
 def first_evaluations(table: str, jobs: Sequence[Job]) -> dict[str, Path]:
-    """Folder of the first seed's evaluation of each row of a table that has one, by the row's short title."""
-    first = {job.row: job.evaluation for job in reversed(jobs) if progress(job).evaluated}
-    return {row.short: first[row.recipe] for row in TABLES[table] if row.recipe in first}
+    """Folder of each finished row's evaluation, by the row's short title: of the first seed that all finished rows have."""
+    done = [(job.config.seed, job.row, job.evaluation) for job in jobs if progress(job).evaluated]
+    shown = [row for row in TABLES[table] if any(row.recipe == recipe for _, recipe, _ in done)]
+    for seed in sorted({seed for seed, _, _ in done}):
+        found = {recipe: folder for own, recipe, folder in done if own == seed}
+        if all(row.recipe in found for row in shown):
+            return {row.short: found[row.recipe] for row in shown}
+    return {}
 
 
 def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:

@@ -1,5 +1,6 @@
 """How much of a picture's error a correction by region could take away, were it known: what submasks have to offer at most."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,9 @@ def headroom(picture: Colors, real: Colors, labels: NDArray[np.uint8]) -> Headro
     )
 
 
-def _remaining(x: Colors, y: Colors, regions: list[NDArray[np.bool_]], fit) -> float:  # type: ignore[no-untyped-def]
+def _remaining(
+    x: Colors, y: Colors, regions: list[NDArray[np.bool_]], fit: Callable[[Colors, Colors], Colors]
+) -> float:
     return float(sum(np.square(y[region] - fit(x[region], y[region])).sum() for region in regions) / y.size)
 
 

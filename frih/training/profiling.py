@@ -40,6 +40,7 @@ class Profile:
         self.network, self.submasks, self.folder, self.steps, self.world = network, submasks, folder, steps, world
         self.seconds: dict[str, float] = defaultdict(float)
         self.seen = 0
+        self.within_step = False
         self.profiler: profile | None = None
         self.hooks: list[Any] = []
 
@@ -53,8 +54,10 @@ class Profile:
             yield
             return
         self.seconds["data wait"] += waited
+        self.within_step = True
         with self.part("step"):
             yield
+        self.within_step = False
         with self.part("clustering"):  # once more, as the loader's processes did
             extract_batch(packed.composite.numpy(), packed.soft_mask.numpy() >= HALF, **self.submasks.model_dump())
         if self.seen == WARM_UP + self.steps:
@@ -117,7 +120,9 @@ class Profile:
             begun.append(self._now())
 
         def after(*_: Any) -> None:
-            self.seconds["base"] += self._now() - begun.pop()
+            spent = self._now() - begun.pop()
+            if self.within_step:  # and not in a validation between two steps
+                self.seconds["base"] += spent
 
         self.hooks = [base.register_forward_pre_hook(before), base.register_forward_hook(after)]
         activities = [ProfilerActivity.CPU]

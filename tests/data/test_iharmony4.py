@@ -1,6 +1,6 @@
 import pytest
 
-from frih.data.iharmony4 import read_split, split_validation
+from frih.data.iharmony4 import Item, read_split, split_validation
 from frih.errors import UserError
 
 
@@ -109,6 +109,30 @@ def test_validation_holds_out_whole_photos_of_every_subset(dataset, seed):
     assert not photos[0] & photos[1]
     assert sorted(subset for subset, _ in photos[1]) == ["A", "B"]  # a quarter of 4 photos, one at least of 2
     assert split_validation(items, 0.25, seed) == (training, validation)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_photo_that_subsets_share_is_on_one_side(seed):
+    """Composites made by several transfers: most photos in every subset, some in a few."""
+    items = [
+        Item("root", subset, f"p{i}_1_1.jpg", f"p{i}_1.png", f"p{i}.jpg")
+        for subset, step in (("Fecker", 7), ("Pitie", 5), ("Xiao", 3))
+        for i in range(120)
+        if i % step
+    ]
+    training, validation = split_validation(items, 0.1, seed)
+    assert sorted(training + validation) == sorted(items)
+    assert not {item.real_name for item in training} & {item.real_name for item in validation}
+    for subset in ("Fecker", "Pitie", "Xiao"):
+        share = sum(item.subset == subset for item in validation) / sum(item.subset == subset for item in items)
+        assert 0.09 <= share <= 0.16  # and not three times as much for three subsets
+
+
+def test_the_seed_chooses_what_is_held_out(dataset):
+    items = [Item("root", "A", f"p{i}_1_1.jpg", f"p{i}_1.png", f"p{i}.jpg") for i in range(50)]
+    held_out = [{item.real_name for item in split_validation(items, 0.2, seed)[1]} for seed in range(2)]
+    assert [len(one) for one in held_out] == [10, 10]
+    assert held_out[0] != held_out[1]
 
 
 def test_nothing_is_held_out_at_fraction_0(dataset):

@@ -72,5 +72,5 @@ def test_program(monkeypatch, capsys, dataset, small_config, tmp_path):
             runpy.run_path(str(ROOT / "scripts/headroom.py"), run_name="__main__")
         assert caught.value.code == 0
         printed.append(capsys.readouterr().out)
-        assert f"fMSE of the {stage} picture, mean over 2 composites" in printed[-1]
+        assert f"MSE of the {stage} picture inside the mask, mean over 2 composites" in printed[-1]
     assert len(set(printed)) == 3
