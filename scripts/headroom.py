@@ -9,6 +9,7 @@ Inside is where a grey mask has a half or more, as for the network.
 """
 
 import argparse
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def main() -> int:
     pictures = Pictures(read_split(config.data.root, "test", config.data.subsets).items, config.data, config.submasks)
     chosen = evenly(len(pictures), args.pictures or len(pictures))
     found: list[Headroom] = []
+    areas: list[np.ndarray] = []
     for index in progress_bar(chosen, unit="picture"):
         sample = pictures[index]
         if not sample.labels.any():
@@ -61,11 +63,16 @@ def main() -> int:
         coarse, refined = harmonize(model, pack([sample]), device)
         picture = {"composite": sample.composite.astype(float), "coarse": coarse[0], "refined": refined[0]}[args.stage]
         found.append(headroom(picture, sample.real.astype(float), sample.labels))
+        areas.append(np.sort(np.unique(sample.labels[sample.labels > 0], return_counts=True)[1])[::-1])
     if not found:
         raise UserError(f"data.root: no picture of {config.data.root} has a foreground")
     print(f"MSE of the {args.stage} picture inside the mask, mean over {len(found)} composites, corrected by")
     for name, mean in zip(Headroom._fields, np.mean(found, axis=0), strict=True):
         print(f"  {TITLES[name]:36}{mean:9.2f}")
+    largest = statistics.fmean(one[:3].sum() / one.sum() for one in areas)
+    print(
+        f"{statistics.fmean(map(len, areas)):.1f} submasks a composite; the three largest hold {largest:.1%} of the foreground"
+    )
     return 0
 
 

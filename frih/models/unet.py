@@ -1,4 +1,4 @@
-"""Stage one: the base network, a U-Net whose picture is blended with the composite.
+"""Stage one: the base network, a U-Net whose prediction is blended with the composite, or added to it.
 
 It follows iDIH's network (Sofiiuk et al., WACV 2021), which FRIH's "simple U-Net alike network" resembles in everything the
 paper states: seven 4x4 convolutions down to 2x2, seven deconvolutions back up, and a skip between layers of the same size.
