@@ -11,6 +11,7 @@ from PIL import Image
 from frih import Harmonizer
 from frih.checkpoint import save_checkpoint
 from frih.cli import main
+from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import build_model
 from frih.sharing.hub import save_pretrained
 from tests.conftest import ellipse, save, smooth_picture
@@ -176,8 +177,13 @@ def test_command_lines_that_make_no_sense(place, frih, monkeypatch):
         assert status == 2
         assert len(errors) == 1
         assert says in errors[0]
-    monkeypatch.delenv("FRIH_WEIGHTS")
-    assert frih("harmonize", image, mask, "-o", "out")[2][0].startswith("--weights: say which")
+
+
+def test_without_a_word_the_softwares_own_weights_are_taken(place, frih, monkeypatch):
+    monkeypatch.setenv("FRIH_WEIGHTS", "")
+    image, mask = place / "images/a.png", place / "masks/a.png"
+    assert frih("harmonize", image, mask, "-o", place / "out.png")[0] == 0
+    assert np.array_equal(pixels(place / "out.png"), harmonized(PRETRAINED, image, mask))
 
 
 def test_hostile_weights_are_not_run(place, frih):

@@ -20,6 +20,7 @@ from frih.experiments.ablation_tables import mean_over_seeds, published_order, r
 from frih.experiments.ablations import (
     TABLES,
     evaluated_rows,
+    first_evaluations,
     latest,
     next_command,
     plan,
@@ -90,6 +91,20 @@ def pretend_evaluation(job, names: list[tuple[str, str]], *, step: int, protocol
 
 TEST = [("A", "a-3_x_1_2.jpg"), ("B", "b-1_x_1_2.jpg")]
 """The test split of the small dataset."""
+
+
+def test_pictures_are_of_the_first_seed_that_all_finished_rows_have(recipes, dataset, tmp_path):
+    jobs = plan(["3"], recipes=recipes, out=tmp_path / "out", seeds=2, overrides=[f"data.root={dataset}"])
+    assert first_evaluations("3", jobs) == {}
+    done = {("ablations/baseline", 0), ("ablations/baseline", 1), ("frih", 1)}
+    for job in jobs:
+        if (job.row, job.config.seed) in done:
+            pretend_evaluation(job, TEST, step=training_steps(job.config))
+    found = first_evaluations("3", jobs)
+    assert found == {
+        row: tmp_path / f"out/{place}/seed1/evaluation/test"
+        for row, place in {"baseline": "ablations/baseline", "FRIH": "frih"}.items()
+    }
 
 
 def test_jobs_of_all_tables_are_the_rows_each_once_seed_by_seed(tmp_path):
@@ -408,6 +423,7 @@ def test_a_training_set_that_is_to_be_made(main, tmp_path):
     )
     assert status == 0
     assert f"python scripts/make_composites.py PHOTOS {tmp_path / 'made'} --per-photo 2\n" in printed
+    assert "--per-photo: says how to make" in main("--table", "3", "--per-photo", "2", "data.root=x")[1]
     assert not (tmp_path / "made").exists()
 
 

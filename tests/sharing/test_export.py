@@ -19,7 +19,7 @@ from frih.models import build_model
 from frih.sharing import export as exporting
 from frih.sharing.export import FORMATS, TOLERANCE, check, export, fold_normalization, open_exported, read_input
 from frih.submasks import extract_submasks
-from tests.conftest import SMALL, ellipse, random_batch, save, smooth_picture
+from tests.conftest import SMALL, ellipse, no_weight_is_zero, random_batch, save, smooth_picture
 
 ROOT = Path(__file__).parents[2]
 BATCHES = [(3, 1, 0), (2,), (0,), (1, 4, 2, 1, 3)]
@@ -79,6 +79,15 @@ def test_the_exported_network_is_the_literal_one(exported, kind):
             assert found.shape == wanted.shape
             np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=2e-5)
     assert max(check(run, network, config)) < 2e-5
+
+
+@pytest.mark.parametrize("model", [{"residual": True}, {"norm": "none"}], ids=str)
+def test_other_networks_are_traced_as_well(tmp_path, model):
+    network, config = trained(tmp_path / "run.pt", **model)
+    no_weight_is_zero(network)
+    save_checkpoint(tmp_path / "run.pt", config, network, {"step": 7})
+    export(tmp_path / "run.pt", tmp_path / "model.pt2", "torch")
+    assert max(check(open_exported(tmp_path / "model.pt2", "torch"), network, config)) < 2e-5
 
 
 def test_the_check_sees_another_network(exported):
