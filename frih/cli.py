@@ -1,6 +1,6 @@
 """The command ``frih``: harmonizes one's own pictures.
 
-    frih harmonize IMAGE MASK -o OUT --weights runs/frih
+    frih harmonize IMAGE MASK -o OUT [--weights runs/frih]
 
 IMAGE and MASK are two files, two folders, or two quoted patterns such as "photos/*.jpg"; in folders a mask is named as its
 picture, whatever its suffix. OUT is a file, or a folder for files of the pictures' own names. What cannot be harmonized is
@@ -23,7 +23,7 @@ from frih.data.pictures import SUFFIXES
 from frih.drawing import color_labels, picture_sheet
 from frih.errors import USER_ERROR, UserError, run_command
 from frih.files import is_part, whole_file
-from frih.harmonizing.harmonizer import Details, Harmonizer
+from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
 from frih.progress import progress_bar
 
 FORMATS = {
@@ -58,8 +58,9 @@ def main() -> None:
         "-w",
         "--weights",
         metavar="WEIGHTS",
-        default=os.environ.get("FRIH_WEIGHTS"),
-        help="a run's folder, a file or a folder of weights, or hf://USER/NAME; default: the environment's FRIH_WEIGHTS",
+        default=os.environ.get("FRIH_WEIGHTS") or PRETRAINED,
+        help="a run's folder, a file or a folder of weights, or hf://USER/NAME; default: the environment's FRIH_WEIGHTS, "
+        "or else the weights that come with the software",
     )
     add_arguments(harmonize)
     run_command(lambda: harmonize_files(parser.parse_args()))
@@ -83,10 +84,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes what a command line names, and returns the exit status."""
-    if not args.weights:
-        raise UserError(
-            "--weights: say which: a run's folder, a file of weights, or hf://USER/NAME (or set FRIH_WEIGHTS)"
-        )
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
     pairs, failures = find_pairs(args.image, args.mask)

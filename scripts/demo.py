@@ -1,9 +1,9 @@
 """A page in the browser: open a picture, mark its foreground, harmonize it, compare, and keep it at its own size.
 
-    python scripts/demo.py WEIGHTS
+    python scripts/demo.py [WEIGHTS]
 
-WEIGHTS is a run's folder, a file of weights, or hf://user/name. The page is for this machine alone and asks nothing of any
-other; docs/harmonize.md tells the rest.
+WEIGHTS is a run's folder, a file of weights, or hf://user/name; without it, those that come with the software are taken. The
+page is for this machine alone and asks nothing of any other; docs/harmonize.md tells the rest.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from PIL import Image, ImageChops
 from frih import Harmonizer
 from frih.drawing import color_labels
 from frih.errors import UserError, need, run_command
+from frih.harmonizing.harmonizer import PRETRAINED
 from frih.harmonizing.own_pictures import read_picture
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Result(NamedTuple):
 def main() -> int:
     """Serves the page until it is stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", metavar="WEIGHTS")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", default=PRETRAINED)
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     args = parser.parse_args()
     need("gradio", extra="demo")

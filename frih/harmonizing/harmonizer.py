@@ -20,6 +20,9 @@ from frih.models import FRIH
 from frih.sharing.hub import locate
 from frih.submasks import extract_submasks
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+"""The weights that come with the software; README.md in that folder says what they can do."""
+
 
 class Details(NamedTuple):
     """What the network made of a picture, at its own size S."""
@@ -51,12 +54,12 @@ class Harmonizer:
             raise UserError(f"size: must be a multiple of 128, for the network halves it seven times, not {size}")
 
     @classmethod
-    def load(cls, path_or_name: str | Path, device: str = "auto", size: int | None = None) -> "Harmonizer":
+    def load(cls, path_or_name: str | Path = PRETRAINED, device: str = "auto", size: int | None = None) -> "Harmonizer":
         """Loads trained weights.
 
         Args:
             path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
-                ``hf://user/name`` (:mod:`frih.sharing.hub`).
+                ``hf://user/name`` (:mod:`frih.sharing.hub`); by default :data:`PRETRAINED`.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
             size: side in pixels at which the network sees pictures, a multiple of 128; by default that of its training.
 

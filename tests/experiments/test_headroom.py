@@ -8,6 +8,7 @@ import pytest
 from frih.checkpoint import save_checkpoint
 from frih.experiments.headroom import headroom
 from frih.models import build_model
+from tests.report.helpers import row
 
 ROOT = Path(__file__).parents[2]
 LABELS = np.repeat(np.array([[0, 1, 1, 2]], np.uint8), 40, axis=0)  # areas 80 and 40
@@ -74,3 +75,16 @@ def test_program(monkeypatch, capsys, dataset, small_config, tmp_path):
         printed.append(capsys.readouterr().out)
         assert f"MSE of the {stage} picture inside the mask, mean over 2 composites" in printed[-1]
     assert len(set(printed)) == 3
+
+
+def test_differences_are_grouped_by_the_largest_submask(capsys):
+    program = runpy.run_path(str(ROOT / "scripts/headroom.py"))
+    first = [row("A", f"{i}.jpg", real=f"{i}.jpg", fmse=100) for i in range(20)]
+    second = [one._replace(scores={**one.scores, "fmse": 90 if i < 10 else 103}) for i, one in enumerate(first)]
+    program["print_differences"](first, second, {("A", f"{i}.jpg"): 0.5 if i < 10 else 1.0 for i in range(20)})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(line[0], line[6], line[-2]) for line in (lines[0], lines[3])] == [
+        ("0%", "-10.00", "10"),
+        ("95%", "+3.00", "10"),
+    ]
+    assert [line[-2] for line in lines[1:3]] == ["0", "0"]
