@@ -228,7 +228,7 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
         write_whole(out / f"table-{table}.md", text + "\n")
         write_whole(out / f"table-{table}.json", json.dumps(figures, indent=2) + "\n")
         again = table == "4" and "3" in tables  # the same rows
-        sheets = [] if again else write_pictures(first_evaluations(table, jobs), out / f"table-{table}")
+        sheets = [] if again else write_pictures(first_evaluations(table, jobs, found), out / f"table-{table}")
         print(f"\n{text}\n\nwritten: {', '.join(map(str, (out / f'table-{table}.md', *sheets)))}")
 
 

@@ -24,8 +24,7 @@ from frih.data.iharmony4 import read_split
 from frih.data.loader import Pictures, pack
 from frih.distributed import choose_device
 from frih.errors import UserError, run_command
-from frih.evaluation import evenly
-from frih.evaluation.evaluation import harmonize
+from frih.evaluation import evenly, harmonize
 from frih.experiments.headroom import Headroom, headroom
 from frih.metrics import Row
 from frih.progress import progress_bar

@@ -42,7 +42,7 @@ def main() -> int:
             raise UserError(f"--figures: no run has {name}{did_you_mean(name, known)}")
         for run, lines in logs.items():
             points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-            if points:  # the network without a cascade has figures that others have not, and lacks some
+            if points:  # a run need not have every figure
                 axis.plot(*smoothed(points, 1 if name.startswith("val/") else args.smooth), linewidth=1, label=run)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step")

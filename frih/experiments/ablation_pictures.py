@@ -10,6 +10,7 @@ from frih.drawing import picture_sheet
 from frih.evaluation import evenly
 from frih.metrics import Row
 from frih.report.rows import read_rows
+from frih.report.statistics import match
 from frih.report.thumbnails import Thumbnails
 
 COUNT = 12
@@ -28,19 +29,22 @@ def write_pictures(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
 
     Returns:
         The files; none where there are fewer than two rows, or where an evaluation kept no pictures.
+
+    Raises:
+        UserError: the first and the last evaluation are of different pictures.
     """
     if len(evaluations) < 2:
         return []
     folders = list(evaluations.values())
-    first, last = ({(row.subset, row.name): row for row in read_rows(folders[i] / "rows.csv")} for i in (0, -1))
-    keys = list(first)
-    order = [key for gain, key in sorted((_gain(first[key], last[key]), key) for key in keys) if not np.isnan(gain)]
+    first, last = (read_rows(folders[i] / "rows.csv") for i in (0, -1))
+    gains = np.array([_gain(before, after) for before, after in zip(first, match(first, last), strict=True)])
+    order = [i for i in np.argsort(gains, kind="stable").tolist() if not np.isnan(gains[i])]
     chosen = {
-        f"every-{max(1, len(keys) // COUNT)}": [keys[i] for i in evenly(len(keys), COUNT)],
+        f"every-{max(1, len(first) // COUNT)}": evenly(len(first), COUNT),
         "best": order[-COUNT:][::-1],
         "worst": order[:COUNT],
     }
-    sheets = {name: [_pictures(folders, *key) for key in some] for name, some in chosen.items()}
+    sheets = {name: [_pictures(folders, first[i]) for i in indices] for name, indices in chosen.items()}
     if not all(rows and all(rows) for rows in sheets.values()):
         return []
     written = []
@@ -58,8 +62,9 @@ def _gain(first: Row, last: Row) -> float:
         return float(np.log(first.scores["fmse"]) - np.log(last.scores["fmse"]))
 
 
-def _pictures(folders: Sequence[Path], subset: str, name: str) -> list[np.ndarray]:
+def _pictures(folders: Sequence[Path], row: Row) -> list[np.ndarray]:
     """A line of a sheet; empty if something is not there."""
+    subset, name = row.subset, row.name
     kept = [Thumbnails(folder) for folder in folders]
     final = [(one, "refined" if "refined" in one.stages(subset, name) else "prediction") for one in kept]
     shown = [(kept[-1], "composite"), (kept[-1], "submasks"), *final, (kept[-1], "real")]

@@ -11,7 +11,7 @@ the work, what is done stays done. :mod:`frih.experiments.jobs` runs the command
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -229,15 +229,22 @@ def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
     return found
 
 
-def first_evaluations(table: str, jobs: Sequence[Job]) -> dict[str, Path]:
-    """Folder of each finished row's evaluation, by the row's short title: of the first seed that all finished rows have."""
-    done = [(job.config.seed, job.row, job.evaluation) for job in jobs if progress(job).evaluated]
-    shown = [row for row in TABLES[table] if any(row.recipe == recipe for _, recipe, _ in done)]
-    for seed in sorted({seed for seed, _, _ in done}):
-        found = {recipe: folder for own, recipe, folder in done if own == seed}
-        if all(row.recipe in found for row in shown):
-            return {row.short: found[row.recipe] for row in shown}
-    return {}
+def first_evaluations(
+    table: str, jobs: Sequence[Job], evaluated: Mapping[str, Mapping[int, Sequence[Row]]]
+) -> dict[str, Path]:
+    """Folder of each finished row's evaluation, by the row's short title: of the first seed that all finished rows have.
+
+    Args:
+        table: its name in :data:`TABLES`.
+        jobs: of all rows and seeds.
+        evaluated: as :func:`evaluated_rows` finds them.
+    """
+    shown = [row for row in TABLES[table] if row.recipe in evaluated]
+    seeds = set.intersection(*(set(evaluated[row.recipe]) for row in shown)) if shown else set()
+    if not seeds:
+        return {}
+    folders = {job.row: job.evaluation for job in jobs if job.config.seed == min(seeds)}
+    return {row.short: folders[row.recipe] for row in shown}
 
 
 def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:

@@ -128,7 +128,7 @@ def test_a_photo_that_subsets_share_is_on_one_side(seed):
         assert 0.09 <= share <= 0.16  # and not three times as much for three subsets
 
 
-def test_the_seed_chooses_what_is_held_out(dataset):
+def test_the_seed_chooses_what_is_held_out():
     items = [Item("root", "A", f"p{i}_1_1.jpg", f"p{i}_1.png", f"p{i}.jpg") for i in range(50)]
     held_out = [{item.real_name for item in split_validation(items, 0.2, seed)[1]} for seed in range(2)]
     assert [len(one) for one in held_out] == [10, 10]

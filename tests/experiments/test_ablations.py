@@ -95,12 +95,12 @@ TEST = [("A", "a-3_x_1_2.jpg"), ("B", "b-1_x_1_2.jpg")]
 
 def test_pictures_are_of_the_first_seed_that_all_finished_rows_have(recipes, dataset, tmp_path):
     jobs = plan(["3"], recipes=recipes, out=tmp_path / "out", seeds=2, overrides=[f"data.root={dataset}"])
-    assert first_evaluations("3", jobs) == {}
+    assert first_evaluations("3", jobs, evaluated_rows(jobs)) == {}
     done = {("ablations/baseline", 0), ("ablations/baseline", 1), ("frih", 1)}
     for job in jobs:
         if (job.row, job.config.seed) in done:
             pretend_evaluation(job, TEST, step=training_steps(job.config))
-    found = first_evaluations("3", jobs)
+    found = first_evaluations("3", jobs, evaluated_rows(jobs))
     assert found == {
         row: tmp_path / f"out/{place}/seed1/evaluation/test"
         for row, place in {"baseline": "ablations/baseline", "FRIH": "frih"}.items()
