@@ -86,8 +86,9 @@ class ModelConfig(Section):
     """Evaluate the fusion head literally, at full size for every submask: the slow reference of the default."""
     refine_blend: bool = False
     """Mix the fusion head's picture with the coarse one as the base network's blending layer does with the composite."""
-    residual: bool = False
-    """Both stages predict a change, which is added to the picture they are given: the composite, and the coarse picture."""
+    residual: bool | Literal["base", "cascade"] = False
+    """Stages that predict a change, which is added to the image they are given (the composite, and the coarse image): both,
+    none, or the one that is named."""
     norm: Literal["batch", "none"] = "batch"
     """Normalisation layers; ``none`` makes every picture independent of the others in its batch."""
     base_widths: Annotated[tuple[Positive, ...], Field(min_length=7, max_length=7)] = (48, 80, 96, 176, 192, 384, 400)
@@ -105,7 +106,7 @@ class ModelConfig(Section):
             raise ValueError(
                 "without a cascade there is no fusion head: set fusion (and refine_blend) to false as well"
             )
-        if self.residual and self.refine_blend:
+        if self.residual in (True, "cascade") and self.refine_blend:
             raise ValueError("residual leaves nothing to blend: set refine_blend to false")
         return self
 

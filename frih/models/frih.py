@@ -31,7 +31,8 @@ class FRIH(nn.Module):
     Args:
         cascade: refine by the second stage; otherwise the coarse picture is the final one.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
-        residual: let both stages predict a change, which is added to the picture they are given.
+        residual: stages that predict a change, which is added to the image they are given: both (True), none (False),
+            ``"base"`` or ``"cascade"``.
         refine_blend: mix the second stage's prediction with the coarse picture by a blending layer.
         dense: evaluate the fusion head literally, at full size for every pair. The result is the same but for rounding, at many
             times the cost: the reference of the default, which works where a pair's submask is and nowhere else.
@@ -48,7 +49,7 @@ class FRIH(nn.Module):
         *,
         cascade: bool = True,
         fusion: bool = True,
-        residual: bool = False,
+        residual: bool | str = False,
         refine_blend: bool = False,
         dense: bool = False,
         end_to_end: bool = True,
@@ -61,13 +62,15 @@ class FRIH(nn.Module):
         super().__init__()
         self.dense = dense
         self.end_to_end = end_to_end
-        self.base = BaseNetwork(widths=base_widths, decoder_width=base_decoder_width, norm=norm, residual=residual)
+        self.base = BaseNetwork(
+            widths=base_widths, decoder_width=base_decoder_width, norm=norm, residual=residual in (True, "base")
+        )
         self.cascade: Cascade | None = None
         self.head: FusionHead | None = None
         self.fusion = fusion
         if cascade:
             self.cascade = Cascade(base_widths=base_widths, widths=cascade_widths, norm=norm)
-            output: Kind = "add" if residual else "blend" if refine_blend else "plain"
+            output: Kind = "add" if residual in (True, "cascade") else "blend" if refine_blend else "plain"
             in_widths = self.cascade.decoder_widths if fusion else self.cascade.decoder_widths[-1:]
             self.head = FusionHead(in_widths, width=head_width, output=output)
         self.to(memory_format=torch.channels_last)  # a layout, not another computation; faster on CPUs and tensor cores

@@ -29,6 +29,8 @@ class Output(nn.Module):
         self.to_rgb = nn.Conv2d(width, 3, 1)
         self.attention = nn.Conv2d(width, 1, 1) if kind == "blend" else None
         self.color_space = ColorSpace()
+        self.gate: Tensor | None = None
+        """``blend``, while training: the last a, (N, 1, H, W). Where it is 1, the given image comes back."""
 
     def forward(self, features: Tensor, picture: Tensor | None) -> Tensor:
         """Features (N, width, H, W) and the given picture (N, 3, H, W), which ``plain`` does not read, to a picture in [0, 1].
@@ -41,6 +43,8 @@ class Output(nn.Module):
         if self.attention is None:
             return picture + rgb * self.color_space.std
         a = torch.sigmoid(3.0 * self.attention(features))
+        if self.training:
+            self.gate = a.detach()
         return a * picture + (1.0 - a) * self.color_space.denormalize(rgb)
 
 

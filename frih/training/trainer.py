@@ -30,7 +30,7 @@ from frih.drawing import picture_sheet
 from frih.errors import SharedError, UserError
 from frih.evaluation import Evaluation, draw_stages, evenly
 from frih.files import write_whole
-from frih.losses import Losses, harmonization_loss
+from frih.losses import Losses, coarse_loss, harmonization_loss
 from frih.metrics import Scoring
 from frih.models import FRIH, build_model
 from frih.progress import progress_bar
@@ -40,7 +40,7 @@ from frih.training.averaging import WeightAverage
 from frih.training.profiling import Profile
 from frih.training.stopping import stop_requests
 from frih.training.tracking import Tracker
-from frih.training.watching import Meter, first_nonfinite, restore
+from frih.training.watching import Gate, Meter, first_nonfinite, restore
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MAY_CHANGE = (
@@ -57,7 +57,8 @@ MAY_CHANGE = (
     "checkpoint.keep_epochs",
 )
 """Keys that may differ from the start of a run to its continuation: where and how it runs, not what it computes."""
-LOSSES = ("loss", "loss_coarse", "loss_refine")
+LOSSES = ("loss", "loss_coarse", "loss_refine", "loss_unchanged")
+"""The last is the coarse loss of the composite as it is: what a network that does nothing would have."""
 
 
 class Trainer:
@@ -102,8 +103,9 @@ class Trainer:
         self.best = -math.inf
         self.skips = self.skips_in_a_row = 0
         """Steps left out, for their gradient was not finite."""
+        self.gate = Gate(self.network.base.output)
         norms = ("grad_norm", *(f"grad_norm_{name}" for name in self.parts))
-        self.meter = Meter((*LOSSES, *norms), config.submasks.candidates, world)
+        self.meter = Meter((*LOSSES, *self.gate.names, *norms), config.submasks.candidates, world)
         self.checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
         self.profile = Profile(self.network, config.submasks, run / "profile", train.profile, world)
         self.tracker: Tracker | None = None
@@ -168,7 +170,7 @@ class Trainer:
         skipping = self.config.train.on_nonfinite == "skip"
         buffers = [buffer.clone() for buffer in self.network.buffers()] if skipping else []
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self._gradient(batch)
+        losses, gates = self._gradient(batch)
         with self.profile.part("optimizer"):
             self.scaler.unscale_(self.optimizer)
             norms = torch.stack([get_total_norm(_gradients(part)) for part in self.parts.values()])
@@ -176,17 +178,24 @@ class Trainer:
             # the gradient is everyone's mean, so all processes come to the same conclusion
             if norm.isfinite() or self._overflowed(losses, batch):
                 self._update(norm)
-                self.meter.add([*(part.detach().mean() for part in losses), norm, *norms], _submasks(batch))
+                unchanged = coarse_loss(batch.composite, batch.real, batch.mask, self.config.loss.min_area)
+                self.meter.add(
+                    [*(part.mean() for part in (*losses, unchanged)), *gates, norm, *norms], _submasks(batch)
+                )
             else:
                 self._skip_or_stop(losses, batch)
                 restore(self.network.buffers(), buffers)
         self.step += 1
         return losses
 
-    def _gradient(self, batch: Batch) -> Losses:
-        """Forward and backward, part by part of the batch; the parts' gradients add up to that of the mean loss."""
+    def _gradient(self, batch: Batch) -> tuple[Losses, list[Tensor]]:
+        """Forward and backward, part by part of the batch; the parts' gradients add up to that of the mean loss.
+
+        Returns:
+            The losses of the images, and the means over the parts of what :class:`Gate` watches.
+        """
         count = self.config.train.accumulate
-        losses = []
+        losses, gates = [], []
         for i, part in enumerate(_split(batch, count)):
             with self.world.part(self.model, last=i == count - 1):
                 with self.profile.part("forward"), self._autocast():
@@ -204,7 +213,9 @@ class Trainer:
                 with self.profile.part("backward"):
                     self.scaler.scale(loss.total.mean() / count).backward()  # type: ignore[no-untyped-call]
             losses.append(Losses(*(value.detach() for value in loss)))
-        return Losses(*(torch.cat(values) for values in zip(*losses, strict=True)))
+            gates.append(self.gate.mean(part.mask))
+        means = [torch.stack(values).mean() for values in zip(*gates, strict=True)]
+        return Losses(*(torch.cat(values) for values in zip(*losses, strict=True))), means
 
     def _update(self, norm: Tensor) -> None:
         if self.config.train.clip_norm:
@@ -401,6 +412,9 @@ class Trainer:
             figures["train/skipped"] = self.skips
         if self.tracker:
             self.tracker.log(figures, self.step)
+            warning = self.gate.warning(figures, self.step)
+            if warning:
+                tqdm.write(warning)
 
     def _progress(self) -> "tqdm[Any]":
         return progress_bar(

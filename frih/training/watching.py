@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from frih.data.loader import Batch
 from frih.distributed import World
+from frih.models.output import Output
 
 Item = TypeVar("Item")
 
@@ -115,6 +116,47 @@ class Meter:
         sums: Tensor = state["sums"]
         own = sums[self.world.rank] if len(sums) == self.world.size else sums.sum(dim=0) / self.world.size
         self.sums.copy_(own)
+
+
+class Gate:
+    """Watches whether the base network's blending layer closes (:class:`~frih.models.output.Output`).
+
+    A closed gate gives the composite back and lets no gradient through: the network then learns nothing, whatever it is shown.
+
+    Args:
+        output: the base network's last layer.
+    """
+
+    CLOSED = 0.98
+    """Mean in the foreground above which it counts as closed: a fiftieth of the change, and of its gradient, is left."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.names = ("gate",) if output.attention is not None else ()
+        self.told = False
+
+    def mean(self, mask: Tensor) -> list[Tensor]:
+        """The last gate's mean over an image's foreground (all of an image without any), mean over images: one of each name.
+
+        Args:
+            mask: (N, 1, H, W), 1 = foreground, of the images that the network has just seen.
+        """
+        if self.output.gate is None:
+            return []
+        where = torch.where(mask.amax(dim=(2, 3), keepdim=True) > 0, mask, torch.ones_like(mask))
+        means = (self.output.gate.float() * where).sum(dim=(1, 2, 3)) / where.sum(dim=(1, 2, 3))
+        return [means.mean()]
+
+    def warning(self, figures: Mapping[str, Any], step: int) -> str | None:
+        """What to say, once, of the figures of a line of the log."""
+        mean = figures.get("train/gate", 0.0)
+        if self.told or not mean > self.CLOSED:
+            return None
+        self.told = True
+        return (
+            f"step {step}: the blending layer's gate has closed (mean {mean:.3f} in the foreground): the base network gives "
+            "the composite back and learns nothing. Begin anew with model.residual=true; docs/training.md says more"
+        )
 
 
 def first_nonfinite(network: nn.Module, batch: Batch) -> str | None:

@@ -12,6 +12,8 @@ ABLATIONS = [
     {"fusion": False},
     {"refine_blend": True},
     {"residual": True},
+    {"residual": "base"},
+    {"residual": "cascade"},
     {"cascade": False, "fusion": False},
     {"end_to_end": False},
     {"norm": "none"},

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from frih import FRIH
 from frih.models.norm import BatchNorm
 from frih.models.output import ColorSpace, Output, initialize
 from frih.models.unet import BaseNetwork
@@ -77,6 +78,26 @@ def test_a_residual_network_begins_with_the_picture_it_is_given():
     nn.init.constant_(network.output.to_rgb.bias, 0.5)
     change = (network(composite, mask)[0] - composite).mean(dim=(0, 2, 3))
     torch.testing.assert_close(change, 0.5 * torch.tensor([0.229, 0.224, 0.225]))
+
+
+@pytest.mark.parametrize(
+    ("residual", "kinds"),
+    [(False, ("blend", "plain")), (True, ("add", "add")), ("base", ("add", "plain")), ("cascade", ("blend", "add"))],
+)
+def test_either_stage_may_predict_a_change(residual, kinds):
+    model = FRIH(residual=residual)
+    assert (model.base.output.kind, model.head.output.kind) == kinds
+
+
+def test_the_gate_is_kept_while_training_and_only_then():
+    layer = Output(2, "blend")
+    features, image = torch.randn(1, 2, 4, 4), torch.rand(1, 3, 4, 4)
+    layer.eval()(features, image)
+    assert layer.gate is None
+    blended = layer.train()(features, image)
+    rgb = layer.color_space.denormalize(layer.to_rgb(features))
+    torch.testing.assert_close(blended, layer.gate * image + (1 - layer.gate) * rgb)
+    assert not layer.gate.requires_grad
 
 
 def test_color_space_is_undone():

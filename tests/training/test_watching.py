@@ -4,7 +4,8 @@ from torch import nn
 
 from frih.distributed import World
 from frih.models import build_model
-from frih.training.watching import Meter, first_nonfinite
+from frih.models.output import Output
+from frih.training.watching import Gate, Meter, first_nonfinite
 from tests.conftest import random_batch
 
 
@@ -50,6 +51,28 @@ def test_waiting_and_pauses_are_no_training(monkeypatch):
         pass
     assert meter.waited == 2
     assert meter.begun == 40
+
+
+def test_the_gates_mean_is_over_the_foreground_image_by_image():
+    output = Output(1, "blend")
+    output.gate = torch.tensor([[0.5, 0.9], [0.2, 0.4], [0.1, 0.3]]).view(3, 1, 1, 2)
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]).view(3, 1, 1, 2)  # the last image has no foreground
+    assert Gate(output).names == ("gate",)
+    assert [mean.item() for mean in Gate(output).mean(mask)] == [pytest.approx((0.5 + 0.3 + 0.2) / 3)]
+
+
+def test_a_network_that_predicts_a_change_has_no_gate():
+    gate = Gate(Output(1, "add"))
+    assert gate.names == ()
+    assert gate.mean(torch.ones(1, 1, 2, 2)) == []
+    assert gate.warning({"train/loss": 1.0}, 10) is None
+
+
+def test_a_closed_gate_is_told_once_with_its_remedy():
+    gate = Gate(Output(1, "blend"))
+    assert gate.warning({"train/gate": 0.97}, 10) is None
+    assert "step 20" in gate.warning({"train/gate": 0.99}, 20)
+    assert gate.warning({"train/gate": 0.99}, 30) is None
 
 
 def test_where_values_stop_being_finite(small_config):
