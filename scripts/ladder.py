@@ -1,0 +1,178 @@
+"""What to run where a GPU can be had for minutes: the rungs of docs/gpu.md, each one command that ends in time.
+
+    python scripts/ladder.py machine                        --back DIR
+    python scripts/ladder.py recipe    --photos data/packed --back DIR [--minutes 9] [key.sub=value ...]
+    python scripts/ladder.py base | table3 | divisions      (the same)
+
+All but the first make composites of the photos (scripts/make_composites.py), train, and evaluate what is trained to the end.
+The same command goes on where the last one stopped, as long as outputs/ladder is still there; weights that were brought
+elsewhere go on by train.init_from=FILE. What is worth keeping is packed into files of at most 15 MiB in --back, which
+`cat back.tar.* | tar x` unpacks. The exit status is 0 when all is done, 2 if a run failed, 130 if time ended it.
+"""
+
+import argparse
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from frih.checkpoint import find_checkpoint
+from frih.data.composites import describe, make_composites
+from frih.data.journal import MANIFEST
+from frih.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.experiments.ablations import Job, latest, next_command, progress
+from frih.experiments.jobs import Runner
+from frih.files import write_whole
+from frih.processes import cores
+from frih.settings import load_config
+from frih.sharing.export import export
+from frih.training.stopping import stop_requests
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path("outputs", "ladder")
+RUNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "recipe": {"frih": ("frih.yaml",)},
+    "base": {
+        "base": (
+            "ablations/baseline.yaml",
+            "data.online=0.5",
+            "data.unchanged=0.1",
+            "train.ema=0.999",
+            "train.precision=bf16",
+        )
+    },
+    "table3": {
+        "baseline": ("ablations/baseline.yaml", "train.precision=bf16"),
+        "frih": ("frih.yaml", "train.precision=bf16"),
+        "submask": ("ablations/cascade_submask.yaml", "train.precision=bf16"),
+        "globalmask": ("ablations/cascade_globalmask.yaml", "train.precision=bf16"),
+    },
+    "divisions": {
+        "cutoff-0.02": ("frih.yaml", "submasks.cutoff=0.02", "train.precision=bf16"),
+        "gamma": ("frih.yaml", "submasks.method=gamma", "train.precision=bf16"),
+        "kmeans": ("frih.yaml", "submasks.method=kmeans", "train.precision=bf16"),
+        "whole": ("frih.yaml", "submasks.method=whole", "train.precision=bf16"),
+    },
+}
+"""The runs of each rung, trained side by side: a recipe below configs/, and keys that differ from it."""
+KEPT = ("config.yaml", "metrics.jsonl", "log.txt", "evaluation/*/rows.csv", "evaluation/*/summary.json")
+"""Of a run's folder, what is brought back beside its weights."""
+SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/pictures_per_second", "time/data_wait")
+PART = 15 << 20
+"""Bytes of a file that is brought back, at most."""
+MARGIN = 30.0
+"""Seconds kept for saving and packing."""
+
+
+def main() -> int:
+    """Climbs a rung."""
+    begun = time.monotonic()
+    args = parse()
+    args.back.mkdir(parents=True, exist_ok=True)
+    if args.rung == "machine":
+        command = [sys.executable, str(ROOT / "scripts/check_machine.py"), "--out", str(args.back)]
+        return subprocess.run([*command, "--minutes", str(args.minutes), *args.overrides], check=False).returncode
+    root = OUT / "data"
+    if not (root / MANIFEST).is_file():
+        print(describe(make_composites(args.photos, root)))
+    jobs = list(plan(args.rung, args.only, (f"data.root={root}", *args.overrides)))
+    late = begun + 60 * args.minutes - MARGIN
+    with stop_requests() as stop:
+        runner = Runner(
+            next_program,
+            len(jobs),
+            lambda: stop.is_set() or time.monotonic() > late,
+            lambda job, text: print(f"{job.row:16} {text}", flush=True),
+            still=tell,
+        )
+        outcomes = runner.run(jobs)
+    for job in jobs:
+        tell(job)
+    bring_back(jobs, args.back)
+    states = {outcome.state for outcome in outcomes.values()}
+    return USER_ERROR if "failed" in states else 0 if states == {"finished"} else STOPPED
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rung", choices=["machine", *RUNS])
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="keys that differ from every recipe")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="with images/ and masks/, as of pack_photos.py")
+    parser.add_argument("--back", type=Path, required=True, metavar="DIR", help="folder for what is to be kept")
+    parser.add_argument("--minutes", type=float, default=9, metavar="M", help="from start to end (default: 9)")
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs of the rung")
+    args = parser.parse_intermixed_args()
+    if args.minutes <= 0:
+        raise UserError("--minutes: must be above 0")
+    if args.rung != "machine" and args.photos is None and not (OUT / "data" / MANIFEST).is_file():
+        raise UserError("--photos: give the folder of photos to make composites of; see docs/gpu.md")
+    unknown = set(args.only or ()) - set(RUNS.get(args.rung, ()))
+    if unknown:
+        raise UserError(f"--only: {args.rung} has the runs {', '.join(RUNS.get(args.rung, ()))}, not {unknown.pop()}")
+    return args
+
+
+def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Iterator[Job]:
+    """The runs of a rung, which share the machine's cores."""
+    names = [name for name in RUNS[rung] if not only or name in only]
+    workers = f"data.workers={max(1, cores() // len(names))}"
+    for name in names:
+        recipe, *keys = RUNS[rung][name]
+        path, folder = ROOT / "configs" / recipe, OUT / rung / name
+        words = (*keys, workers, *overrides)
+        yield Job(name, path, load_config(path, [*words, f"run={folder}"]), folder, words, None)
+
+
+def next_program(job: Job) -> list[str] | None:
+    """What a run needs next: a start, a continuation, an evaluation; None once it is finished."""
+    command = next_command(job, progress(job))
+    return [sys.executable, str(ROOT / command[1]), *command[2:]] if command else None
+
+
+def tell(job: Job) -> None:
+    """Says how far a run has come."""
+    figures = latest(job.folder)
+    found = (f"{key.removeprefix('train/')} {figures[key]:.4g}" for key in SHOWN if figures.get(key) is not None)
+    print(f"{job.row:16} {', '.join(found)}", flush=True)
+
+
+def bring_back(jobs: Sequence[Job], back: Path, most: int = 60 << 20) -> None:
+    """Packs logs, figures and weights (float16) into ``back.tar.00`` and so on.
+
+    Args:
+        jobs: the runs, those whose weights matter most first.
+        back: folder of the parts.
+        most: bytes of all parts; weights for which there is no room are left out.
+    """
+    archive = OUT / "back.tar"
+    room = most
+    with tarfile.open(archive, "w") as tar:
+        for path in (path for job in jobs for pattern in KEPT for path in sorted(job.folder.glob(pattern))):
+            tar.add(path, path.relative_to(OUT))
+            room -= path.stat().st_size
+        for job in jobs:
+            try:
+                checkpoint = find_checkpoint(job.folder)
+            except UserError as error:
+                print(f"{job.row}: no weights ({error})")
+                continue
+            weights = job.folder / "weights.safetensors"
+            export(checkpoint, weights, "safetensors", half=True)
+            if weights.stat().st_size > room:
+                print(f"{job.row}: its weights are left out, for want of room; give --only {job.row} to have them")
+                continue
+            tar.add(weights, weights.relative_to(OUT))
+            room -= weights.stat().st_size
+    for old in back.glob("back.tar.*"):
+        old.unlink()
+    with archive.open("rb") as file:
+        for number, part in enumerate(iter(lambda: file.read(PART), b"")):
+            write_whole(back / f"back.tar.{number:02}", part)
+    print(f"{back}: {archive.stat().st_size / 2**20:.1f} MiB; unpack it by: cat {back}/back.tar.* | tar x")
+
+
+if __name__ == "__main__":
+    run_command(main)
