@@ -148,7 +148,7 @@ def print_yardsticks(pictures: Sequence[Picture], count: int) -> None:
 
 def without_numba(colors: np.ndarray) -> object:
     """What density_peaks does where numba is missing."""
-    with mock.patch.object(import_module("frih.submasks.density_peaks"), "neighbours", plain):
+    with mock.patch.object(import_module("frih.submasks.density_peaks"), "fastest", plain):
         return density_peaks(colors)
 
 

@@ -103,7 +103,7 @@ class Trainer:
         self.skips = self.skips_in_a_row = 0
         """Steps left out, for their gradient was not finite."""
         norms = ("grad_norm", *(f"grad_norm_{name}" for name in self.parts))
-        self.meter = Meter((*LOSSES, *norms), config.submasks.candidates, world)
+        self.meter = Meter((*LOSSES, *norms), config.submasks.most, world)
         self.checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
         self.profile = Profile(self.network, config.submasks, run / "profile", train.profile, world)
         self.tracker: Tracker | None = None
