@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,12 +30,22 @@ from frih.data.iharmony4 import read_split
 from frih.data.pictures import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.errors import UserError, run_command
-from frih.submasks import density_peaks, extract_submasks, plain
+from frih.submasks import density_peaks, extract_submasks, kmeans, plain
 
 Picture = tuple[np.ndarray, np.ndarray]
 
 CUTOFFS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 SIZE = 256
+METHODS: dict[str, dict[str, Any]] = {
+    "cfsfdp": {},
+    "gamma": {"method": "gamma"},
+    "kmeans, 4": {"method": "kmeans", "clusters": 4},
+    "kmeans, 8": {"method": "kmeans", "clusters": 8},
+    "whole": {"method": "whole"},
+}
+"""Ways of ``submasks.method``, by name."""
+STARTS = 10
+"""Random starts of scikit-learn's k-means."""
 LARGE = (4000, 5000)
 """Height and width of 20 megapixels."""
 
@@ -52,6 +63,8 @@ def main() -> int:
     pictures = read_pictures(args.root, args.pictures)
     print_heading(args.root, pictures)
     print_cutoffs(pictures, args.repeats)
+    print_methods(pictures, args.repeats)
+    print_kmeans(pictures, args.yardsticks)
     print_counts(pictures)
     print_synthetic(args.repeats)
     print_yardsticks(pictures, args.yardsticks)
@@ -98,6 +111,50 @@ def print_cutoffs(pictures: Sequence[Picture], repeats: int) -> None:
             counts.append(labels.max())
         figures = (np.mean(times), np.median(times), np.percentile(times, 99), np.max(times))
         print(f"  {cutoff:<6}" + "".join(f"{figure:9.2f}" for figure in figures) + f"{np.mean(counts):9.2f}")
+
+
+def print_methods(pictures: Sequence[Picture], repeats: int) -> None:
+    """Times of each method on real composites, picture by picture, so that all meet the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in METHODS}
+    counts: dict[str, list[int]] = {name: [] for name in METHODS}
+    for composite, mask in pictures:
+        for name, options in METHODS.items():
+            spent, labels = fastest(partial(extract_submasks, **options), composite, mask, repeats=repeats)
+            times[name].append(1e3 * spent)
+            counts[name].append(labels.max())
+    print("\nextract_submasks by method, cutoff 0.1, ms a picture")
+    print("  method          mean   median      p99    worst  to cfsfdp   mean K")
+    for name, spent in times.items():
+        figures = (np.mean(spent), np.median(spent), np.percentile(spent, 99), np.max(spent))
+        ratio = np.sum(spent) / np.sum(times["cfsfdp"])
+        print(f"  {name:11}" + "".join(f"{one:9.2f}" for one in figures) + f"{ratio:11.2f}{np.mean(counts[name]):9.2f}")
+
+
+def print_kmeans(pictures: Sequence[Picture], count: int) -> None:
+    """How good the deterministic k-means is: its error beside the least of several random starts, and how long they take."""
+    try:
+        from sklearn.cluster import KMeans
+    except ImportError:
+        return
+    print(f"\nk-means: squared error over the least of scikit-learn's {STARTS} random starts (k-means++), tol 0")
+    print("  clusters     ours, mean    worst   one start, mean    worst   ms, ours  one start")
+    chosen = [pictures[i * len(pictures) // min(count, len(pictures))] for i in range(min(count, len(pictures)))]
+    for clusters in (4, 8):
+        ours, theirs, times = [], [], []
+        for composite, mask in chosen:
+            colors = composite[mask]
+            palette, weights = np.unique(
+                colors, axis=0, return_counts=True
+            )  # their cost does not follow the pixels either
+            random = [KMeans(clusters, n_init=1, random_state=seed, max_iter=1000, tol=0) for seed in range(STARTS)]
+            spent = [fastest(lambda one: one.fit(palette, sample_weight=weights), one, repeats=1)[0] for one in random]  # noqa: B023
+            least = min(one.inertia_ for one in random)
+            own, found = fastest(kmeans, colors, clusters, repeats=3)
+            ours.append(np.square(colors - found.centers[found.labels - 1]).sum() / max(least, 1))
+            theirs += [one.inertia_ / max(least, 1) for one in random]
+            times.append((1e3 * own, 1e3 * np.mean(spent)))
+        figures = f"{np.mean(ours):15.3f}{max(ours):9.3f}{np.mean(theirs):18.3f}{max(theirs):9.3f}"
+        print(f"  {clusters:8}{figures}" + "".join(f"{one:11.1f}" for one in np.mean(times, axis=0)))
 
 
 def print_counts(pictures: Sequence[Picture]) -> None:
@@ -148,7 +205,7 @@ def print_yardsticks(pictures: Sequence[Picture], count: int) -> None:
 
 def without_numba(colors: np.ndarray) -> object:
     """What density_peaks does where numba is missing."""
-    with mock.patch.object(import_module("frih.submasks.density_peaks"), "neighbours", plain):
+    with mock.patch.object(import_module("frih.submasks.density_peaks"), "fastest", plain):
         return density_peaks(colors)
 
 

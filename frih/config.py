@@ -63,16 +63,26 @@ class DataConfig(Section):
 class SubmaskConfig(Section):
     """How the foreground is divided (the paper's *Submask Extraction*)."""
 
-    method: Literal["cfsfdp", "whole"] = "cfsfdp"
-    """``cfsfdp`` clusters the foreground by colour; ``whole`` takes the mask as its only submask (*Cascade Globalmask*)."""
+    method: Literal["cfsfdp", "gamma", "kmeans", "whole"] = "cfsfdp"
+    """``cfsfdp``, the paper's rule, clusters the foreground by colour, its centres being density peaks of the highest delta.
+    ``gamma`` takes those of the highest density times delta, Rodriguez and Laio's own rule. ``kmeans`` is k-means. ``whole``
+    takes the mask as its only submask (*Cascade Globalmask*)."""
     cutoff: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The cutoff distance d_c of equation 1, for RGB in [0, 1]."""
     candidates: Annotated[int, Field(ge=1, le=255)] = 10
-    """Number of colours of highest delta that may become cluster centres; the most submasks a picture can have."""
+    """``cfsfdp`` and ``gamma``: number of colours of highest delta (or gamma) that may become cluster centres, and so the most
+    submasks an image can have."""
+    clusters: Annotated[int, Field(ge=1, le=255)] = 8
+    """``kmeans``: number of clusters, the most submasks an image can have."""
     min_density: Count = 10
     """Candidates whose density does not exceed this are isolated outliers, not centres."""
     distance: Literal["euclidean", "normalized"] = "euclidean"
     """Between RGB vectors in [0, 1]: as it is (black to white is sqrt 3), or ``normalized`` by sqrt 3 (black to white is 1)."""
+
+    @property
+    def most(self) -> int:
+        """No image has more submasks than this."""
+        return self.clusters if self.method == "kmeans" else self.candidates
 
 
 class ModelConfig(Section):

@@ -2,9 +2,11 @@
 
     python scripts/show_submasks.py IMAGE MASK --out FILE
     python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
+    python scripts/show_submasks.py IMAGE MASK --out FILE --method kmeans --clusters 4 8
 
-With several cutoffs their divisions stand side by side. Pictures are resized to 256x256 as for evaluation, since that is what
-the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) decides its format.
+With several cutoffs or numbers of clusters their divisions stand side by side. Pictures are resized to 256x256 as for
+evaluation, since that is what the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...)
+decides its format.
 """
 
 import argparse
@@ -19,12 +21,13 @@ from frih.data.pictures import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.drawing import COLORS
 from frih.errors import UserError, run_command
-from frih.submasks import DensityPeaks, density_peaks
+from frih.submasks import DensityPeaks, KMeans, density_peaks, kmeans
 
 TEN = COLORS[1:]
 """Colours of the first ten submasks; further ones run around the hues."""
 LEVEL = 1 / 255 / 3**0.5
 """The least distance of two colours, in either unit."""
+Division = DensityPeaks | KMeans
 INK, FAINT = "#222222", "#8a8a8a"
 
 
@@ -34,6 +37,8 @@ def main() -> int:
     parser.add_argument("image", type=Path)
     parser.add_argument("mask", type=Path, help="white = foreground")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--method", choices=["cfsfdp", "gamma", "kmeans"], default="cfsfdp", help="default: cfsfdp")
+    parser.add_argument("--clusters", type=int, nargs="+", default=[8], metavar="K", help="of kmeans; default: 8")
     parser.add_argument("--cutoffs", type=float, nargs="+", default=[0.1], metavar="D_C", help="default: 0.1")
     parser.add_argument("--candidates", type=int, default=10)
     parser.add_argument("--min-density", type=int, default=10)
@@ -44,17 +49,23 @@ def main() -> int:
     args = parser.parse_args()
     composite, mask = read(args.image, args.mask, args.size)
     try:
-        found = [
-            density_peaks(composite[mask], cutoff, args.candidates, args.min_density, args.distance)
-            for cutoff in args.cutoffs
-        ]
+        found = divide(composite[mask], args)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('min_density', 'min-density')}") from None
-    save(draw(composite, mask, found, args.cutoffs), args.out)
-    for cutoff, peaks in zip(args.cutoffs, found, strict=True):
-        shares = ", ".join(percent(share) for share in sizes(peaks) / mask.sum())
-        print(f"cutoff {cutoff:g}: {len(peaks.centers)} submasks ({shares})")
+    save(draw(composite, mask, found), args.out)
+    for name, one in found.items():
+        shares = ", ".join(percent(share) for share in sizes(one) / mask.sum())
+        print(f"{name}: {count(one)} ({shares})")
     return 0
+
+
+def divide(colors: np.ndarray, args: argparse.Namespace) -> dict[str, Division]:
+    """The divisions that the command line asks for, by their names."""
+    if args.method == "kmeans":
+        return {f"k-means {clusters}": kmeans(colors, clusters) for clusters in args.clusters}
+    decision, name = ("gamma", "gamma, cutoff") if args.method == "gamma" else ("delta", "cutoff")
+    options = args.candidates, args.min_density, args.distance, decision
+    return {f"{name} {cutoff:g}": density_peaks(colors, cutoff, *options) for cutoff in args.cutoffs}
 
 
 def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,34 +85,34 @@ def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, foreground
 
 
-def draw(composite: np.ndarray, mask: np.ndarray, found: list[DensityPeaks], cutoffs: list[float]) -> Figure:
+def draw(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division]) -> Figure:
     """One division in full, or several side by side."""
     if len(found) == 1:
-        return draw_one(composite, mask, found[0], cutoffs[0])
-    return draw_sweep(composite, mask, found, cutoffs)
+        return draw_one(composite, mask, *next(iter(found.items())))
+    return draw_sweep(composite, mask, found)
 
 
-def draw_one(composite: np.ndarray, mask: np.ndarray, peaks: DensityPeaks, cutoff: float) -> Figure:
-    """Composite, submasks, sizes and the decision graph."""
+def draw_one(composite: np.ndarray, mask: np.ndarray, name: str, one: Division) -> Figure:
+    """Composite, submasks, sizes and the decision graph, or the colours of k-means."""
     figure = Figure(figsize=(11, 9), layout="constrained", facecolor="white")
     axes = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1, 1.1]})
     show_picture(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
-    show_picture(axes[0, 1], paint(composite, mask, peaks), f"{count(peaks)} at cutoff {cutoff:g}")
-    draw_sizes(axes[1, 0], peaks)
-    draw_decision_graph(axes[1, 1], composite[mask], peaks)
+    show_picture(axes[0, 1], paint(composite, mask, one), f"{count(one)}, {name}")
+    draw_sizes(axes[1, 0], one)
+    draw_reason(axes[1, 1], composite[mask], one)
     return figure
 
 
-def draw_sweep(composite: np.ndarray, mask: np.ndarray, found: list[DensityPeaks], cutoffs: list[float]) -> Figure:
-    """The composite, then for each cutoff its submasks over its decision graph."""
+def draw_sweep(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division]) -> Figure:
+    """The composite, then for each division its submasks over its decision graph, or over the colours of k-means."""
     columns = len(found) + 1
     figure = Figure(figsize=(3.1 * columns, 6.2), layout="constrained", facecolor="white")
     axes = figure.subplots(2, columns, squeeze=False)
     show_picture(axes[0, 0], composite, "Composite")
     show_picture(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
-    for column, (peaks, cutoff) in enumerate(zip(found, cutoffs, strict=True), start=1):
-        show_picture(axes[0, column], paint(composite, mask, peaks), f"Cutoff {cutoff:g}: {count(peaks)}")
-        draw_decision_graph(axes[1, column], composite[mask], peaks)
+    for column, (name, one) in enumerate(found.items(), start=1):
+        show_picture(axes[0, column], paint(composite, mask, one), f"{name.capitalize()}: {count(one)}")
+        draw_reason(axes[1, column], composite[mask], one)
     return figure
 
 
@@ -112,14 +123,14 @@ def show_picture(axes: Axes, picture: np.ndarray, title: str) -> None:
     axes.set_axis_off()
 
 
-def draw_sizes(axes: Axes, peaks: DensityPeaks) -> None:
+def draw_sizes(axes: Axes, one: Division) -> None:
     """A bar for each submask: its share of the foreground, labelled with its pixels, and its centre's own colour."""
-    pixels = sizes(peaks)
+    pixels = sizes(one)
     shares, places = pixels / pixels.sum(), np.arange(1, len(pixels) + 1)
     axes.barh(places, shares, color=label_colors(len(pixels)), height=0.72)
     for place, share, number in zip(places.tolist(), shares.tolist(), pixels.tolist(), strict=True):
         axes.text(share + 0.015, place, f"{number:,} px, {percent(share)}", va="center", fontsize=9, color=INK)
-    axes.scatter(np.full(len(places), -0.035), places, s=95, c=peaks.centers / 255, edgecolors=FAINT, linewidths=0.6)
+    axes.scatter(np.full(len(places), -0.035), places, s=95, c=one.centers / 255, edgecolors=FAINT, linewidths=0.6)
     axes.set(xlim=(-0.075, max(1.0, shares.max() + 0.34)), ylim=(max(len(pixels), 4) + 0.6, 0.4), yticks=places)
     axes.set_xticks(np.linspace(0, 1, 5), ["0%", "25%", "50%", "75%", "100%"])
     axes.set_title("Share of the foreground (dot: the centre's own colour)", fontsize=11, color=INK)
@@ -128,6 +139,34 @@ def draw_sizes(axes: Axes, peaks: DensityPeaks) -> None:
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def draw_reason(axes: Axes, colors: np.ndarray, one: Division) -> None:
+    """What the division was found by."""
+    if isinstance(one, DensityPeaks):
+        draw_decision_graph(axes, colors, one)
+    else:
+        draw_colors(axes, colors, one)
+
+
+def draw_colors(axes: Axes, colors: np.ndarray, found: KMeans) -> None:
+    """Every distinct colour along the two principal axes of all, in its submask's colour, with the centres numbered."""
+    middle = colors.mean(axis=0)
+    rows = np.unique(colors, axis=0, return_index=True)[1]
+    plane = np.linalg.eigh(np.atleast_2d(np.cov(colors.T, bias=True)))[1][:, :0:-1]
+    paints = label_colors(len(found.centers))
+    across, up = (colors[rows] - middle) @ plane[:, 0], (colors[rows] - middle) @ plane[:, 1]
+    axes.scatter(across, up, s=7, c=paints[found.labels[rows] - 1], alpha=0.45, lw=0, rasterized=True)
+    centers = (found.centers - middle) @ plane
+    axes.scatter(*centers.T, s=150, c=paints, edgecolors=INK, linewidths=0.9, zorder=3)
+    for number, (x, y) in reversed(list(enumerate(centers.tolist(), start=1))):
+        axes.text(x, y, str(number), ha="center", va="center", fontsize=8, color=INK, zorder=4)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("first principal axis (levels)", color=INK)
+    axes.set_ylabel("second", color=INK)
+    axes.set_title("Colours", fontsize=11, color=INK)
+    tidy(axes)
+    axes.grid(color="#ececec", linewidth=0.8)
 
 
 def draw_decision_graph(axes: Axes, colors: np.ndarray, peaks: DensityPeaks) -> None:
@@ -157,11 +196,11 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def paint(composite: np.ndarray, mask: np.ndarray, peaks: DensityPeaks) -> np.ndarray:
+def paint(composite: np.ndarray, mask: np.ndarray, one: Division) -> np.ndarray:
     """The submasks in their colours over a faded grey composite."""
     grey = composite.mean(axis=2, keepdims=True) / 255
     picture = np.repeat(0.78 + 0.18 * grey, 3, axis=2)
-    picture[mask] = label_colors(len(peaks.centers))[peaks.labels - 1] * (0.72 + 0.28 * grey[mask])
+    picture[mask] = label_colors(len(one.centers))[one.labels - 1] * (0.72 + 0.28 * grey[mask])
     return picture.clip(0, 1)
 
 
@@ -172,9 +211,9 @@ def label_colors(number: int) -> np.ndarray:
     return np.vstack([ten, *more])[:number]
 
 
-def sizes(peaks: DensityPeaks) -> np.ndarray:
+def sizes(one: Division) -> np.ndarray:
     """Pixels of each submask."""
-    return np.bincount(peaks.labels, minlength=len(peaks.centers) + 1)[1:]
+    return np.bincount(one.labels, minlength=len(one.centers) + 1)[1:]
 
 
 def percent(share: float) -> str:
@@ -182,9 +221,9 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
 
 
-def count(peaks: DensityPeaks) -> str:
+def count(one: Division) -> str:
     """How many submasks, in words."""
-    return f"{len(peaks.centers)} submask" + ("s" if len(peaks.centers) > 1 else "")
+    return f"{len(one.centers)} submask" + ("s" if len(one.centers) > 1 else "")
 
 
 def save(figure: Figure, path: Path) -> None:

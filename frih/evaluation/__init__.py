@@ -4,6 +4,6 @@
 :mod:`~frih.evaluation.unfinished` keeps finished rows until all are there.
 """
 
-from frih.evaluation.evaluation import Evaluation, Rows, draw_stages, evenly, harmonize
+from frih.evaluation.evaluation import Case, Evaluation, Rows, draw_stages, evenly, harmonize
 
-__all__ = ["Evaluation", "Rows", "draw_stages", "evenly", "harmonize"]
+__all__ = ["Case", "Evaluation", "Rows", "draw_stages", "evenly", "harmonize"]

@@ -86,7 +86,7 @@ class Evaluation:
                 coarse, refined = harmonize(model, packed, self.world.device)
                 pictures = {"": refined} if model.cascade is None else {"": refined, "coarse_": coarse}
                 for i, case in enumerate(_unpack(packed)):
-                    yield partial(self._score, case, {"": {prefix: all_[i] for prefix, all_ in pictures.items()}})
+                    yield partial(self.score, case, {"": {prefix: all_[i] for prefix, all_ in pictures.items()}})
 
         with _evaluating(model):
             return self._run(jobs, [""], 2 * self.batch)[""]
@@ -100,7 +100,7 @@ class Evaluation:
 
         def job(index: int) -> list[Row]:
             case = self._read(index)
-            return self._score(case, {"": {"": case.composite}})
+            return self.score(case, {"": {"": case.composite}})
 
         return self._run(lambda share: (partial(job, index) for index in share), [""])[""]
 
@@ -124,7 +124,7 @@ class Evaluation:
             case = self._read(index)
             key = case.item.subset, case.item.composite_name
             found = {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
-            return self._score(case, {name: {"": picture} for name, picture in found.items()})
+            return self.score(case, {name: {"": picture} for name, picture in found.items()})
 
         return self._run(lambda share: (partial(job, index) for index in share), list(folders))
 
@@ -139,7 +139,7 @@ class Evaluation:
             for index in share:
                 case = self._read(index)
                 picture = harmonize(case.composite, case.soft_mask)
-                yield partial(self._score, case, {"": {"": picture}})
+                yield partial(self.score, case, {"": {"": picture}})
 
         return self._run(jobs, [""], ahead=1)[""]
 
@@ -148,18 +148,18 @@ class Evaluation:
         part.items = [self.pictures.items[index] for index in share]
         return part
 
-    def _read(self, index: int) -> "_Case":
+    def _read(self, index: int) -> "Case":
         """One picture at the evaluated size. Its submasks are those of the network's size in either case."""
         sample = self.pictures[index]
         if not self.original:
-            return _Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
+            return Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
         mask = open_mask(sample.item.mask)
         composite, real = open_pair(sample.item, mask.size)
         shown = np.asarray(composite.image), np.asarray(real.image), np.asarray(mask)
-        return _Case(sample.item, *shown, sample.labels)
+        return Case(sample.item, *shown, sample.labels)
 
-    def _score(self, case: "_Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
-        """One row for each system and protocol, of pictures by the prefix of their scores."""
+    def score(self, case: "Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
+        """One row for each system and protocol, of pictures by the prefix of their scores. To be overridden by other scores."""
         targets = [
             Target(case.real, case.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
             for protocol in self.scoring.protocols
@@ -243,7 +243,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """A picture to be compared: arrays of one size, (H, W, 3) or (H, W), but for the labels, which are the network's."""
 
     item: Item
@@ -254,9 +254,11 @@ class _Case:
 
     @property
     def name(self) -> str:
+        """Sub-dataset and composite, to be told by."""
         return f"{self.item.subset}/{self.item.composite_name}"
 
     def row(self, scores: dict[str, float]) -> Row:
+        """The row with these scores."""
         ratio = float(np.mean(self.soft_mask >= HALF))
         item = self.item
         return Row(item.subset, item.composite_name, item.real_name, ratio, int(self.labels.max()), scores)
@@ -315,9 +317,9 @@ def _evaluating(model: FRIH) -> Iterator[None]:
         model.train(training)
 
 
-def _unpack(packed: Packed) -> list[_Case]:
+def _unpack(packed: Packed) -> list[Case]:
     arrays = [tensor.numpy() for tensor in (packed.composite, packed.real, packed.soft_mask, packed.labels)]
-    return [_Case(item, *(array[i] for array in arrays)) for i, item in enumerate(packed.items)]
+    return [Case(item, *(array[i] for array in arrays)) for i, item in enumerate(packed.items)]
 
 
 def _in_threads(jobs: Iterator[_Job], pool: ThreadPoolExecutor, ahead: int) -> Iterator[list[Row] | UserError]:

@@ -19,8 +19,11 @@ instead. A search for the nearest meets a few dozen boxes. ``python benchmarks/s
 
 import numpy as np
 
+from frih.submasks.assignment import assign
 from frih.submasks.columns import column_densities, suit
 from frih.submasks.jit import kernel
+
+__all__ = ["Neighbours", "assign", "distinct_colors"]
 
 BLOCK = 32
 """Colours in a leaf of the tree."""

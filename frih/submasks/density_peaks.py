@@ -8,21 +8,15 @@ the result does not depend on the order of pixels.
 from fractions import Fraction
 from math import ceil
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from frih.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from frih.submasks import plain as neighbours
-else:
-    try:
-        from frih.submasks import compiled as neighbours
-    except ImportError:  # numba is missing, or switched off by NUMBA_DISABLE_JIT=1
-        from frih.submasks import plain as neighbours
+from frih.submasks.backend import fastest
+from frih.submasks.checks import check_choice, check_colors, check_count, is_number
 
 DISTANCES = ("euclidean", "normalized")
+DECISIONS = ("delta", "gamma")
 
 
 class DensityPeaks(NamedTuple):
@@ -44,12 +38,13 @@ def density_peaks(
     candidates: int = 10,
     min_density: int = 10,
     distance: str = "euclidean",
+    decision: str = "delta",
 ) -> DensityPeaks:
     """Clusters colours.
 
-    Centres are the ``candidates`` distinct colours of highest delta (of equal delta: the denser), less those whose density does
-    not exceed ``min_density``; if none is left, the densest colour alone. Every other colour joins the cluster of its nearest
-    denser colour, at equal distance of the densest of these.
+    Centres are the ``candidates`` distinct colours of highest delta or gamma (of equal ones: the denser), less those whose
+    density does not exceed ``min_density``; if none is left, the densest colour alone. Every other colour joins the cluster of
+    its nearest denser colour, at equal distance of the densest of these.
 
     Args:
         colors: (N, 3) uint8; N = 0 gives no cluster.
@@ -58,18 +53,18 @@ def density_peaks(
         min_density: densities up to this are those of outliers.
         distance: ``"euclidean"`` between RGB vectors in [0, 1], or ``"normalized"``, divided by sqrt 3. ``cutoff`` and delta
             are in its units.
+        decision: what makes a candidate: ``"delta"``, as in FRIH's paper, or ``"gamma"``, density times delta, by which
+            Rodriguez and Laio rank the points of their decision graph.
 
     Raises:
         ValueError: an argument is not as above.
     """
     check_options(cutoff, candidates, min_density, distance)
-    if not (isinstance(colors, np.ndarray) and colors.dtype == np.uint8 and colors.ndim == 2 and colors.shape[1] == 3):
-        raise ValueError(
-            f"colors: must be an (N, 3) array of uint8 (scale to 0..255 and convert), not {describe(colors)}"
-        )
+    check_choice("decision", decision, DECISIONS)
+    check_colors(colors)
     if len(colors) == 0:
         return DensityPeaks(np.zeros(0, np.uint8), np.zeros((0, 3), np.uint8), np.zeros(0, np.int64), np.zeros(0))
-    clusters = cluster(colors, cutoff, candidates, min_density, distance)
+    clusters = cluster(colors, cutoff, candidates, min_density, distance, decision)
     scale = 255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0)
     return DensityPeaks(
         clusters.labels[clusters.rows],
@@ -96,16 +91,17 @@ class Clusters(NamedTuple):
     """(U,) uint8."""
 
 
-def cluster(colors: np.ndarray, cutoff: float, candidates: int, min_density: int, distance: str) -> Clusters:
+def cluster(
+    colors: np.ndarray, cutoff: float, candidates: int, min_density: int, distance: str, decision: str
+) -> Clusters:
     """:func:`density_peaks` of N >= 1 colours, by distinct colour."""
-    if len(colors) >= 1 << 31:
-        raise ValueError(f"colors: must be fewer than 2^31, not {len(colors)}; cluster a smaller picture")
-    palette, weights, rows = neighbours.distinct_colors(colors)
-    among = neighbours.Neighbours(palette)
+    palette, weights, rows = fastest.distinct_colors(colors)
+    among = fastest.Neighbours(palette)
     density = among.densities(weights, squared_limit(cutoff, distance))
     rank = _ranks(palette, density)
     nearest, squared = among.nearest_denser(rank)
-    centers = _centers(density, rank, squared, candidates, min_density)
+    score = squared if decision == "delta" else _squared_gamma(density, squared)
+    centers = _centers(score, rank, density, candidates, min_density)
     return Clusters(rows, palette, density, squared, centers, _follow(nearest, centers))
 
 
@@ -117,32 +113,12 @@ def squared_limit(cutoff: float, distance: str) -> int:
 
 def check_options(cutoff: Any, candidates: Any, min_density: Any, distance: Any) -> None:
     """Refuses what :func:`density_peaks` does not take, its colours apart."""
-    if not _is_number(cutoff, Real) or not 0 < cutoff <= 1:
+    if not is_number(cutoff, Real) or not 0 < cutoff <= 1:
         raise ValueError(f"cutoff: must be a number above 0 and at most 1 (the paper's is 0.1), not {cutoff!r}")
-    if not _is_number(candidates, Integral) or not 1 <= candidates <= 255:
-        raise ValueError(f"candidates: must be an integer from 1 to 255 (the paper's is 10), not {candidates!r}")
-    if not _is_number(min_density, Integral) or min_density < 0:
+    check_count("candidates", candidates, "the paper's is 10")
+    if not is_number(min_density, Integral) or min_density < 0:
         raise ValueError(f"min_density: must be an integer, 0 or more (the paper's is 10), not {min_density!r}")
     check_choice("distance", distance, DISTANCES)
-
-
-def check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    """Refuses a word that is not among ``known``."""
-    if value not in known:
-        raise ValueError(
-            f"{name}: must be {' or '.join(map(repr, known))}, not {value!r}{did_you_mean(str(value), known)}"
-        )
-
-
-def describe(value: Any) -> str:
-    """Shape and type of what should have been another array."""
-    if isinstance(value, np.ndarray):
-        return f"{value.shape} of {value.dtype}"
-    return f"a {type(value).__name__}"
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
@@ -154,21 +130,33 @@ def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _centers(
-    density: np.ndarray, rank: np.ndarray, squared: np.ndarray, candidates: int, min_density: int
-) -> np.ndarray:
+def _squared_gamma(density: np.ndarray, squared: np.ndarray) -> np.ndarray:
+    """(U,) (density x delta)^2, exactly: int64, or Python's integers where 64 bits are too few."""
+    if int(density.max()) ** 2 * int(squared.max()) >= 1 << 63:
+        density = density.astype(object)
+    gamma: np.ndarray = density * density * squared
+    return gamma
+
+
+def _centers(score: np.ndarray, rank: np.ndarray, density: np.ndarray, candidates: int, min_density: int) -> np.ndarray:
     """Indices of the centres, the densest first.
 
-    The densest colour has the highest delta of all, for no other is farther from it than its own delta says, and it wins ties:
-    it is a centre whenever there is one.
+    The densest colour has the highest delta of all, for no other is farther from it than its own delta says, and so the highest
+    gamma, and it wins ties: it is a centre whenever there is one.
     """
-    first = max(0, len(rank) - candidates)
-    chosen = np.argpartition((squared << 24) - rank, first)[first:]
+    chosen = _highest(score, rank, min(candidates, len(rank)))
     chosen = chosen[density[chosen] > min_density]
     if len(chosen) == 0:
         return np.flatnonzero(rank == 0)
     centers: np.ndarray = chosen[np.argsort(rank[chosen])]
     return centers
+
+
+def _highest(score: np.ndarray, rank: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the ``count`` highest scores; of equal ones, those of the lowest ranks."""
+    least = np.partition(score, len(score) - count)[len(score) - count]
+    above, equal = np.flatnonzero(score > least), np.flatnonzero(score == least)
+    return np.concatenate([above, equal[np.argsort(rank[equal])][: count - len(above)]])
 
 
 def _follow(nearest: np.ndarray, centers: np.ndarray) -> np.ndarray:

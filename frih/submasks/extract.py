@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from frih.submasks.density_peaks import check_choice, check_options, cluster, describe
+from frih.submasks.checks import check_choice, check_colors, check_count, describe
+from frih.submasks.density_peaks import check_options
+from frih.submasks.density_peaks import cluster as cluster_by_density
+from frih.submasks.kmeans import cluster as cluster_by_means
 
-METHODS = ("cfsfdp", "whole")
+METHODS = ("cfsfdp", "gamma", "kmeans", "whole")
+DECISIONS = {"cfsfdp": "delta", "gamma": "gamma"}
 _STRIP = 1 << 20
 
 
@@ -19,6 +23,7 @@ def extract_submasks(
     min_density: int = 10,
     distance: str = "euclidean",
     method: str = "cfsfdp",
+    clusters: int = 8,
 ) -> np.ndarray:
     """Divides a picture's foreground by colour.
 
@@ -26,19 +31,23 @@ def extract_submasks(
         composite: (H, W, 3) uint8, RGB.
         mask: (H, W) bool, True = foreground.
         cutoff: as of :func:`~frih.submasks.density_peaks.density_peaks`, and so the next three.
-        candidates: the most submasks there can be.
+        candidates: the most submasks that ``"cfsfdp"`` and ``"gamma"`` can find.
         min_density: densities up to this are those of outliers.
         distance: ``"euclidean"`` or ``"normalized"``.
-        method: ``"cfsfdp"`` clusters; ``"whole"`` takes the mask as its one submask.
+        method: ``"cfsfdp"`` takes density peaks of the highest delta as centres, ``"gamma"`` those of the highest density times
+            delta; ``"kmeans"`` is k-means; ``"whole"`` takes the mask as its one submask.
+        clusters: the most submasks that ``"kmeans"`` can find.
 
     Returns:
-        (H, W) uint8: 0 = background, k = submask k, submask 1 being that of the densest centre. An empty mask has none.
+        (H, W) uint8: 0 = background, k = submask k, submask 1 being that of the densest centre, or the largest one of
+        ``"kmeans"``. An empty mask has none.
 
     Raises:
         ValueError: an argument is not as above.
     """
     check_choice("method", method, METHODS)
     check_options(cutoff, candidates, min_density, distance)
+    check_count("clusters", clusters, "8 by default")
     _check_pictures(composite, mask)
     labels = mask.astype(np.uint8, order="C")
     if method == "whole" or not mask.any():
@@ -46,9 +55,14 @@ def extract_submasks(
     colors = np.empty((np.count_nonzero(mask), 3), np.uint8)
     for pixels, rows in _strips(mask):
         colors[rows] = composite.reshape(-1, 3).take(pixels, axis=0)
-    clusters = cluster(colors, cutoff, candidates, min_density, distance)
+    check_colors(colors)
+    found = (
+        cluster_by_means(colors, clusters)
+        if method == "kmeans"
+        else cluster_by_density(colors, cutoff, candidates, min_density, distance, DECISIONS[method])
+    )
     for pixels, rows in _strips(mask):
-        labels.reshape(-1)[pixels] = clusters.labels[clusters.rows[rows]]
+        labels.reshape(-1)[pixels] = found.labels[found.rows[rows]]
     return labels
 
 

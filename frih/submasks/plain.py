@@ -1,4 +1,4 @@
-"""Neighbours among colours in plain NumPy: exact, for where numba is missing or switched off.
+"""What :mod:`~frih.submasks.compiled` does, in plain NumPy: exact, for where numba is missing or switched off.
 
 Time grows with the square of the number of distinct colours; memory does not, for distances are made in chunks.
 """
@@ -67,3 +67,16 @@ class Neighbours:
             nearest[order[start:stop]] = order[first]
             squared[order[start:stop]] = distances[np.arange(stop - start), first]
         return nearest, squared
+
+
+def assign(palette: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centre of each colour, at equal distance the first; see :func:`frih.submasks.assignment.assign`."""
+    # |a - c|^2 less |a|^2, in float64, which holds all of it exactly
+    scaled, norms = -512.0 * centers.T, np.square(centers.astype(np.float64)).sum(axis=1)
+    labels = np.empty(len(palette), np.uint8)
+    step = max(1, _CHUNK // len(centers))
+    for start in range(0, len(palette), step):
+        labels[start : start + step] = (palette[start : start + step] @ scaled + norms).argmin(axis=1)
+    terms = [weights, *(weights * palette[:, c].astype(np.int64) for c in range(3))]
+    sums = [np.bincount(labels, term, len(centers)) for term in terms]  # float64, of integers below 2^53
+    return labels, np.column_stack(sums).astype(np.int64)

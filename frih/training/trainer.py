@@ -105,7 +105,7 @@ class Trainer:
         """Steps left out, for their gradient was not finite."""
         self.gate = Gate(self.network.base.output)
         norms = ("grad_norm", *(f"grad_norm_{name}" for name in self.parts))
-        self.meter = Meter((*LOSSES, *self.gate.names, *norms), config.submasks.candidates, world)
+        self.meter = Meter((*LOSSES, *self.gate.names, *norms), config.submasks.most, world)
         self.checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
         self.profile = Profile(self.network, config.submasks, run / "profile", train.profile, world)
         self.tracker: Tracker | None = None

@@ -45,16 +45,16 @@ def test_whatever_labels_follow_from_makes_another_entry(tmp_path, computed, mon
     cases = [(COMPOSITE, MASK), (pixel, MASK), (COMPOSITE, fewer), (COMPOSITE[:, :59], MASK[:, :59])]
     for composite, mask in cases:
         cache.labels(composite, mask)
-    others = {"cutoff": 0.2, "candidates": 3, "min_density": 2, "distance": "normalized"}
+    others = {"cutoff": 0.2, "candidates": 3, "min_density": 2, "distance": "normalized", "clusters": 3}
     assert {*others, "method"} == SETTINGS.keys()  # a new setting has to be tried here
-    for key, value in others.items():
+    for key, value in [*others.items(), ("method", "gamma"), ("method", "kmeans")]:
         LabelCache(tmp_path, {**SETTINGS, key: value}).labels(COMPOSITE, MASK)
     monkeypatch.setattr(label_cache, "CLUSTERING", -1)
     LabelCache(tmp_path, SETTINGS).labels(COMPOSITE, MASK)
-    assert len(computed) == len(list(tmp_path.rglob("*.z"))) == 9
+    assert len(computed) == len(list(tmp_path.rglob("*.z"))) == 12
     for composite, mask in cases:
         assert np.array_equal(cache.labels(composite, mask), extract_submasks(composite, mask))
-    assert len(computed) == 9
+    assert len(computed) == 12
 
 
 @pytest.mark.parametrize("damage", [b"", b"not zlib", "half", "flip", "other"])
@@ -107,3 +107,6 @@ def test_labels_have_not_changed_unless_the_version_has():
     for settings in (SETTINGS, {**SETTINGS, "cutoff": 0.3}, {**SETTINGS, "distance": "normalized", "candidates": 4}):
         digest.update(extract_submasks(colors, np.ones((40, 60), bool), **settings))
     assert (label_cache.CLUSTERING, digest.hexdigest()[:16]) == (1, "fc1365ce63f66c2f")
+    for settings in ({"method": "gamma"}, {"method": "kmeans"}, {"method": "kmeans", "clusters": 3}):
+        digest.update(extract_submasks(colors, np.ones((40, 60), bool), **settings))
+    assert (label_cache.CLUSTERING, digest.hexdigest()[:16]) == (1, "20ea500eca536f71")

@@ -1,8 +1,8 @@
-"""CFSFDP word for word, pixel against pixel: slow, and the judge of the fast ways, with which it shares no code."""
+"""CFSFDP and k-means word for word, pixel against pixel: slow, the judges of the fast ways, with which they share no code."""
 
 from fractions import Fraction
 from functools import cache
-from math import sqrt
+from math import floor, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ class Peaks(NamedTuple):
     delta: np.ndarray
 
 
-def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="euclidean"):
+def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="euclidean", decision="delta"):
     pixels = [tuple(pixel) for pixel in colors.tolist()]
     values = sorted(set(pixels))
     everyone = colors.astype(np.int64)
@@ -39,9 +39,10 @@ def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="e
             delta_squared[value] = int(to_denser.min())
             leader[value] = order[to_denser.argmin()]  # the first of several, which is the densest
 
-    # The colours of highest delta, less the outliers.
-    by_delta = sorted(order, key=lambda value: -delta_squared[value])  # stable: of equal delta, the denser first
-    centers = [value for value in by_delta[:candidates] if rho[value] > min_density] or order[:1]
+    # The colours of highest delta or gamma, less the outliers. Squares, as integers of any length, have the same order.
+    score = {value: delta_squared[value] * (rho[value] ** 2 if decision == "gamma" else 1) for value in order}
+    by_score = sorted(order, key=lambda value: -score[value])  # stable: of equal ones, the denser first
+    centers = [value for value in by_score[:candidates] if rho[value] > min_density] or order[:1]
     centers.sort(key=order.index)
 
     label = {}
@@ -55,6 +56,48 @@ def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="e
         np.array([rho[pixel] for pixel in pixels], np.int64),
         np.array([sqrt(delta_squared[pixel]) / unit for pixel in pixels]),
     )
+
+
+def kmeans(colors, clusters=8):
+    """Labels, and the centres in 256ths of a level."""
+    pixels = colors.astype(np.int64)
+
+    # The start: the cluster of the largest error is cut at its mean, across the channel of the largest variance.
+    parts = [pixels]
+    while len(parts) < clusters:
+        errors = [sum(map(error, part.T.tolist())) for part in parts]
+        largest = errors.index(max(errors))
+        if errors[largest] == 0:
+            break
+        part = parts[largest]
+        by_channel = [error(levels) for levels in part.T.tolist()]
+        levels = part[:, by_channel.index(max(by_channel))]
+        above = levels > Fraction(int(levels.sum()), len(levels))
+        parts[largest] = part[~above]
+        parts.append(part[above])
+    centers = [mean(part) for part in parts]
+
+    # Lloyd's algorithm, to its end.
+    while True:
+        distances = np.stack([squares(center, 256 * pixels) for center in centers])
+        label = distances.argmin(axis=0)  # the first of equally near ones
+        moved = [mean(pixels[label == k]) for k in range(len(centers)) if (label == k).any()]
+        if moved == centers:
+            break
+        centers = moved
+    sizes = [int((label == k).sum()) for k in range(len(centers))]
+    order = sorted(range(len(centers)), key=lambda k: (-sizes[k], centers[k]))
+    return np.array([order.index(k) + 1 for k in label.tolist()], np.uint8), np.array([centers[k] for k in order])
+
+
+def error(levels):
+    """The sum of squared differences from the mean, as a fraction."""
+    return sum(level**2 for level in levels) - Fraction(sum(levels) ** 2, len(levels))
+
+
+def mean(pixels):
+    """In 256ths of a level, halves rounded up."""
+    return tuple(floor(Fraction(256 * int(levels.sum()), len(levels)) + Fraction(1, 2)) for levels in pixels.T)
 
 
 def squares(value, others):

@@ -27,13 +27,13 @@ exhaustive = settings(
 def ways(name):
     """Has ``density_peaks`` go one of its ways, whatever the number of colours."""
     if name == "plain":
-        with mock.patch.object(module, "neighbours", plain), mock.patch.object(plain, "_CHUNK", 1000):
+        with mock.patch.object(module, "fastest", plain), mock.patch.object(plain, "_CHUNK", 1000):
             yield
     elif compiled is None:
         pytest.skip("numba is switched off")
     else:
         with (
-            mock.patch.object(module, "neighbours", compiled),
+            mock.patch.object(module, "fastest", compiled),
             mock.patch.object(compiled, "TABLE_ROWS", 0 if name == "table" else 1 << 20),
             mock.patch.object(compiled, "suit", return_value=name == "columns"),
         ):
@@ -74,6 +74,7 @@ options = st.fixed_dictionaries(
         "candidates": st.sampled_from([1, 2, 10, 255]),
         "min_density": st.sampled_from([0, 1, 10, 40]),
         "distance": st.sampled_from(["euclidean", "normalized"]),
+        "decision": st.sampled_from(["delta", "gamma"]),
     }
 )
 
@@ -144,6 +145,40 @@ def test_worked_by_hand(way):
     np.testing.assert_allclose(peaks.delta[[0, 12, 32, 33]] * 255 / 3**0.5, [190, 190, 3, 80])
 
 
+def test_gamma_worked_by_hand():
+    """Grey 10 is far but sparse, grey 130 near but dense: delta takes the one as second centre, gamma the other."""
+    colors = np.repeat([[10] * 3, [100] * 3, [130] * 3], [5, 60, 50], axis=0).astype(np.uint8)
+    by_delta, by_gamma = (density_peaks(colors, 0.05, 2, 0, decision=name) for name in ("delta", "gamma"))
+    assert by_delta.centers.tolist() == [[100] * 3, [10] * 3]  # deltas 90 and 30
+    assert by_gamma.centers.tolist() == [[100] * 3, [130] * 3]  # gammas 5 x 90 and 50 x 30
+    assert by_delta.labels.tolist() == [2] * 5 + [1] * 110
+    assert by_gamma.labels.tolist() == [1] * 65 + [2] * 50
+
+
+def test_gamma_is_exact_where_64_bits_are_too_few():
+    density = np.array([2**31 - 1, 2**31 - 2, 5])
+    squared = np.array([195075, 195074, 1])
+    expected = [int(rho) ** 2 * int(delta) for rho, delta in zip(density, squared, strict=True)]
+    assert expected[0] > 2**63
+    assert module._squared_gamma(density, squared).tolist() == expected
+    found = module._highest(module._squared_gamma(density, squared), np.array([0, 1, 2]), 2)
+    assert sorted(found.tolist()) == [0, 1]
+    assert module._squared_gamma(density // 2**16, squared).dtype == np.int64
+
+
+@given(
+    scores=st.lists(st.integers(0, 3) | st.integers(2**62, 2**80), min_size=1, max_size=30),
+    count=st.integers(1, 30),
+    seed=st.integers(0, 99),
+)
+def test_the_highest_of_equal_ones_are_the_denser(scores, count, seed):
+    rank = np.random.default_rng(seed).permutation(len(scores))
+    count = min(count, len(scores))
+    found = module._highest(np.array(scores, object), rank, count)
+    expected = sorted(range(len(scores)), key=lambda i: (-scores[i], rank[i]))[:count]
+    assert sorted(found.tolist()) == sorted(expected)
+
+
 def test_of_equally_dense_colors_the_smaller_is_the_denser():
     peaks = density_peaks(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9]], np.uint8), min_density=0)
     assert peaks.centers.tolist() == [[0, 0, 9], [0, 9, 0], [9, 0, 0]]
@@ -208,6 +243,7 @@ COLORS = np.zeros((5, 3), np.uint8)
         ({"min_density": 2.5}, "min_density: "),
         ({"distance": "euclidian"}, "distance: .* did you mean 'euclidean'"),
         ({"distance": None}, "distance: "),
+        ({"decision": "gama"}, "decision: .* did you mean 'gamma'"),
     ],
 )
 def test_refuses(arguments, message):

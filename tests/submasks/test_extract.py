@@ -2,6 +2,7 @@ import multiprocessing
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from frih.config import SubmaskConfig
 from frih.data.iharmony4 import read_split
 from frih.data.pictures import HALF, read_mask, read_rgb
-from frih.submasks import density_peaks, extract, extract_batch, extract_submasks
+from frih.submasks import density_peaks, extract, extract_batch, extract_submasks, kmeans
 from tests.submasks import reference
 
 DATA = os.environ.get("FRIH_TEST_DATA")
@@ -72,7 +73,31 @@ def test_whole_takes_the_mask_as_its_one_submask():
     np.testing.assert_array_equal(extract_submasks(composite, mask, method="whole"), mask.astype(np.uint8))
 
 
-@pytest.mark.parametrize("method", ["cfsfdp", "whole"])
+def test_methods_are_those_of_the_configuration():
+    assert get_args(SubmaskConfig.model_fields["method"].annotation) == extract.METHODS
+
+
+def test_gamma_and_kmeans_divide_by_their_own_rules():
+    composite, mask = scene(6)
+    by_gamma = density_peaks(composite[mask], 0.05, 4, decision="gamma").labels
+    assert (by_gamma != density_peaks(composite[mask], 0.05, 4).labels).any()
+    np.testing.assert_array_equal(
+        extract_submasks(composite, mask, cutoff=0.05, candidates=4, method="gamma")[mask], by_gamma
+    )
+    labels = extract_submasks(composite, mask, method="kmeans", clusters=5)
+    np.testing.assert_array_equal(labels[mask], kmeans(composite[mask], 5).labels)
+    assert not labels[~mask].any()
+    assert labels.max() == 5
+
+
+@pytest.mark.parametrize("method", extract.METHODS)
+def test_there_are_never_more_submasks_than_the_configuration_says(method):
+    for settings in (SubmaskConfig(method=method), SubmaskConfig(method=method, candidates=2, clusters=3)):
+        labels = extract_submasks(*scene(7), **settings.model_dump())
+        assert 1 <= labels.max() <= settings.most
+
+
+@pytest.mark.parametrize("method", extract.METHODS)
 @pytest.mark.parametrize("shape", [(5, 7), (0, 4)])
 def test_an_empty_mask_has_no_submask(method, shape):
     labels = extract_submasks(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), method=method)
@@ -107,6 +132,9 @@ COMPOSITE, MASK = np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), bool)
         ({"mask": ~MASK, "candidates": 0}, "candidates: "),
         ({"min_density": -1}, "min_density: "),
         ({"distance": "manhattan"}, "distance: "),
+        ({"method": "k-means"}, "method: must be one of cfsfdp, gamma, kmeans, whole"),
+        ({"method": "kmeans", "clusters": 0}, "clusters: .* from 1 to 255"),
+        ({"method": "cfsfdp", "clusters": 256}, "clusters: "),
     ],
 )
 def test_refuses(arguments, message):
@@ -141,7 +169,13 @@ def test_real_composites_equal_the_reference():
     items = read_split(Path(DATA), "test").items
     for place in np.linspace(0, len(items) - 1, min(PICTURES, len(items))).round().astype(int):
         composite, mask = read_rgb(items[place].composite), read_mask(items[place].mask) >= HALF
-        found, known = density_peaks(composite[mask]), reference.density_peaks(composite[mask])
-        for field in found._fields:
-            np.testing.assert_array_equal(getattr(found, field), getattr(known, field), err_msg=str(items[place]))
-        np.testing.assert_array_equal(extract_submasks(composite, mask)[mask], known.labels)
+        for decision, method in (("delta", "cfsfdp"), ("gamma", "gamma")):
+            found = density_peaks(composite[mask], decision=decision)
+            known = reference.density_peaks(composite[mask], decision=decision)
+            for field in found._fields:
+                np.testing.assert_array_equal(getattr(found, field), getattr(known, field), err_msg=str(items[place]))
+            np.testing.assert_array_equal(extract_submasks(composite, mask, method=method)[mask], known.labels)
+        for clusters in (4, 8):
+            found, (labels, centers) = kmeans(composite[mask], clusters), reference.kmeans(composite[mask], clusters)
+            np.testing.assert_array_equal(found.labels, labels, err_msg=str(items[place]))
+            np.testing.assert_array_equal(found.centers * 256, centers, err_msg=str(items[place]))
