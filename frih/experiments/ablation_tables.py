@@ -34,7 +34,7 @@ class Measured(NamedTuple):
     """A row of a table that has been evaluated."""
 
     title: str
-    seeds: dict[int, Sequence[Row]]
+    seeds: Mapping[int, Sequence[Row]]
     rows: list[Row]
     """Means over the seeds."""
 

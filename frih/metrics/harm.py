@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from frih.metrics.scoring import Metric, Row, Scores
 
 TOLERANCE = 0.1
-"""Increase of the fMSE, in squared levels of 0..255, that is not called worse: rounding to 8 bits alone adds 1/12 on average.
-Without it, rounding would make half of the composites worse that are left as they are, and all that need no change."""
+"""Increase of the fMSE, in squared levels of 0..255, that is not called worse. Rounding to 8 bits alone adds 1/12 to an image
+that is right. So neither that nor the float error of a network that leaves a composite as it is counts as harm."""
 TENTH = 1.1
 """Times the composite's fMSE: above it an image is worse by more than a tenth."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from frih import metrics
 from frih.metrics import HARM, Row, with_harm
+from frih.metrics.harm import TENTH, TOLERANCE
 from frih.report.layout import MAIN, METRICS, Table, figure, heading
 from frih.report.published import COUNTS, SUBSETS, TABLE_5, TABLE_6, Line, Printed
 from frih.report.statistics import Difference, Interval, bootstrap
@@ -22,7 +23,10 @@ PUBLISHED = (
     "† As printed in the paper (Peng et al., AAAI 2024), mostly copied from the methods' own papers, whose evaluators differ; "
     "protocol: that of the method's own evaluator, ? where it is not known. Only lines of one protocol can be compared."
 )
-WORSE = "Worse: share of the images whose fMSE is above their composite's; >10% worse: above 1.1 times that."
+WORSE = (
+    f"Worse: share of the images whose fMSE is above their composite's, by more than {TOLERANCE:g}; "
+    f">10% worse: above {TENTH:g} times that."
+)
 """What stands under tables."""
 Group = Callable[[Row], bool]
 """Whether a row belongs to it."""
