@@ -129,7 +129,7 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     table = comparison(summaries, {"": ""})[0]
     title = f"{name} by all protocols: the same pictures, other figures."
     write_whole(out / "protocols.md", f"{title}\n\n{table.markdown()}\n")
-    return f"{title}\n\n{table.text()}"
+    return f"{title}\n\n{table.folded()}"
 
 
 def what_is_evaluated(

@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from frih.experiments.ablations import TABLES
-from frih.metrics import METRICS, PROTOCOLS, Row
+from frih.metrics import HARM, METRICS, PROTOCOLS, Row, with_harm
 from frih.report.comparison import input_rows
-from frih.report.layout import Table
+from frih.report.layout import Table, figure, heading
 from frih.report.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
-from frih.report.statistics import INTERVALS, Difference, Interval, bootstrap, match, paired
-from frih.report.tables import Summary, beside_published, cutoffs, summarize
+from frih.report.statistics import INTERVALS, Difference, bootstrap, match, paired
+from frih.report.tables import WORSE, Summary, beside_published, cutoffs, summarize, with_interval
+from frih.report.write import finite
 
 PRINTED: Mapping[str, Printed] = {"3": TABLE_3, "4": TABLE_4}
 SCORES = ("psnr", "mse", "fmse")
+"""Of which differences are taken."""
+MEANS = (*SCORES, *HARM)
+"""Of which means are given. With several seeds an image's ``worse`` is the share of the seeds that made it worse."""
 ORDERED_BY = ("psnr", "fmse")
 """The Baseline's picture is the whole predicted one, the others' background the composite's: fMSE does not see that."""
 
@@ -30,7 +34,7 @@ class Measured(NamedTuple):
     """A row of a table that has been evaluated."""
 
     title: str
-    seeds: dict[int, Sequence[Row]]
+    seeds: Mapping[int, Sequence[Row]]
     rows: list[Row]
     """Means over the seeds."""
 
@@ -50,9 +54,9 @@ def render(table: str, evaluations: Evaluations, protocol: str) -> tuple[str, di
         UserError: two evaluations are of different pictures.
     """
     measured = [
-        Measured(row.title, dict(seeds), mean_over_seeds(list(seeds.values())))
+        Measured(row.title, seeds, mean_over_seeds(list(seeds.values())))
         for row in TABLES[table]
-        if (seeds := evaluations.get(row.recipe))
+        if (seeds := {seed: with_harm(rows) for seed, rows in evaluations.get(row.recipe, {}).items()})
     ]
     if not measured:
         return f"# {_name(table)}\n\nNo row is finished yet.", {"protocol": protocol, "rows": {}}
@@ -96,7 +100,7 @@ def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Tabl
             float(title.rpartition(" ")[2]): one for title, one in summaries.items() if title.startswith("d_c")
         }
         return [cutoffs(by_cutoff)]
-    kind, metrics = ("ratios", ("mse", "fmse")) if table == "4" else ("subsets", ("mse", "psnr"))
+    kind, metrics = ("ratios", ("mse", "fmse", *HARM)) if table == "4" else ("subsets", ("mse", "psnr", *HARM))
     printed = PRINTED.get(table)
     groups = list(dict.fromkeys(group for one in summaries.values() for group in one[kind]))
     if printed and tuple(summaries["Input composite"]["subsets"]) == SUBSETS:
@@ -108,6 +112,7 @@ def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Tabl
         [[title, *_figures(one, kind, groups, metrics)] for title, one in summaries.items()],
         metrics,
         f"{_name(table)}, measured",
+        notes=(WORSE,),
     )
     return [own, beside_published(printed, {})] if printed else [own]
 
@@ -116,7 +121,7 @@ def means(measured: Sequence[Measured]) -> Table:
     """Means over all pictures, with intervals: of the composites themselves, and of each row."""
     inputs = [
         "Input composite",
-        *(_interval(bootstrap(input_rows(measured[0].rows), score)) for score in SCORES),
+        *(with_interval(score, bootstrap(input_rows(measured[0].rows), score)) for score in MEANS),
         "-",
         "-",
     ]
@@ -125,10 +130,15 @@ def means(measured: Sequence[Measured]) -> Table:
         by_seed = [_mean(rows, "psnr") for rows in one.seeds.values()]
         spread = f"{statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else "-"
         lines.append(
-            [one.title, *(_interval(bootstrap(one.rows, score)) for score in SCORES), str(len(by_seed)), spread]
+            [
+                one.title,
+                *(with_interval(score, bootstrap(one.rows, score)) for score in MEANS),
+                str(len(by_seed)),
+                spread,
+            ]
         )
-    groups = [*(METRICS[score].label for score in SCORES), "seeds", "deviation of their PSNR"]
-    return Table("All pictures", groups, [], lines, (), "Means and intervals")
+    groups = [*map(heading, MEANS), "seeds", "deviation of their PSNR"]
+    return Table("All pictures", groups, [], lines, (), "Means and intervals", notes=(WORSE,))
 
 
 def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str, dict[str, Difference]]]:
@@ -154,7 +164,11 @@ def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], publis
     lines = [
         [
             f"{title}, against {other}",
-            *(cell for score in SCORES for cell in (_interval(found[score], "+"), _percent(found[score].wins))),
+            *(
+                cell
+                for score in SCORES
+                for cell in (with_interval(score, found[score], signed=True), _percent(found[score].wins))
+            ),
             f"{published[title] - published[other]:+.2f}" if published else "-",
         ]
         for title, other, found in pairs
@@ -206,18 +220,13 @@ def _difference(one: Measured, other: Measured, score: str) -> Difference:
 
 
 def _mean(rows: Sequence[Row], score: str) -> float:
-    """Over the pictures that have the score."""
-    return statistics.fmean(value for row in rows if not math.isnan(value := row.scores[score]))
+    """Over the pictures that have the score; not a number if none has."""
+    known = [value for row in rows if not math.isnan(value := row.scores.get(score, math.nan))]
+    return statistics.fmean(known) if known else math.nan
 
 
 def _figures(summary: Summary, kind: str, groups: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    return [f"{summary[kind].get(group, {}).get(metric, math.nan):.2f}" for group in groups for metric in metrics]
-
-
-def _interval(found: Interval | Difference, sign: str = "") -> str:
-    if math.isnan(found.mean):
-        return "-"
-    return f"{found.mean:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"
+    return [figure(metric, summary[kind].get(group, {}).get(metric)) for group in groups for metric in metrics]
 
 
 def _percent(share: float) -> str:
@@ -236,18 +245,15 @@ def _as_json(
         "rows": {
             one.title: {
                 "by_seed": {
-                    str(seed): {score: _mean(rows, score) for score in SCORES} for seed, rows in one.seeds.items()
+                    str(seed): finite({score: _mean(rows, score) for score in MEANS})
+                    for seed, rows in one.seeds.items()
                 },
-                **{score: _finite(bootstrap(one.rows, score)) for score in SCORES},
+                **{score: finite(bootstrap(one.rows, score)._asdict()) for score in MEANS},
             }
             for one in measured
         },
         "differences": [
-            {"first": title, "second": other, **{score: _finite(one) for score, one in found.items()}}
+            {"first": title, "second": other, **{score: finite(one._asdict()) for score, one in found.items()}}
             for title, other, found in pairs
         ],
     }
-
-
-def _finite(found: Interval | Difference) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in found._asdict().items()}

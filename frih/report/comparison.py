@@ -79,7 +79,7 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
     write_json(out / "comparison.json", _as_json(systems, remarks, found, differences))
     rows = {name: (one.folder, one.rows) for name, one in systems.items()}
     write_whole(out / "comparison.html", comparison_page(out, rows, shown, text, about))
-    return "\n\n".join([text, *(table.text() for table in shown[: 1 + len(systems)])])
+    return "\n\n".join([text, *(table.folded() for table in shown[: 1 + len(systems)])])
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import frih
-from frih.metrics import Row
+from frih.metrics import Row, with_harm
+from frih.metrics.harm import TOLERANCE, relative_change
 from frih.report.embedding import Album
 from frih.report.layout import Table, figure, heading
 from frih.report.plots import Figures, Plot, draw_plots
-from frih.report.statistics import INTERVALS, Interval, bootstrap
+from frih.report.statistics import INTERVALS, bootstrap
 from frih.report.tables import METHODS, RATIOS, Summary
 from frih.report.thumbnails import SCALE, Thumbnails, ending, error_colors
 
@@ -25,6 +26,10 @@ EXTREMES, EVERY = 3, 8
 """Best, worst and median pictures to show; pictures at equal distances through the list."""
 FINAL = ("refined", "prediction", "composite")
 """Stages that may be an evaluation's final picture; the first that is stored is."""
+
+
+CHANGE = "fMSE change"
+"""Heading of the column by which the images that were made worse are found."""
 
 
 class System(NamedTuple):
@@ -124,7 +129,6 @@ def _page(
         headline=[] if differences or not systems else _headline(systems[-1]),
         tables=shown,
         intervals_note=INTERVALS,
-        heading=heading,
         plots=[(plot, Markup(plot.svg)) for plot in _plots(systems)],
         choices=choices,
         slots=slots,
@@ -149,6 +153,8 @@ def _page(
         },
         headings=headings,
         lines=lines,
+        change=CHANGE if any(label.startswith(CHANGE) for label in headings) else "",
+        tolerance=TOLERANCE,
         ratios=RATIOS,
         scale=SCALE,
         stops=["#{:02x}{:02x}{:02x}".format(*error_colors()[place]) for place in range(0, 256, 15)],
@@ -250,13 +256,20 @@ def _plots(systems: Sequence[System]) -> list[Plot]:
     )
 
 
-def _headline(system: System) -> list[tuple[str, Interval, str]]:
-    """The final picture's means: heading, mean and interval, and what the composites have."""
-    headline = []
-    for score in ("psnr", "mse", "fmse"):
-        found, before = (bootstrap(system.rows, prefix + score) for prefix in (system.prefix, "input_"))
+def _headline(system: System) -> list[tuple[str, str, list[str]]]:
+    """The final picture's means: heading, mean, and lines on its interval and on what the composites have."""
+    rows, headline = with_harm(system.rows), []
+    for score in ("psnr", "mse", "fmse", "worse"):
+        found, before = (bootstrap(rows, prefix + score) for prefix in (system.prefix, "input_"))
         if found.images:
-            headline.append((score, found, f"composites {figure(score, before.mean)}" if before.images else ""))
+            low, high = figure(score, found.low), figure(score, found.high)
+            lines = [f"95 % interval {low} to {high}"] if not math.isnan(found.low) else []
+            if before.images:
+                lines.append(f"composites {figure(score, before.mean)}")
+            if score == "worse":
+                much = bootstrap(rows, f"{system.prefix}worse_10").mean
+                lines.append(f"by more than a tenth {figure('worse_10', much)}")
+            headline.append((heading(score), figure(score, found.mean), lines))
     return headline
 
 
@@ -293,6 +306,11 @@ def _lines(systems: Sequence[System], *, differences: bool) -> tuple[list[str], 
             values, _ = _ranking(systems, differences=differences)
             name = f"Δ {systems[1].name} − {systems[0].name}" if differences else "gain"
             columns[f"PSNR {name}"] = [f"{value:+.2f}" for value in values]
+    for system in filter(_has_input, systems if differences else systems[-1:]):
+        pairs = zip(_scores(system, "fmse"), (row.scores["input_fmse"] for row in system.rows), strict=True)
+        changes = [relative_change(fmse, composite) for fmse, composite in pairs]
+        name = f"{CHANGE} {system.name}, %" if differences else f"{CHANGE}, %"
+        columns[name] = ["-" if math.isnan(change) else f"{change:+.1f}" for change in changes]
     return list(columns), [list(line) for line in zip(*columns.values(), strict=True)]
 
 

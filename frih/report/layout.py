@@ -1,6 +1,8 @@
 """A table and the forms it is written in: text for a console, CSV, Markdown, LaTeX."""
 
 import math
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,8 +10,8 @@ from frih import metrics
 
 METRICS = {name: metrics.METRICS[name].label for name in metrics.PAPER}
 """The scores of the main tables, and their headings; the arrow points to the better."""
-
-
+MAIN = (*METRICS, *metrics.HARM)
+"""The scores of the main tables, with the shares of images made worse."""
 FINE = ("ssim", "fssim", "lpips")
 """Scores below 1, of which two decimals say too little."""
 
@@ -33,9 +35,10 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def flat(self) -> list[list[str]]:
-        """Cells for a CSV file, under one line of headings."""
-        metrics = [f" {metric}" for metric in self.metrics] or [""]
-        return [[*self._corners(), *(group + metric for group in self.groups for metric in metrics)], *self._full()]
+        """Cells for a CSV file, under one line of headings, which name the percent."""
+        names = [f" {metric}{' %' * (metric in metrics.HARM)}" for metric in self.metrics] or [""]
+        headings = [*self._corners(), *(group + name for group in self.groups for name in names)]
+        return [headings, *([cell.removesuffix("%") for cell in line] for line in self._full())]
 
     def markdown(self) -> str:
         """Markdown, under two lines of headings as in the paper."""
@@ -53,6 +56,7 @@ class Table(NamedTuple):
         titles = [_latex(title) for title in self.titles()]
         if self.metrics:
             titles = [rf"\multicolumn{{{self.step}}}{{c}}{{{title}}}" for title in titles]
+        caption = " ".join([*([_sentence(self.title)] if self.title else []), *self.notes])
         body = [_latex_line(line) for line in self._full()]
         if 0 < self.published < len(body):
             body.insert(self.published, r"\midrule")
@@ -60,7 +64,7 @@ class Table(NamedTuple):
             [
                 r"\begin{table}",
                 r"\centering",
-                *([rf"\caption{{{_latex(' '.join([_sentence(self.title), *self.notes]))}}}"] if self.title else []),
+                *([rf"\caption{{{_latex(caption)}}}"] if caption else []),
                 rf"\begin{{tabular}}{{{'l' * ends}{(' ' + 'r' * self.step) * len(self.groups)}}}",
                 r"\toprule",
                 " & ".join([*map(_latex, self._corners()), *titles]) + r" \\",
@@ -92,6 +96,35 @@ class Table(NamedTuple):
         caption = [self.title] if self.title else []
         return "\n".join(line.rstrip() for line in [*caption, *ruled, *self.notes])
 
+    def folded(self, width: int | None = None) -> str:
+        """Text as :meth:`text` has it, the groups that do not fit beside the first ones below them.
+
+        Args:
+            width: of a line, in characters; that of the terminal by default, and any where there is none.
+        """
+        if width is None and not sys.stdout.isatty():
+            return self.text()
+        width = width or shutil.get_terminal_size().columns
+        parts, start = [], 0
+        while start < len(self.groups):
+            stop = len(self.groups)
+            while stop > start + 1 and self._part(start, stop)._width() > width:
+                stop -= 1
+            parts.append(self._part(start, stop).text())
+            start = stop
+        return "\n".join([*([self.title] if self.title else []), "\n\n".join(parts), *self.notes])
+
+    def _part(self, start: int, stop: int) -> "Table":
+        """Some of the groups, without title and notes."""
+        cells = slice(1 + start * self.step, 1 + stop * self.step)
+        lines = [[line[0], *line[cells]] for line in self.lines]
+        return self._replace(
+            groups=self.groups[start:stop], images=self.images[start:stop], lines=lines, title="", notes=()
+        )
+
+    def _width(self) -> int:
+        return max(map(len, self.text().splitlines()))
+
     @property
     def step(self) -> int:
         """Figures of a group."""
@@ -121,7 +154,7 @@ class Table(NamedTuple):
 
 def heading(score: str) -> str:
     """A score's heading, by its name without prefix."""
-    known = metrics.METRICS.get(score)
+    known = {**metrics.METRICS, **metrics.HARM}.get(score)
     return known.label if known else score
 
 
@@ -131,9 +164,11 @@ def counted(number: int, what: str) -> str:
 
 
 def figure(score: str, value: float | None) -> str:
-    """A score as tables print it: with two decimals, similarities and the like with four."""
+    """A score as tables print it: with two decimals, similarities and the like with four, shares in percent."""
     if value is None or math.isnan(value):
         return "-"
+    if score in metrics.HARM:
+        return f"{100 * value:.1f}%"
     return f"{value:.4f}" if score in FINE else f"{value:.2f}"
 
 
@@ -154,6 +189,8 @@ _LATEX = {
     "‡": r"$^\ddagger$",
     "²": r"$^2$",
     "Δ": r"$\Delta$",
+    "<": "$<$",
+    ">": "$>$",
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",

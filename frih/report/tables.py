@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from frih import metrics
-from frih.metrics import Row
-from frih.report.layout import METRICS, Table, figure, heading
+from frih.metrics import HARM, Row, with_harm
+from frih.metrics.harm import TENTH, TOLERANCE
+from frih.report.layout import MAIN, METRICS, Table, figure, heading
 from frih.report.published import COUNTS, SUBSETS, TABLE_5, TABLE_6, Line, Printed
 from frih.report.statistics import Difference, Interval, bootstrap
 
@@ -22,19 +23,25 @@ PUBLISHED = (
     "† As printed in the paper (Peng et al., AAAI 2024), mostly copied from the methods' own papers, whose evaluators differ; "
     "protocol: that of the method's own evaluator, ? where it is not known. Only lines of one protocol can be compared."
 )
+WORSE = (
+    f"Worse: share of the images whose fMSE is above their composite's, by more than {TOLERANCE:g}; "
+    f">10% worse: above {TENTH:g} times that."
+)
+"""What stands under tables."""
 Group = Callable[[Row], bool]
 """Whether a row belongs to it."""
 
 
 def summarize(rows: Sequence[Row], protocol: str) -> Summary:
-    """Means over pictures.
+    """Means over pictures, and the shares of those that are worse than their composites.
 
     Returns:
         ``{"protocol", "images", "photos", "empty_masks": names, "subsets": {name: cell, ..., "All": cell}, "ratios": {"0-5":
-        cell, ..., "All": cell}}``; a cell holds ``images`` and the mean of each score. "All" is the mean over all pictures, not
-        over the groups. A picture with an empty mask has no fMSE and stays out of that mean alone. A group of no pictures is
-        left out.
+        cell, ..., "All": cell}}``; a cell holds ``images``, the mean of each score, and, where rows have the composite's fMSE,
+        the shares of :data:`~frih.metrics.HARM`, 0..1. "All" is the mean over all pictures, not over the groups. A picture
+        with an empty mask has no fMSE and stays out of that mean and those shares alone. A group of no pictures is left out.
     """
+    rows = with_harm(rows)
     cells = {
         kind: {name: _cell([row for row in rows if belongs(row)]) for name, belongs in parts.items()}
         for kind, parts in groups(rows).items()
@@ -66,10 +73,11 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, Group]]:
 
 
 def intervals(rows: Sequence[Row]) -> Intervals:
-    """The mean and interval of every score in every group.
+    """The mean and interval of every score in every group, and of the shares of pictures worse than their composites.
 
     A group of no pictures is left out, and so is a score that no picture of the group has.
     """
+    rows = with_harm(rows)
     scores = list(rows[0].scores) if rows else []
     found: Intervals = {}
     for kind, parts in groups(rows).items():
@@ -89,8 +97,8 @@ def tables(summary: Summary, names: Mapping[str, str] = METHODS) -> tuple[Table,
 def comparison(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> tuple[Table, Table]:
     """Tables as :func:`tables` makes them of several evaluations, by their names, under each other.
 
-    A group that one of them lacks shows dashes, and its heading counts the pictures of the largest. Protocols are a column
-    where they differ.
+    A group or a score that one of them lacks shows dashes; shares of images made worse that all of them lack have no column. A
+    heading counts the pictures of the largest evaluation. Protocols are a column where they differ.
     """
     return (
         _measured("Sub-dataset", "subsets", summaries, names),
@@ -214,15 +222,19 @@ def _measured(corner: str, kind: str, summaries: Mapping[str, Summary], names: M
     sizes = [max(summary[kind].get(group, {}).get("images", 0) for summary in summaries.values()) for group in groups]
     systems = list(_systems(summaries, names))
     several = len({summary["protocol"] for summary in summaries.values()}) > 1
+    judged = any(prefix + score in summary["subsets"]["All"] for _, summary, prefix in systems for score in HARM)
+    scores = MAIN if judged else tuple(METRICS)
     return Table(
         corner,
         [_percent(group) for group in groups],
         sizes,
         [
-            [label, *(_figure(summary[kind].get(group, {}), prefix, metric) for group in groups for metric in METRICS)]
+            [label, *(_figure(summary[kind].get(group, {}), prefix, metric) for group in groups for metric in scores)]
             for label, summary, prefix in systems
         ],
+        scores,
         protocols=[summary["protocol"] for _, summary, _ in systems] if several else [],
+        notes=(WORSE,) if judged and kind == "subsets" else (),
     )
 
 
@@ -247,7 +259,9 @@ def _printed_cells(printed: Printed, line: Line) -> tuple[list[str], list[str]]:
 
 def _interval_table(corner: str, kind: str, found: Mapping[str, Intervals], names: Mapping[str, str]) -> Table:
     scores = [
-        name for name in metrics.METRICS if any(name in cell for one in found.values() for cell in one[kind].values())
+        name
+        for name in (*metrics.METRICS, *HARM)
+        if any(name in cell for one in found.values() for cell in one[kind].values())
     ]
     lines = []
     for group in dict.fromkeys(group for one in found.values() for group in one[kind]):

@@ -63,7 +63,7 @@ def write_report(
     write_json(folder / "summary.json", summary)
     write_whole(folder / "report.md", markdown("Evaluation", heading, shown, summary["about"]))
     write_whole(folder / "report.html", evaluation_page(folder, rows, summary, shown, names, heading))
-    return "\n\n".join([heading, by_subset.text(), by_ratio.text()])
+    return "\n\n".join([heading, by_subset.folded(), by_ratio.folded()])
 
 
 def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[str, Any]) -> str:

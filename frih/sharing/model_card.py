@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from frih.errors import UserError
+from frih.metrics import HARM, PAPER
+from frih.report.layout import MAIN, figure, heading
+from frih.report.tables import WORSE
 
-METRICS = {"mse": "MSE↓", "psnr": "PSNR↑", "fmse": "fMSE↓"}
 STAGES = {"input_": "the composites as they are", "coarse_": "coarse (base network)", "": "**result**"}
 """What an evaluation has figures of, by the prefix of their names."""
 
@@ -118,17 +120,19 @@ def _evaluation(evaluations: Sequence[Summary]) -> str:
 
 
 def _table(summary: Summary) -> str:
-    lines = [["sub-dataset", "pictures", "", *METRICS.values()], ["---", "---:", "---", *["---:"] * len(METRICS)]]
+    judged = any(score in cell for cell in summary["subsets"].values() for score in HARM)
+    scores = MAIN if judged else PAPER
+    lines = [["sub-dataset", "pictures", "", *map(heading, scores)], ["---", "---:", "---", *["---:"] * len(scores)]]
     for group, cell in summary["subsets"].items():
         for prefix, label in STAGES.items():
-            figures = [cell.get(prefix + metric) for metric in METRICS]
-            if figures[0] is not None:
-                lines.append([group, str(cell["images"]), label, *("-" if x is None else f"{x:.2f}" for x in figures)])
+            if f"{prefix}mse" in cell:
+                figures = [figure(metric, cell.get(prefix + metric)) for metric in scores]
+                lines.append([group, str(cell["images"]), label, *figures])
     about, table = summary["about"], "\n".join("| " + " | ".join(line) + " |" for line in lines)
     size = f"{about.get('size')} x {about.get('size')} pixels" if isinstance(about.get("size"), int) else "own sizes"
     return (
         f"Split `{about.get('split')}`, {_without_folders(str(about.get('data')))}; protocol `{summary['protocol']}`, {size}:"
-        f"\n\n{table}"
+        f"\n\n{table}" + f"\n\n{WORSE}" * judged
     )
 
 

@@ -34,7 +34,8 @@ from frih.losses import Losses, coarse_loss, harmonization_loss
 from frih.metrics import Scoring
 from frih.models import FRIH, build_model
 from frih.progress import progress_bar
-from frih.report import METRICS, summarize
+from frih.report import summarize
+from frih.report.layout import MAIN, figure
 from frih.settings import differences, to_yaml
 from frih.training.averaging import WeightAverage
 from frih.training.profiling import Profile
@@ -299,9 +300,9 @@ class Trainer:
         subsets = summarize(evaluation.of_model(self.evaluated)[protocol], protocol)["subsets"]
         if self.tracker:
             cells = subsets.items()
-            metrics = {f"val/{name}/{key}": cell[key] for name, cell in cells for key in METRICS if key in cell}
+            metrics = {f"val/{name}/{key}": cell[key] for name, cell in cells for key in MAIN if key in cell}
             self.tracker.log(metrics, self.step)
-            figures = ", ".join(f"{key} {subsets['All'][key]:.2f}" for key in METRICS if key in subsets["All"])
+            figures = ", ".join(f"{key} {figure(key, subsets['All'][key])}" for key in MAIN if key in subsets["All"])
             tqdm.write(f"step {self.step}, validation: {figures}")
         if subsets["All"]["psnr"] > self.best:
             self.best = subsets["All"]["psnr"]

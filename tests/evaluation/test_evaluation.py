@@ -16,6 +16,8 @@ from frih.evaluation import Evaluation, draw_stages, evaluation, evenly
 from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import PROTOCOLS, Scoring, score
 from frih.models import build_model
+from frih.report import summarize
+from frih.report.tables import intervals
 from tests.conftest import ellipse, save, smooth_picture
 
 
@@ -110,6 +112,49 @@ def test_an_empty_mask_has_rows_without_fmse(pictures, model):
 
 
 # several processes, played in one
+
+
+class Changed(torch.nn.Module):
+    """A network that gives back the composite, with noise of so many levels (standard deviation)."""
+
+    cascade = None
+
+    def __init__(self, noise: float) -> None:
+        super().__init__()
+        self.noise = noise / 255
+
+    def forward(self, composite, mask, labels):
+        drawn = torch.randn(composite.shape, generator=torch.Generator().manual_seed(0))
+        changed = composite + self.noise * drawn
+        return changed, changed
+
+
+@pytest.mark.parametrize(("noise", "share"), [(0, 0.0), (0.01, 0.0), (100, 1.0)])
+@pytest.mark.parametrize("protocol", ["idih", "frih", "pctnet"])
+def test_a_network_that_leaves_composites_alone_harms_none_and_one_that_adds_noise_all(
+    pictures, noise, share, protocol
+):
+    save(pictures.items[0].mask, np.zeros((140, 160), np.uint8))
+    pictures.items[-1].composite.write_bytes(pictures.items[-1].real.read_bytes())  # needs no change
+    rows = Evaluation(pictures, Scoring((protocol,), ())).of_model(Changed(noise))[protocol]
+    assert rows[-1].scores["input_fmse"] == 0
+    judged = [row for row in rows if not math.isnan(row.scores["fmse"])]
+    assert 0 < len(judged) < len(rows)
+    summary, found = summarize(rows, protocol), intervals(rows)
+    for kind in ("subsets", "ratios"):
+        cells = [cell for cell in summary[kind].values() if "fmse" in cell]
+        assert {cell[score] for cell in cells for score in ("worse", "worse_10")} == {share}
+    assert found["subsets"]["All"]["worse"].images == len(judged)
+
+
+def test_predictions_are_compared_with_their_composites_too(pictures, predictions):
+    """Real images harm none; real images turned over harm all."""
+    for share in (0.0, 1.0):
+        rows = Evaluation(pictures).of_predictions({"theirs": predictions})["theirs"]["idih"]
+        assert summarize(rows, "idih")["subsets"]["All"]["worse"] == share
+        for path in predictions.iterdir():
+            Image.open(path).point(lambda value: 255 - value).save(path)
+    assert "worse" not in summarize(Evaluation(pictures).of_input()["idih"], "idih")["subsets"]["All"]
 
 
 class Several(World):

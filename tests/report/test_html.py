@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from frih.report import write_report
+from frih.report import compare, write_report
 from frih.report.embedding import Album
 from frih.report.thumbnails import Thumbnails
 from tests.report.helpers import make_evaluation, random_rows, row, stages
@@ -196,3 +196,50 @@ def test_an_album_makes_pictures_smaller_and_ends(tmp_path):
     assert len(album.take(path)) == pytest.approx(size, rel=0.01)
     assert album.take(path) == ""
     assert 0 < len(album.take(path, smaller=True)) < 0.5 * size
+
+
+def test_the_images_that_were_harmed_most_can_be_found(tmp_path):
+    """The share stands at the top; a column says by how much each image is worse, in percent of its composite's fMSE."""
+    scores = {"input_mse": 1.0, "input_psnr": 30.0}
+    rows = [
+        row(name="better.jpg", fmse=75.0, input_fmse=100.0, **scores),
+        row(name="worse.jpg", fmse=150.0, input_fmse=100.0, **scores),
+        row(name="unchanged.jpg", fmse=1.0, input_fmse=0.0, **scores),
+        row(name="empty.jpg", fmse=math.nan, input_fmse=math.nan, **scores),
+    ]
+    write_report(tmp_path, rows, "idih")
+    text = (tmp_path / "report.html").read_text()
+    Page(text)
+    assert re.search(r"<dt>worse↓</dt><dd><b>66.7%</b><span>by more than a tenth 66.7%</span>", text)
+    lines = re.findall(r"<tr data-place.*?</tr>", text)
+    assert [line.rpartition("<td>")[2].removesuffix("</td></tr>") for line in lines] == [
+        "-25.0",
+        "+50.0",
+        "+1000.0",
+        "-",
+    ]
+    assert ">fMSE change, %</button>" in text
+    assert "A click on <i>fMSE change</i>" in text
+
+
+def test_without_the_composites_scores_nothing_is_said_of_harm(tmp_path):
+    write_report(tmp_path, [row()], "idih")
+    text = (tmp_path / "report.html").read_text()
+    assert "worse↓" not in text
+    assert "fMSE change" not in text
+
+
+def test_a_comparison_says_what_each_system_did_to_an_image(tmp_path):
+    folders = {
+        name: make_evaluation(tmp_path / name, random_rows(seed=seed), pictures=False)
+        for seed, name in enumerate(("one", "two"))
+    }
+    console = compare(folders, tmp_path / "out")
+    text = (tmp_path / "out/comparison.html").read_text()
+    assert "fMSE change one, %" in text
+    assert "fMSE change two, %" in text
+    assert "worse↓" in console
+    systems = json.loads((tmp_path / "out/comparison.json").read_text())["systems"]
+    assert (
+        systems["one"]["subsets"]["All"]["worse"] == systems["one"]["intervals"]["subsets"]["All"]["worse"]["mean"] == 0
+    )

@@ -2,9 +2,19 @@ import math
 
 import pytest
 
+from frih.metrics import HARM
 from frih.report import Table, summarize, tables
 from frih.report.published import COUNTS, TABLE_1, TABLE_2
-from frih.report.tables import METHODS, beside_published, comparison, cutoffs, efficiency, interval_tables, intervals
+from frih.report.tables import (
+    METHODS,
+    WORSE,
+    beside_published,
+    comparison,
+    cutoffs,
+    efficiency,
+    interval_tables,
+    intervals,
+)
 from tests.report.helpers import random_rows, row
 
 
@@ -56,22 +66,85 @@ def test_intervals_are_of_the_same_means_as_the_summary():
 def test_tables_have_the_papers_form():
     rows = [
         row("A", fg=0.01, input_mse=5.0, input_psnr=20.0, input_fmse=50.0),
-        row("B", fg=0.5, mse=3, input_mse=7.0, input_psnr=22.0, input_fmse=70.0),
+        row("B", fg=0.5, mse=3, fmse=90.0, input_mse=7.0, input_psnr=22.0, input_fmse=70.0),
     ]
     by_subset, by_ratio = tables(summarize(rows, "idih"))
     assert by_subset.groups == ["A", "B", "All"]
-    assert by_subset.lines == [
-        ["Input composite", "5.00", "20.00", "50.00", "7.00", "22.00", "70.00", "6.00", "21.00", "60.00"],
-        ["Refined", "1.00", "30.00", "10.00", "3.00", "30.00", "10.00", "2.00", "30.00", "10.00"],
+    assert [" ".join(line) for line in by_subset.lines] == [
+        "Input composite 5.00 20.00 50.00 - - 7.00 22.00 70.00 - - 6.00 21.00 60.00 - -",
+        "Refined 1.00 30.00 10.00 0.0% 0.0% 3.00 30.00 90.00 100.0% 100.0% 2.00 30.00 50.00 50.0% 50.0%",
     ]
     assert by_ratio.images == [1, 1, 2]
     assert by_ratio.text().splitlines() == [
-        "Foreground ratio      0-5% (1)        15-100% (1)         All (2)",
-        "                  MSE↓ PSNR↑ fMSE↓  MSE↓ PSNR↑ fMSE↓  MSE↓ PSNR↑ fMSE↓",
-        "-" * 70,
-        "Input composite   5.00 20.00 50.00  7.00 22.00 70.00  6.00 21.00 60.00",
-        "Refined           1.00 30.00 10.00  3.00 30.00 10.00  2.00 30.00 10.00",
+        "  ".join(
+            ["Foreground ratio", *(title.center(35) for title in ("0-5% (1)", "15-100% (1)", "All (2)"))]
+        ).rstrip(),
+        "                " + "  MSE↓ PSNR↑ fMSE↓ worse↓ >10% worse↓" * 3,
+        "-" * 127,
+        "Input composite   5.00 20.00 50.00      -           -  7.00 22.00 70.00      -           -"
+        "  6.00 21.00 60.00      -           -",
+        "Refined           1.00 30.00 10.00   0.0%        0.0%  3.00 30.00 90.00 100.0%      100.0%"
+        "  2.00 30.00 50.00  50.0%       50.0%",
     ]
+    assert by_subset.notes == (WORSE,)
+    assert by_ratio.notes == ()
+
+
+def test_shares_of_images_made_worse():
+    """By hand: of A one of two is worse, by a tenth at most; of B the one image that has an fMSE is much worse."""
+    rows = [
+        row("A", "1", fg=0.01, fmse=90.0, input_fmse=100.0, coarse_fmse=111.0),
+        row("A", "2", fg=0.2, fmse=110.0, input_fmse=100.0, coarse_fmse=100.0),
+        row("B", "3", fg=0.2, fmse=111.0, input_fmse=100.0, coarse_fmse=100.0),
+        row("B", "4", fg=0.0, fmse=math.nan, input_fmse=math.nan, coarse_fmse=math.nan),
+    ]
+    summary = summarize(rows, "idih")
+    shares = {
+        kind: {
+            name: [cell.get(f"{prefix}{score}") for prefix in ("", "coarse_") for score in HARM]
+            for name, cell in summary[kind].items()
+        }
+        for kind in ("subsets", "ratios")
+    }
+    assert shares == {
+        "subsets": {"A": [0.5, 0, 0.5, 0.5], "B": [1, 1, 0, 0], "All": [2 / 3, 1 / 3, 1 / 3, 1 / 3]},
+        "ratios": {"0-5": [0, 0, 1, 1], "15-100": [1, 0.5, 0, 0], "All": [2 / 3, 1 / 3, 1 / 3, 1 / 3]},
+    }
+    interval = intervals(rows)["subsets"]["All"]["worse"]
+    assert (interval.mean, interval.images) == (pytest.approx(2 / 3), 3)
+
+
+def test_where_the_composites_fmse_is_not_known_nothing_is_said():
+    old, new = [row(fmse=90.0)], [row(fmse=90.0, input_fmse=80.0)]
+    assert "worse" not in summarize(old, "idih")["subsets"]["All"]
+    assert "worse" not in intervals(old)["subsets"]["All"]
+    assert tables(summarize(old, "idih"))[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
+    both = comparison({"old": summarize(old, "idih"), "new": summarize(new, "idih")}, {"": ""})[0]
+    assert [line[-2:] for line in both.lines] == [["-", "-"], ["100.0%", "100.0%"]]
+
+
+def test_csv_names_the_percent():
+    table = tables(summarize([row(fmse=90.0, input_fmse=85.0)], "idih"))[0]
+    heading, line = table.flat()
+    assert heading[4:6] == ["A worse %", "A worse_10 %"]
+    assert line[4:6] == ["100.0", "0.0"]
+    assert r"$>$10\% worse$\downarrow$" in table.latex()
+    assert WORSE.replace("%", r"\%").replace(">", "$>$") in table.latex()
+
+
+def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
+    table = tables(summarize([row(subset) for subset in "ABCDE"], "idih"))[0]._replace(title="Wide", notes=("Note.",))
+    whole = table.text().splitlines()
+    folded = table.folded(60).splitlines()
+    assert max(map(len, folded)) <= 60 < max(map(len, whole))
+    assert (folded[0], folded[-1]) == ("Wide", "Note.")
+    assert all(table.folded(60).count(title) == 1 for title in table.titles())
+    assert table.folded(500) == table.text()
+    assert table.folded(1).count("PSNR↑") == 6  # a group is never torn apart
+    assert table.folded() == table.text()  # no terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert table.folded() == table.folded(60)
 
 
 def test_evaluations_of_two_protocols_show_them_in_a_column():

@@ -55,7 +55,7 @@ def assert_same_weights(run: Path, other: Path, **tolerance: float) -> None:
         )
 
 
-def test_a_run_leaves_all_that_its_folder_should_hold(make):
+def test_a_run_leaves_all_that_its_folder_should_hold(make, capsys):
     trainer = make()
     assert trainer.fit()
     run = trainer.run
@@ -73,6 +73,10 @@ def test_a_run_leaves_all_that_its_folder_should_hold(make):
         assert line["train/grad_norm"] > 0
         assert line["train/submasks"] >= 1
     assert {"val/A/mse", "val/B/psnr", "val/All/fmse"} <= set(validation[0])
+    shares = [line[f"val/{group}/{share}"] for line in validation for group in "AB" for share in ("worse", "worse_10")]
+    assert all(0 <= share <= 1 for share in shares)
+    worse, worse_10 = (100 * validation[-1][f"val/All/{share}"] for share in ("worse", "worse_10"))
+    assert f"worse {worse:.1f}%, worse_10 {worse_10:.1f}%" in capsys.readouterr().out
     board = EventAccumulator(str(run)).Reload()
     assert len(board.Tags()["images"]) == 2
     assert {"train/loss", "train/lr", "val/All/psnr"} <= set(board.Tags()["scalars"])
