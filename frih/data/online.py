@@ -13,7 +13,7 @@ import numpy as np
 from frih.data.color_transfer import TRANSFERS, Colors
 from frih.data.iharmony4 import Item
 from frih.data.pictures import HALF, open_mask, open_reduced
-from frih.data.restyling import REFERENCE_PIXELS, restyle_each, thinned
+from frih.data.restyling import REFERENCE_PIXELS, Attempt, restyle_each, thinned
 from frih.data.transforms import render, whole
 
 DRAWS = 10
@@ -54,7 +54,8 @@ class Restyler:
         transfer = list(TRANSFERS)[rng.integers(len(TRANSFERS))]
         if not (soft_mask >= HALF).any():
             return None
-        tried = restyle_each(real, soft_mask, self._references(item, rng), transfer)
+        attempts = (Attempt(transfer, [colors]) for colors in self._references(item, rng))
+        tried = restyle_each(real, soft_mask, attempts)
         return next((made.picture for made in tried if made.picture is not None), None)
 
     def _references(self, item: Item, rng: np.random.Generator) -> Iterator[Colors]:

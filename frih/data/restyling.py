@@ -1,9 +1,9 @@
-"""A photo's foreground in the colours of a reference object: one composite, or why there is none.
+"""A photo's foreground in the colours of a reference object, or of several: one composite, or why there is none.
 
 The transfers are those of :mod:`~frih.data.color_transfer`; the bounds of what counts as a composite are here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -13,6 +13,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from frih.data.color_transfer import TRANSFERS, Colors, regrain
+from frih.data.regions import divide, transfer_regions
 
 MIN_FMSE, MAX_FMSE = 60.0, 4500.0
 """A composite whose foreground differs by less counts as unchanged, by more as unreal (mean square, 0..255)."""
@@ -23,6 +24,9 @@ CONTRAST = (0.5, 1.7)
 MAX_STRANGE = 20.0
 """Bound of the foreground's change of hue and gain of chroma, in CIELAB, root mean square: light takes colour away from things
 more easily than it gives them another."""
+TOO_FAR = "too far from the photo"
+ONE_COLOR = "of one colour"
+"""The fault of a foreground that has no two colour regions; other references do not help."""
 
 REFERENCE_PIXELS = 8_000
 """So many pixels of a reference are enough; see :func:`thinned`."""
@@ -41,47 +45,89 @@ class Restyled(NamedTuple):
     """Mean square of the foreground's change, 0..255."""
 
 
-def restyle(real: NDArray[np.uint8], mask: NDArray[np.uint8], reference: Colors, transfer: str) -> Restyled:
+class Attempt(NamedTuple):
+    """How a foreground is to be restyled."""
+
+    transfer: str
+    """A name in :data:`~frih.data.color_transfer.TRANSFERS`."""
+    references: Sequence[Colors]
+    """(N, 3) RGB in [0, 1] each: one to take colours from, or one for each colour region (:mod:`~frih.data.regions`)."""
+
+
+def restyle(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempt: Attempt) -> Restyled:
     """Makes a composite, or says why it is none.
+
+    What "pitie" gives is regrained, and so are regions, which takes away their seams.
 
     Args:
         real: (H, W, 3) photo.
         mask: (H, W), 255 = foreground; the foreground is laid over the photo by it, so that grey borders blend.
-        reference: (N, 3) RGB in [0, 1], the colours to take.
-        transfer: a name in :data:`~frih.data.color_transfer.TRANSFERS`; "pitie" is regrained.
+        attempt: the colours to take.
     """
-    region = mask > 0
-    opacity = mask[region][:, None] / 255
-    picture = real / 255
-    source = picture[region]
-    restyled = TRANSFERS[transfer](source, reference)
-    fault = find_fault(source, restyled)
-    if not fault and transfer == "pitie":
-        box = _box_around(region)
-        restyled = regrain(picture[box], restyled, region[box])
-        fault = "unchanged" if _fmse(source, restyled) < MIN_FMSE else None
-    if fault:
-        return Restyled(None, fault, _fmse(source, restyled))
-    composite = real.copy()
-    composite[region] = np.rint(255 * (source + opacity * (restyled - source)))
-    return Restyled(composite, None, _fmse(source, restyled))
+    return _Foreground(real, mask).restyle(attempt)
 
 
-def restyle_each(
-    real: NDArray[np.uint8], mask: NDArray[np.uint8], references: Iterable[Colors], transfer: str
-) -> Iterator[Restyled]:
-    """What :func:`restyle` makes of one reference after the other.
+def restyle_each(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempts: Iterable[Attempt]) -> Iterator[Restyled]:
+    """What :func:`restyle` makes of one attempt after the other.
 
     It is faster: a composite to be rejected mostly shows it on a few pixels, and is then made of no more.
     """
-    some = thinned(real[mask > 0], _TRIAL_PIXELS) / 255
-    for reference in references:
-        trial = TRANSFERS[transfer](some, thinned(reference, _TRIAL_PIXELS))
-        fault = find_fault(some, trial)
+    foreground = _Foreground(real, mask)
+    for attempt in attempts:
+        yield foreground.try_out(attempt) or foreground.restyle(attempt)
+
+
+class _Foreground:
+    """A photo's foreground, which may be restyled more than once."""
+
+    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+        self.real, self.mask = real, mask
+        self.region = mask > 0
+        self.picture = real / 255
+        self.source = self.picture[self.region]
+        self.labels: dict[int, NDArray[np.intp]] = {}
+
+    def try_out(self, attempt: Attempt) -> Restyled | None:
+        """Restyles a few pixels: what is wrong with them, if anything is."""
+        few = [thinned(reference, _TRIAL_PIXELS) for reference in attempt.references]
+        _, fault, change = self._transfer(attempt._replace(references=few), _TRIAL_PIXELS)
+        return Restyled(None, fault, change) if fault else None
+
+    def restyle(self, attempt: Attempt) -> Restyled:
+        """Restyles all pixels."""
+        restyled, fault, change = self._transfer(attempt, len(self.source) + 1)
+        if not fault and (attempt.transfer == "pitie" or len(attempt.references) > 1):
+            box = _box_around(self.region)
+            restyled = regrain(self.picture[box], restyled, self.region[box])
+            change = _fmse(self.source, restyled)
+            fault = "unchanged" if change < MIN_FMSE else None
         if fault:
-            yield Restyled(None, fault, _fmse(some, trial))
-        else:
-            yield restyle(real, mask, reference, transfer)
+            return Restyled(None, fault, change)
+        opacity = self.mask[self.region][:, None] / 255
+        composite = self.real.copy()
+        composite[self.region] = np.rint(255 * (self.source + opacity * (restyled - self.source)))
+        return Restyled(composite, None, change)
+
+    def _transfer(self, attempt: Attempt, most: int) -> tuple[Colors, str | None, float]:
+        """So many of the pixels in other colours, what is wrong with them, and by how much they are changed."""
+        source, transfer, references = thinned(self.source, most), TRANSFERS[attempt.transfer], attempt.references
+        if len(references) == 1:
+            restyled = transfer(source, references[0])
+            return restyled, find_fault(source, restyled), _fmse(source, restyled)
+        labels = thinned(self._regions(len(references)), most)
+        if not labels.any():
+            return source, ONE_COLOR, 0.0
+        restyled = transfer_regions(source, labels, references, transfer)
+        fault = find_fault(source, restyled)
+        for one in [] if fault else np.unique(labels):
+            fault = fault or _find_unreal(source[labels == one], restyled[labels == one])
+        return restyled, fault, _fmse(source, restyled)
+
+    def _regions(self, count: int) -> NDArray[np.intp]:
+        if count not in self.labels:
+            box = _box_around(self.region)
+            self.labels[count] = divide(self.picture[box], self.region[box], count)
+        return self.labels[count]
 
 
 def thinned(pixels: NDArray[Any], count: int) -> NDArray[Any]:
@@ -95,13 +141,20 @@ def find_fault(source: Colors, restyled: Colors) -> str | None:
     if change < MIN_FMSE:
         return "unchanged"
     if not change <= MAX_FMSE:
-        return "too far from the photo"
+        return TOO_FAR
     clipped = ((restyled <= 0) | (restyled >= 1)) & (source > 0) & (source < 1)
     if clipped.mean() > MAX_CLIPPED:
         return "clipped"
     contrast = restyled.std(axis=0).mean() / max(source.std(axis=0).mean(), 1e-3)
     if not CONTRAST[0] <= contrast <= CONTRAST[1]:
         return "flat" if contrast < CONTRAST[0] else "glaring"
+    return _find_unreal(source, restyled)
+
+
+def _find_unreal(source: Colors, restyled: Colors) -> str | None:
+    """What no part of a foreground may be, either."""
+    if _fmse(source, restyled) > MAX_FMSE:
+        return TOO_FAR
     return "strangely coloured" if _strangeness(source, restyled) > MAX_STRANGE else None
 
 
