@@ -44,6 +44,9 @@ class DataConfig(Section):
     online: Share = 0.0
     """Training: share of the composites that are made anew each time, of their real picture and the colours of another's
     object; see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
+    unchanged: Share = 0.0
+    """Training: share of the composites that the real picture itself replaces, so that a network learns to leave alone what
+    already fits. The paper trains without."""
     label_cache: str | None = None
     """Folder that keeps the submasks of whole pictures, so that validation and evaluation cluster them once. Unset: none."""
     workers: Count = 4

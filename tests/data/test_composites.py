@@ -640,7 +640,9 @@ def test_the_script_says_what_it_made_or_what_is_wrong(photos, tmp_path):
     result = subprocess.run(several, capture_output=True, text=True, check=True)
     assert "of 9 photos" in result.stdout
     for arguments, told in (([], "folder of the data set last"), (["--at-most", "car"], "takes CATEGORY=N")):
-        result = subprocess.run([*command[:3], *arguments], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [*command[: 4 if arguments else 3], *arguments], capture_output=True, text=True, check=False
+        )
         assert result.returncode == 2
         assert told in result.stderr
     result = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, check=False)
