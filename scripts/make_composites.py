@@ -15,7 +15,8 @@ import argparse
 from pathlib import Path
 
 from frih.data.composites import describe, make_composites
-from frih.errors import UserError, run_command
+from frih.data.objects import parse_limits
+from frih.errors import run_command
 
 PUBLISHED = "  iHarmony4's test composites, in the paper: mean mse 172.47, fmse 1387.30, psnr 31.63"
 
@@ -64,17 +65,6 @@ def main() -> int:
     print(describe(made))
     print(PUBLISHED)
     return 0
-
-
-def parse_limits(texts: list[str]) -> dict[str, int]:
-    """``CATEGORY=N`` as {category: N}."""
-    limits = {}
-    for text in texts:
-        category, _, number = text.rpartition("=")
-        if not number.isdecimal() or "=" not in text:
-            raise UserError(f"--at-most {text}: takes CATEGORY=N, as person=1000")
-        limits[category] = int(number)
-    return limits
 
 
 if __name__ == "__main__":

@@ -33,7 +33,16 @@ from PIL import Image
 from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import FOLDERS, SPLITS
 from frih.data.journal import Entry, Journal
-from frih.data.objects import Object, Skipped, choose_usable, limit_categories, list_objects, read_object
+from frih.data.objects import (
+    NAMED,
+    Object,
+    Skipped,
+    choose_usable,
+    describe_skipped,
+    limit_categories,
+    list_objects,
+    read_object,
+)
 from frih.data.pictures import HALF
 from frih.data.restyling import ONE_COLOR, REFERENCE_PIXELS, Attempt, restyle_each, save_jpeg, thinned
 from frih.data.transforms import render, whole
@@ -59,8 +68,6 @@ REGION_DRAWS = 3
 MAX_REGIONS = 8
 
 _EVALUATION_SIZE = 256
-_NAMED = 5
-"""So many of the photos and objects skipped for one reason are named on the screen."""
 
 
 class Made(NamedTuple):
@@ -121,7 +128,7 @@ def make_composites(
     """
     workers = cores() if workers is None else workers
     folders = [photos] if isinstance(photos, Path) else list(photos)
-    _check_numbers(seed, workers, per_photo, test_fraction, objects, size, at_most or {}, regions)
+    _check_numbers(seed, workers, per_photo, test_fraction, objects, size, regions)
     candidates, skipped = list_objects(folders, annotations)
     candidates = limit_categories(candidates, skipped, at_most or {}, seed)
     with process_pool(workers) as each:
@@ -129,7 +136,7 @@ def make_composites(
             candidates, skipped, objects, size, partial(_shown, each, "reading photos", "photo", progress)
         )
         if not usable:
-            raise UserError(f"{', '.join(map(str, folders))}: no usable photo; {_describe_skipped(skipped)}")
+            raise UserError(f"{', '.join(map(str, folders))}: no usable photo; {describe_skipped(skipped)}")
         settings = {
             "recipe": RECIPE,
             "seed": seed,
@@ -159,9 +166,9 @@ def describe(made: Made) -> str:
     objects = "" if photos == len(made.entries) else f"{len(made.entries)} objects of "
     lines = [f"{made.root}: of {objects}{photos} photos ({made.found} done before, {skipped} skipped)"]
     if skipped:
-        lines.append(f"  skipped: {_describe_skipped(made.skipped)}")
+        lines.append(f"  skipped: {describe_skipped(made.skipped)}")
     if made.renamed:
-        named = ", ".join(made.renamed[:_NAMED])
+        named = ", ".join(made.renamed[:NAMED])
         lines.append(
             f"  with their folder's name in front, since several have the same name: {len(made.renamed)} ({named})"
         )
@@ -205,7 +212,6 @@ def _check_numbers(
     test_fraction: float,
     objects: int | None,
     size: int | None,
-    at_most: Mapping[str, int],
     regions: int,
 ) -> None:
     if seed < 0:
@@ -216,21 +222,10 @@ def _check_numbers(
         raise UserError(f"objects of a photo: must be 1 or more, not {objects}")
     if size is not None and size < MIN_SIZE:
         raise UserError(f"size: must be {MIN_SIZE} or more, not {size}")
-    for category, count in at_most.items():
-        if count < 1:
-            raise UserError(f"photos of a category at most: must be 1 or more, not {count} for {category}")
     if regions and not 2 <= regions <= MAX_REGIONS:
         raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
     if not 0 <= test_fraction < 1:
         raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
-
-
-def _describe_skipped(skipped: dict[str, list[str]]) -> str:
-    parts = []
-    for reason, names in sorted(skipped.items()):
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        parts.append(f"{reason} {len(names)} ({', '.join(names[:_NAMED])}{more})")
-    return "; ".join(parts) or "there is none"
 
 
 def _plan(objects: Sequence[Object], settings: dict[str, Any]) -> list[_Task]:

@@ -32,6 +32,8 @@ from frih.processes import Map
 MIN_SHARE, MAX_SHARE = 0.01, 0.8
 """Bounds of the foreground's share of a photo, as iHarmony4's."""
 
+NAMED = 5
+"""So many of the photos and objects skipped for one reason are named on the screen."""
 Skipped = dict[str, list[str]]
 """Photos and objects that are of no use, by reason."""
 
@@ -114,6 +116,21 @@ def limit_categories(objects: Sequence[Object], skipped: Skipped, most: Mapping[
     return chosen
 
 
+def parse_limits(texts: Sequence[str]) -> dict[str, int]:
+    """``CATEGORY=N``, as a command has it, as {category: N}.
+
+    Raises:
+        UserError: it is not of this form.
+    """
+    limits = {}
+    for text in texts:
+        category, separator, number = text.rpartition("=")
+        if not (separator and number.isdecimal() and int(number)):
+            raise UserError(f"--at-most {text}: takes CATEGORY=N, as person=1000, with N of 1 or more")
+        limits[category] = int(number)
+    return limits
+
+
 def choose_usable(
     objects: Sequence[Object], skipped: Skipped, most: int | None, size: int | None, each: Map
 ) -> tuple[list[Object], str]:
@@ -155,6 +172,15 @@ def read_object(item: Object, size: int | None) -> tuple[NDArray[np.uint8], NDAr
     """
     image = open_photo(item.image)
     return np.asarray(_reduced(image, size)), np.asarray(_reduced(_open_mask(item, image), size))
+
+
+def describe_skipped(skipped: Skipped) -> str:
+    """How many are skipped for which reason, and some of their names; for people."""
+    parts = []
+    for reason, names in sorted(skipped.items()):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        parts.append(f"{reason} {len(names)} ({', '.join(names[:NAMED])}{more})")
+    return "; ".join(parts) or "there is none"
 
 
 class _Finding(NamedTuple):

@@ -16,6 +16,7 @@ from frih.data import composites
 from frih.data.annotations import Outline, Outlined, draw
 from frih.data.composites import SUBSETS, describe, make_composites
 from frih.data.iharmony4 import read_split
+from frih.data.objects import parse_limits
 from frih.data.pictures import open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.errors import UserError
@@ -429,8 +430,10 @@ def test_photos_of_a_category_at_most(photos, tmp_path):
     assert len(made.skipped["more than 2 of car"]) == 2
     with pytest.raises(UserError, match="--at-most cra=2: no photo is of this category; did you mean 'car'"):
         make_composites(photos, tmp_path / "other", at_most={"cra": 2}, **QUIET)
-    with pytest.raises(UserError, match="must be 1 or more, not 0 for car"):
-        make_composites(photos, tmp_path / "other", at_most={"car": 0}, **QUIET)
+    for text in ("car", "car=0", "car=-1", "=x"):
+        with pytest.raises(UserError, match=f"--at-most {text}: takes CATEGORY=N"):
+            parse_limits([text])
+    assert parse_limits(["a=b=3", "plate of food=20"]) == {"a=b": 3, "plate of food": 20}
 
 
 @pytest.fixture
