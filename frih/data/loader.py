@@ -120,7 +120,7 @@ class Pictures(Dataset[Sample]):
         self.seed = seed
         cached = data.label_cache is not None and submasks.method != "whole"
         self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
-        self.restyler = Restyler(items, data.size) if data.online else None
+        self.restyler = Restyler(items, data.size, data.regions) if data.online else None
 
     def __len__(self) -> int:
         return len(self.items)

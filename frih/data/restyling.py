@@ -3,7 +3,7 @@
 The transfers are those of :mod:`~frih.data.color_transfer`; the bounds of what counts as a composite are here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import rgb2lab
 
-from frih.data.color_transfer import TRANSFERS, Colors, regrain
+from frih.data.color_transfer import TRANSFERS, Colors, Transfer, regrain
+from frih.data.fast_transfer import FAST_TRANSFERS
+from frih.data.fast_transfer import regrain as fast_regrain
 from frih.data.regions import divide, transfer_regions
 
 MIN_FMSE, MAX_FMSE = 60.0, 4500.0
@@ -31,7 +33,7 @@ ONE_COLOR = "of one colour"
 REFERENCE_PIXELS = 8_000
 """So many pixels of a reference are enough; see :func:`thinned`."""
 
-_JUDGED_PIXELS, _TRIAL_PIXELS = 10_000, 2_000
+_JUDGED_PIXELS = 10_000
 
 
 class Restyled(NamedTuple):
@@ -67,21 +69,39 @@ def restyle(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempt: Attempt) 
     return _Foreground(real, mask).restyle(attempt)
 
 
-def restyle_each(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempts: Iterable[Attempt]) -> Iterator[Restyled]:
+def restyle_each(
+    real: NDArray[np.uint8], mask: NDArray[np.uint8], attempts: Iterable[Attempt], *, fast: bool = False
+) -> Iterator[Restyled]:
     """What :func:`restyle` makes of one attempt after the other.
 
-    It is faster: a composite to be rejected mostly shows it on a few pixels, and is then made of no more.
+    It is faster: a composite to be rejected mostly shows it on a few pixels, and is then made of no more. ``fast`` takes the
+    compiled transfers (:mod:`~frih.data.fast_transfer`), whose results may differ by a level or two, and judges fewer pixels.
     """
-    foreground = _Foreground(real, mask)
+    foreground = _Foreground(real, mask, _FAST if fast else _LITERAL)
     for attempt in attempts:
         yield foreground.try_out(attempt) or foreground.restyle(attempt)
+
+
+class _Way(NamedTuple):
+    """Which functions restyle, and how many pixels decide."""
+
+    transfers: dict[str, Transfer]
+    regrain: Callable[[Colors, Colors, NDArray[np.bool_]], Colors]
+    trial: int
+    """Pixels that are restyled first."""
+    judged: int | None
+    """Pixels on which a fault is looked for; all by default."""
+
+
+_LITERAL = _Way(TRANSFERS, regrain, trial=2_000, judged=None)
+_FAST = _Way(FAST_TRANSFERS, fast_regrain, trial=1_000, judged=2_000)
 
 
 class _Foreground:
     """A photo's foreground, which may be restyled more than once."""
 
-    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
-        self.real, self.mask = real, mask
+    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8], way: _Way = _LITERAL) -> None:
+        self.real, self.mask, self.way = real, mask, way
         self.region = mask > 0
         self.picture = real / 255
         self.source = self.picture[self.region]
@@ -89,8 +109,13 @@ class _Foreground:
 
     def try_out(self, attempt: Attempt) -> Restyled | None:
         """Restyles a few pixels: what is wrong with them, if anything is."""
-        few = [thinned(reference, _TRIAL_PIXELS) for reference in attempt.references]
-        _, fault, change = self._transfer(attempt._replace(references=few), _TRIAL_PIXELS)
+        if self.way is _FAST and len(attempt.references) == 1:
+            # every transfer moves the mean to the reference's, or nearly, and no change is less than that of its mean
+            change = _fmse(self.source.mean(axis=0), attempt.references[0].mean(axis=0))
+            if change > MAX_FMSE:
+                return Restyled(None, TOO_FAR, change)
+        few = [thinned(reference, self.way.trial) for reference in attempt.references]
+        _, fault, change = self._transfer(attempt._replace(references=few), self.way.trial)
         return Restyled(None, fault, change) if fault else None
 
     def restyle(self, attempt: Attempt) -> Restyled:
@@ -98,7 +123,7 @@ class _Foreground:
         restyled, fault, change = self._transfer(attempt, len(self.source) + 1)
         if not fault and (attempt.transfer == "pitie" or len(attempt.references) > 1):
             box = _box_around(self.region)
-            restyled = regrain(self.picture[box], restyled, self.region[box])
+            restyled = self.way.regrain(self.picture[box], restyled, self.region[box])
             change = _fmse(self.source, restyled)
             fault = "unchanged" if change < MIN_FMSE else None
         if fault:
@@ -110,18 +135,23 @@ class _Foreground:
 
     def _transfer(self, attempt: Attempt, most: int) -> tuple[Colors, str | None, float]:
         """So many of the pixels in other colours, what is wrong with them, and by how much they are changed."""
-        source, transfer, references = thinned(self.source, most), TRANSFERS[attempt.transfer], attempt.references
+        source, references = thinned(self.source, most), attempt.references
+        transfer = self.way.transfers[attempt.transfer]
         if len(references) == 1:
             restyled = transfer(source, references[0])
-            return restyled, find_fault(source, restyled), _fmse(source, restyled)
+            return restyled, find_fault(*self._judged(source, restyled)), _fmse(source, restyled)
         labels = thinned(self._regions(len(references)), most)
         if not labels.any():
             return source, ONE_COLOR, 0.0
         restyled = transfer_regions(source, labels, references, transfer)
-        fault = find_fault(source, restyled)
+        before, after, labels = self._judged(source, restyled, labels)
+        fault = find_fault(before, after)
         for one in [] if fault else np.unique(labels):
-            fault = fault or _find_unreal(source[labels == one], restyled[labels == one])
+            fault = fault or _find_unreal(before[labels == one], after[labels == one])
         return restyled, fault, _fmse(source, restyled)
+
+    def _judged(self, *pixels: NDArray[Any]) -> list[NDArray[Any]]:
+        return [thinned(one, self.way.judged or len(one) + 1) for one in pixels]
 
     def _regions(self, count: int) -> NDArray[np.intp]:
         if count not in self.labels:
