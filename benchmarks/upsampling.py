@@ -28,7 +28,7 @@ from frih.config import Config
 from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import read_split
 from frih.data.pictures import HALF, read_mask, read_rgb
-from frih.data.restyling import restyle
+from frih.data.restyling import Attempt, restyle
 from frih.data.sample import make_sample
 from frih.data.transforms import render, whole
 from frih.errors import run_command
@@ -101,7 +101,7 @@ def native_cases() -> list[Case]:
             for _ in range(20):
                 light = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.15, 3))
                 reference = np.clip(light * pixels ** np.exp(rng.normal(0, 0.2)), 0, 1)
-                made = restyle(real, mask, reference, list(TRANSFERS)[number % 4]).picture
+                made = restyle(real, mask, Attempt(list(TRANSFERS)[number % 4], [reference])).picture
                 if made is not None:
                     cases.append(make_case(item.mask.stem, made, mask, real))
                     break

@@ -44,6 +44,12 @@ class DataConfig(Section):
     online: Share = 0.0
     """Training: share of the composites that are made anew each time, of their real picture and the colours of another's
     object; see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
+    regions: Annotated[int, Field(ge=0, le=8)] = 0
+    """Training: each of so many colour regions of every fifth object that ``online`` restyles takes the colours of another
+    reference, so that no one correction is right for the whole foreground. 0 (as in all published data sets) and 1: none."""
+    unchanged: Share = 0.0
+    """Training: share of the composites that the real picture itself replaces, so that a network learns to leave alone what
+    already fits. The paper trains without."""
     label_cache: str | None = None
     """Folder that keeps the submasks of whole pictures, so that validation and evaluation cluster them once. Unset: none."""
     workers: Count = 4

@@ -1,17 +1,21 @@
 """Makes a data set in iHarmony4's layout from photos with masks, by the four colour transfers that iHarmony4 used.
 
-    python scripts/make_composites.py PHOTOS OUT [--size 1024] [--seed S] [--workers N] [--per-photo K] [--test-fraction F]
+    python scripts/make_composites.py PHOTOS [PHOTOS2 ...] OUT [--size 1024] [--seed S] [--workers N] [--per-photo K]
+    python scripts/make_composites.py PHOTOS [PHOTOS2 ...] OUT --regions 3 [--at-most person=1000 cat=100] [...]
     python scripts/make_composites.py PHOTOS OUT --annotations instances.json [--objects N] [...]
 
 PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. With --annotations
-it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such. An
-interrupted run goes on when it is called again. docs/data.md says more.
+it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such.
+--regions adds a subset that no published data set has: each colour region of an object takes the colours of another reference,
+so that no one correction is right for all of the foreground. An interrupted run goes on when it is called again. docs/data.md
+says more.
 """
 
 import argparse
 from pathlib import Path
 
 from frih.data.composites import describe, make_composites
+from frih.data.objects import parse_limits
 from frih.errors import run_command
 
 PUBLISHED = "  iHarmony4's test composites, in the paper: mean mse 172.47, fmse 1387.30, psnr 31.63"
@@ -20,21 +24,38 @@ PUBLISHED = "  iHarmony4's test composites, in the paper: mean mse 172.47, fmse 
 def main() -> int:
     """Makes the data set and says what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, metavar="PHOTOS")
-    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos, and OUT as the last"
+    )
+    parser.add_argument("--out", type=Path, metavar="OUT", help="the data set; all other folders are then of photos")
     parser.add_argument("--annotations", type=Path, metavar="PATH", help="file or folder of COCO's or LabelMe's form")
     parser.add_argument("--objects", type=int, metavar="N", help="take the N largest annotated objects of a photo")
+    parser.add_argument(
+        "--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category; else all"
+    )
+    parser.add_argument(
+        "--regions",
+        type=int,
+        default=0,
+        metavar="K",
+        help="make composites of K colour regions, in a subset of their own",
+    )
     parser.add_argument("--size", type=int, metavar="S", help="reduce photos to a longer side of S pixels")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the references")
     parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
     parser.add_argument("--per-photo", type=int, default=1, help="composites of an object by each transfer, at most")
     parser.add_argument("--test-fraction", type=float, default=0.1, help="share of the photos kept for testing")
     args = parser.parse_args()
+    if len(args.folders) + bool(args.out) < 2:
+        parser.error("give a folder of photos, or several, and the folder of the data set last")
+    *photos, out = (*args.folders, args.out) if args.out else args.folders
     made = make_composites(
-        args.photos,
-        args.out,
+        photos,
+        out,
         annotations=args.annotations,
         objects=args.objects,
+        at_most=parse_limits(args.at_most),
+        regions=args.regions,
         size=args.size,
         seed=args.seed,
         workers=args.workers,

@@ -12,6 +12,7 @@ stretched. Where the publications leave room, each function says what it does.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,8 @@ _YCBCR_OF_BLACK = np.array([16.0, 128.0, 128.0])
 _DARKEST = 1 / 255
 """Added to L, M and S before the logarithm, which black has none of."""
 
-_IDT_ITERATIONS, _IDT_BINS = 20, 300
-_CELLS = 16
+_IDT_ITERATIONS, IDT_BINS = 20, 300
+IDT_CELLS = 16
 """Parts of a bin within which all values move alike: looked up in a table, faster than sought."""
 _SOLVED, _MAX_STEPS = 1e-3, 500
 
@@ -119,14 +120,19 @@ def transfer_pitie(source: Colors, reference: Colors) -> Colors:
         (N, 3) RGB in [0, 1].
     """
     source, reference = _checked(source, reference)
-    rng = np.random.default_rng(2007)
-    rotation = np.eye(3)
-    for _ in range(_IDT_ITERATIONS):
+    for rotation in idt_rotations():
         start, goal = _times(source, rotation), _times(reference, rotation)
         moves = [_match_values(start[:, i], goal[:, i]) for i in range(3)]
         source = source + _times(np.stack(moves, axis=1), rotation.T)
-        rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     return _clipped(source)
+
+
+@cache
+def idt_rotations() -> Colors:
+    """(20, 3, 3) of :func:`transfer_pitie`."""
+    rng = np.random.default_rng(2007)
+    turns = [np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(_IDT_ITERATIONS - 1)]
+    return np.stack([np.eye(3), *turns])
 
 
 TRANSFERS: dict[str, Transfer] = {
@@ -161,8 +167,7 @@ def regrain(picture: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Col
             f"{picture.shape} picture, {restyled.shape} pixels and {count} of the region do not go together"
         )
     original = picture[region]
-    slope = _slope(picture, region)
-    stiffness, fidelity = 30 / (1 + 10 * slope), np.clip(255 * slope / 5, 1e-3, 1)
+    stiffness, fidelity = regrain_weights(picture, region)
     index = np.full(region.shape, -1)
     index[region] = np.arange(count)
     first = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
@@ -177,6 +182,12 @@ def regrain(picture: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Col
     change = restyled - original
     change = _solve((diags(diagonal) - links).tocsr(), diagonal, fidelity[:, None] * change, change)
     return _clipped(original + change)
+
+
+def regrain_weights(picture: Colors, region: NDArray[np.bool_]) -> tuple[Colors, Colors]:
+    """Phi and psi of :func:`regrain`, (N,) each."""
+    slope = _slope(picture, region)
+    return 30 / (1 + 10 * slope), np.asarray(np.clip(255 * slope / 5, 1e-3, 1))
 
 
 def _checked(source: Colors, reference: Colors) -> tuple[Colors, Colors]:
@@ -236,21 +247,21 @@ def _match_values(source: Colors, reference: Colors) -> Colors:
     start, start_rank = _knots(source, cells)
     goal, goal_rank = _knots(reference, _cells(reference, low, high))
     move = np.interp(start_rank, goal_rank, goal) - start
-    centres = low + (np.arange(_IDT_BINS * _CELLS) + 0.5) * ((high - low) / (_IDT_BINS * _CELLS))
+    centres = low + (np.arange(IDT_BINS * IDT_CELLS) + 0.5) * ((high - low) / (IDT_BINS * IDT_CELLS))
     return np.asarray(np.interp(centres, start, move)[cells])
 
 
 def _cells(values: Colors, low: float, high: float) -> NDArray[np.intp]:
     """Which part of which bin each value falls into."""
-    count = _IDT_BINS * _CELLS
+    count = IDT_BINS * IDT_CELLS
     return np.minimum(((values - low) * (count / (high - low))).astype(np.intp), count - 1)
 
 
 def _knots(values: Colors, cells: NDArray[np.intp]) -> tuple[Colors, Colors]:
     """Of each bin that is not empty: the mean of its values, and the share of values below its middle one."""
-    bins = cells // _CELLS
-    counts = np.bincount(bins, minlength=_IDT_BINS)
-    sums = np.bincount(bins, weights=values, minlength=_IDT_BINS)
+    bins = cells // IDT_CELLS
+    counts = np.bincount(bins, minlength=IDT_BINS)
+    sums = np.bincount(bins, weights=values, minlength=IDT_BINS)
     taken = counts > 0
     rank = (counts.cumsum() - counts / 2) / len(values)
     return sums[taken] / counts[taken], rank[taken]

@@ -2,7 +2,7 @@
 
 ::
 
-    <out>/{Reinhard,Xiao,Fecker,Pitie}/{composite_images,masks,real_images}/
+    <out>/{Reinhard,Xiao,Fecker,Pitie[,Regions]}/{composite_images,masks,real_images}/
     <out>/<subset>/<subset>_{train,test}.txt                 written when all pictures are there
     <out>/manifest.json                                      settings, and how each composite was made; written last
     <out>/unfinished.jsonl                                   until then, the same of what is done
@@ -13,12 +13,15 @@ As iHarmony4's foregrounds were, each is given the colours of an object of the s
 only training photos lend their colours: nothing of a test photo is in the training split. Both the composite and the real
 picture are written as JPEG anew from the same pixels, so that the background is the same in both.
 
+If asked for, a fifth subset, Regions, gives each colour region of an object (:mod:`~frih.data.regions`) the colours of another
+reference, by one of the four transfers drawn at random. No published data set has such composites.
+
 Everything follows from the photos and the settings, whatever the number of processes. A run that was interrupted goes on.
 """
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,9 +33,18 @@ from PIL import Image
 from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import FOLDERS, SPLITS
 from frih.data.journal import Entry, Journal
-from frih.data.objects import Object, Skipped, choose_usable, list_objects, read_object
+from frih.data.objects import (
+    NAMED,
+    Object,
+    Skipped,
+    choose_usable,
+    describe_skipped,
+    limit_categories,
+    list_objects,
+    read_object,
+)
 from frih.data.pictures import HALF
-from frih.data.restyling import REFERENCE_PIXELS, restyle_each, save_jpeg, thinned
+from frih.data.restyling import ONE_COLOR, REFERENCE_PIXELS, Attempt, restyle_each, save_jpeg, thinned
 from frih.data.transforms import render, whole
 from frih.errors import UserError
 from frih.files import write_whole
@@ -41,6 +53,8 @@ from frih.progress import progress_bar
 
 SUBSETS = {transfer.capitalize(): transfer for transfer in TRANSFERS}
 """The transfer of each subset."""
+REGIONS = "Regions"
+"""The subset whose objects take the colours of several references."""
 
 RECIPE = 1
 """To be raised with every change that makes other pictures."""
@@ -49,10 +63,11 @@ MIN_SIZE = 64
 """The least side that photos may be reduced to."""
 DRAWS = 10
 """Draws of a reference for each composite asked for, at most; a foreground that suits few gets fewer composites."""
+REGION_DRAWS = 3
+"""So many times as many for colour regions, each of which must suit its reference."""
+MAX_REGIONS = 8
 
 _EVALUATION_SIZE = 256
-_NAMED = 5
-"""So many of the photos and objects skipped for one reason are named on the screen."""
 
 
 class Made(NamedTuple):
@@ -66,14 +81,23 @@ class Made(NamedTuple):
     skipped: Skipped
     found: int
     """How many objects were done already."""
+    renamed: list[str]
+    """Photos that bear their folder's name in front, since another folder has one of the same name."""
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Their names."""
+        return _subsets(self.settings.get("regions", 0))
 
 
 def make_composites(
-    photos: Path,
+    photos: Path | Sequence[Path],
     out: Path,
     *,
     annotations: Path | None = None,
     objects: int | None = None,
+    at_most: Mapping[str, int] | None = None,
+    regions: int = 0,
     size: int | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -84,10 +108,13 @@ def make_composites(
     """Makes a data set, or what is missing of it.
 
     Args:
-        photos: folder with ``images/`` and ``masks/``, or with the annotated photos.
+        photos: a folder with ``images/`` and ``masks/``, or several; or the folder of the annotated photos.
         out: the data set's folder, for ``data.root``.
         annotations: a file of annotations in COCO's or LabelMe's form, or a folder of such.
         objects: annotated objects that are taken of a photo, the largest; all by default.
+        at_most: photos that are taken of each category it names; all by default.
+        regions: so many colour regions of an object, at most, take each the colours of another reference, in a subset of
+            their own; 0 makes none.
         size: photos are reduced to this longer side; by default they stay as they are.
         seed: of the split and the references.
         workers: processes; as many as there are cores by default.
@@ -100,14 +127,16 @@ def make_composites(
             be written.
     """
     workers = cores() if workers is None else workers
-    _check_numbers(seed, workers, per_photo, test_fraction, objects, size)
-    candidates, skipped = list_objects(photos, annotations)
+    folders = [photos] if isinstance(photos, Path) else list(photos)
+    _check_numbers(seed, workers, per_photo, test_fraction, objects, size, regions)
+    candidates, skipped = list_objects(folders, annotations)
+    candidates = limit_categories(candidates, skipped, at_most or {}, seed)
     with process_pool(workers) as each:
         usable, digest = choose_usable(
             candidates, skipped, objects, size, partial(_shown, each, "reading photos", "photo", progress)
         )
         if not usable:
-            raise UserError(f"{photos}: no usable photo; {_describe_skipped(skipped)}")
+            raise UserError(f"{', '.join(map(str, folders))}: no usable photo; {describe_skipped(skipped)}")
         settings = {
             "recipe": RECIPE,
             "seed": seed,
@@ -115,17 +144,19 @@ def make_composites(
             "test_fraction": test_fraction,
             "photos": f"{len(usable)} of digest {digest}",
             **({"size": size} if size else {}),
+            **({"regions": regions} if regions else {}),
         }
-        tasks = _plan(usable, seed, per_photo, test_fraction, size)
+        tasks = _plan(usable, settings)
         journal = Journal(out, settings)
         try:
             with journal.held():
                 entries, found = _make_missing(journal, tasks, partial(_shown, each, "composites", "object", progress))
-                if not (journal.is_finished and all(path.exists() for path in _lists(out).values())):
+                if not (journal.is_finished and all(path.exists() for path in _lists(journal).values())):
                     _finish(journal, entries, skipped)
         except OSError as error:
             raise UserError(f"{out}: the data set cannot be written there ({error})") from error
-    return Made(out, settings, entries, skipped, found)
+    renamed = list(dict.fromkeys(item.photo for item in usable if item.is_renamed))
+    return Made(out, settings, entries, skipped, found, renamed)
 
 
 def describe(made: Made) -> str:
@@ -135,10 +166,15 @@ def describe(made: Made) -> str:
     objects = "" if photos == len(made.entries) else f"{len(made.entries)} objects of "
     lines = [f"{made.root}: of {objects}{photos} photos ({made.found} done before, {skipped} skipped)"]
     if skipped:
-        lines.append(f"  skipped: {_describe_skipped(made.skipped)}")
+        lines.append(f"  skipped: {describe_skipped(made.skipped)}")
+    if made.renamed:
+        named = ", ".join(made.renamed[:NAMED])
+        lines.append(
+            f"  with their folder's name in front, since several have the same name: {len(made.renamed)} ({named})"
+        )
     composites = [(entry["split"], record) for entry in made.entries for record in entry["composites"].values()]
     lines.append(f"  {'':10}{'train':>7}{'test':>7}{'rejected':>10}")
-    for subset in SUBSETS:
+    for subset in made.subsets:
         counts = Counter(split for split, record in composites if record["subset"] == subset)
         reasons = _rejected(made.entries, subset)
         why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
@@ -151,19 +187,32 @@ def describe(made: Made) -> str:
     return "\n".join(lines)
 
 
+class _Try(NamedTuple):
+    """A transfer and the objects to take colours from: one, or one for each colour region."""
+
+    transfer: str
+    lenders: list[Object]
+
+
 class _Task(NamedTuple):
-    """An object to be restyled, and by subset the objects to take colours from, one after the other."""
+    """An object to be restyled, and by subset how, in one try after the other."""
 
     item: Object
     split: str
     most: int
     """Composites in each subset."""
     size: int | None
-    references: dict[str, list[Object]]
+    tries: dict[str, list[_Try]]
 
 
 def _check_numbers(
-    seed: int, workers: int, per_photo: int, test_fraction: float, objects: int | None, size: int | None
+    seed: int,
+    workers: int,
+    per_photo: int,
+    test_fraction: float,
+    objects: int | None,
+    size: int | None,
+    regions: int,
 ) -> None:
     if seed < 0:
         raise UserError(f"seed: must be 0 or more, not {seed}")
@@ -173,20 +222,16 @@ def _check_numbers(
         raise UserError(f"objects of a photo: must be 1 or more, not {objects}")
     if size is not None and size < MIN_SIZE:
         raise UserError(f"size: must be {MIN_SIZE} or more, not {size}")
+    if regions and not 2 <= regions <= MAX_REGIONS:
+        raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
     if not 0 <= test_fraction < 1:
         raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
 
 
-def _describe_skipped(skipped: dict[str, list[str]]) -> str:
-    parts = []
-    for reason, names in sorted(skipped.items()):
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        parts.append(f"{reason} {len(names)} ({', '.join(names[:_NAMED])}{more})")
-    return "; ".join(parts) or "there is none"
-
-
-def _plan(objects: Sequence[Object], seed: int, per_photo: int, test_fraction: float, size: int | None) -> list[_Task]:
+def _plan(objects: Sequence[Object], settings: dict[str, Any]) -> list[_Task]:
     """Splits the photos and draws references, of training photos alone."""
+    seed, per_photo, test_fraction = (settings[key] for key in ("seed", "per_photo", "test_fraction"))
+    regions = settings.get("regions", 0)
     photos = Counter(item.photo for item in objects)
     count = min(len(photos) - 1, max(1, round(test_fraction * len(photos)))) if test_fraction else 0
     order = np.random.default_rng(seed).permutation(len(photos))
@@ -199,15 +244,26 @@ def _plan(objects: Sequence[Object], seed: int, per_photo: int, test_fraction: f
     tasks = []
     for item in objects:
         # more by those that its own photo may have among them
-        draw = partial(_draw, item, lenders[item.category], seed, DRAWS * per_photo, photos[item.photo])
-        references = {subset: draw(subset) for subset in SUBSETS}
-        tasks.append(_Task(item, "test" if item.photo in test else "train", per_photo, size, references))
+        draw = partial(_draw, item, lenders[item.category], own=photos[item.photo])
+        draws = DRAWS * per_photo
+        tries = {}
+        for subset, transfer in SUBSETS.items():
+            tries[subset] = [_Try(transfer, [lender]) for lender in draw(_rng(seed, subset, item), draws)]
+        if regions:
+            rng = _rng(seed, REGIONS, item)
+            drawn = [(rng.choice(list(SUBSETS.values())), draw(rng, regions)) for _ in range(REGION_DRAWS * draws)]
+            tries[REGIONS] = [_Try(str(transfer), group) for transfer, group in drawn if len(group) == regions]
+        split = "test" if item.photo in test else "train"
+        tasks.append(_Task(item, split, per_photo, settings.get("size"), tries))
     return tasks
 
 
-def _draw(item: Object, lenders: Sequence[Object], seed: int, count: int, own: int, subset: str) -> list[Object]:
-    """Objects of other photos, each once, in an order that follows from the seed, the object and the subset."""
-    rng = np.random.default_rng((seed, *f"{subset} {item.name}".encode()))
+def _rng(seed: int, subset: str, item: Object) -> np.random.Generator:
+    return np.random.default_rng((seed, *f"{subset} {item.name}".encode()))
+
+
+def _draw(item: Object, lenders: Sequence[Object], rng: np.random.Generator, count: int, own: int) -> list[Object]:
+    """Objects of other photos, each once."""
     drawn = rng.choice(len(lenders), min(len(lenders), count + own), replace=False)
     return [lenders[i] for i in drawn if lenders[i].photo != item.photo][:count]
 
@@ -219,11 +275,11 @@ def _make_missing(journal: Journal, tasks: Sequence[_Task], each: Map) -> tuple[
     found = len(tasks) - len(missing)
     if missing:
         out = journal.folder
-        for subset in SUBSETS:
+        for subset in _subsets(journal.settings.get("regions", 0)):
             for folder in FOLDERS:
                 (out / subset / folder).mkdir(parents=True, exist_ok=True)
         with journal.open(list(done.values())) as add:
-            for path in _lists(out).values():  # written anew in the end
+            for path in _lists(journal).values():  # written anew in the end
                 path.unlink(missing_ok=True)
             for entry in each(partial(_make, out), missing):
                 add(entry)
@@ -234,18 +290,25 @@ def _make_missing(journal: Journal, tasks: Sequence[_Task], each: Map) -> tuple[
 def _finish(journal: Journal, entries: list[Entry], skipped: Skipped) -> None:
     """Writes the lists and the manifest."""
     if not any(entry["composites"] for entry in entries):
-        reasons = sum((_rejected(entries, subset) for subset in SUBSETS), Counter())
+        reasons = sum((_rejected(entries, subset) for subset in entries[0]["rejected"]), Counter())
         raise UserError(f"{journal.folder}: no composite could be made of the photos ({dict(reasons)})")
-    for (subset, split), path in _lists(journal.folder).items():
+    for (subset, split), path in _lists(journal).items():
         records = (entry["composites"].items() for entry in entries if entry["split"] == split)
         names = (Path(name).name for items in records for name, record in items if record["subset"] == subset)
         write_whole(path, "".join(f"{name}\n" for name in names))
     journal.finish(entries, skipped=skipped)
 
 
-def _lists(out: Path) -> dict[tuple[str, str], Path]:
+def _subsets(regions: int) -> tuple[str, ...]:
+    return (*SUBSETS, REGIONS) if regions else tuple(SUBSETS)
+
+
+def _lists(journal: Journal) -> dict[tuple[str, str], Path]:
     """The list of each subset and split."""
-    return {(subset, split): out / subset / f"{subset}_{split}.txt" for subset in SUBSETS for split in SPLITS}
+    subsets = _subsets(journal.settings.get("regions", 0))
+    return {
+        (subset, split): journal.folder / subset / f"{subset}_{split}.txt" for subset in subsets for split in SPLITS
+    }
 
 
 def _rejected(entries: Sequence[Entry], subset: str) -> Counter[str]:
@@ -264,13 +327,13 @@ def _make(out: Path, task: _Task) -> Entry:
     composites: dict[str, Any] = {}
     rejected: dict[str, Counter[str]] = {}
     files: dict[str, bytes] = {}
-    for subset, references in task.references.items():
-        made, rejected[subset] = _restyle(real, mask, SUBSETS[subset], references, task)
-        for number, (reference, picture) in enumerate(made, 1):
+    for subset, tries in task.tries.items():
+        made, rejected[subset] = _restyle(real, mask, tries, task)
+        for number, (one, picture) in enumerate(made, 1):
             path = f"{subset}/composite_images/{mask_name}_{number}.jpg"
             files[path] = _encoded(picture)
             figures = _figures(_at_evaluation(files[path]), real_seen, mask_seen)
-            composites[path] = {"subset": subset, "reference": reference, **figures}
+            composites[path] = {"subset": subset, **_told(one), **figures}
         if made:
             files[f"{subset}/masks/{mask_name}.png"] = mask_png
             files[f"{subset}/real_images/{photo}.jpg"] = real_jpeg
@@ -288,20 +351,28 @@ def _make(out: Path, task: _Task) -> Entry:
 
 
 def _restyle(
-    real: NDArray[np.uint8], mask: NDArray[np.uint8], transfer: str, references: Sequence[Object], task: _Task
-) -> tuple[list[tuple[str, NDArray[np.uint8]]], Counter[str]]:
-    """Composites that pass the filters, with their references' names; and how many do not, by reason."""
-    made: list[tuple[str, NDArray[np.uint8]]] = []
+    real: NDArray[np.uint8], mask: NDArray[np.uint8], tries: Sequence[_Try], task: _Task
+) -> tuple[list[tuple[_Try, NDArray[np.uint8]]], Counter[str]]:
+    """Composites that pass the filters, with how they were made; and how many do not, by reason."""
+    made: list[tuple[_Try, NDArray[np.uint8]]] = []
     rejected: Counter[str] = Counter()
-    colors = (_object_pixels(reference, task.size) / 255 for reference in references)
-    for reference, result in zip(references, restyle_each(real, mask, colors, transfer), strict=False):
+    attempts = (
+        Attempt(one.transfer, [_object_pixels(lender, task.size) / 255 for lender in one.lenders]) for one in tries
+    )
+    for one, result in zip(tries, restyle_each(real, mask, attempts), strict=False):
         if result.picture is None:
             rejected[str(result.fault)] += 1
         else:
-            made.append((reference.name, result.picture))
-        if len(made) == task.most:
+            made.append((one, result.picture))
+        if len(made) == task.most or result.fault == ONE_COLOR:
             break
     return made, rejected
+
+
+def _told(one: _Try) -> dict[str, Any]:
+    """How a composite was made, for the manifest."""
+    names = [lender.name for lender in one.lenders]
+    return {"reference": names[0]} if len(names) == 1 else {"transfer": one.transfer, "reference": names}
 
 
 @lru_cache(maxsize=512)

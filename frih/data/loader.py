@@ -120,7 +120,7 @@ class Pictures(Dataset[Sample]):
         self.seed = seed
         cached = data.label_cache is not None and submasks.method != "whole"
         self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
-        self.restyler = Restyler(items, data.size) if data.online else None
+        self.restyler = Restyler(items, data.size, data.regions) if data.online else None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -153,8 +153,11 @@ class Pictures(Dataset[Sample]):
         reduction = view.reduction(size) if self.data.draft else 1
         pair = open_pair(item, mask.size, reduction)
         composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
-        if self.restyler:
-            rng = np.random.default_rng((self.seed, epoch, index, 1))  # another stream than that of the views
+        # streams of their own, so that these keys move neither the views nor each other's draws
+        if np.random.default_rng((self.seed, epoch, index, 2)).random() < self.data.unchanged:
+            composite = real
+        elif self.restyler:
+            rng = np.random.default_rng((self.seed, epoch, index, 1))
             if rng.random() < self.data.online:
                 made = self.restyler.restyle(item, real, soft_mask, rng)
                 composite = composite if made is None else made

@@ -5,7 +5,9 @@
     <photos>/{images,masks}/      the same names but for the suffix: one object a photo
     <photos>/photos.csv           with columns name and category, optional
 
-or photos in a folder and their objects in files of annotations (:mod:`~frih.data.annotations`).
+or photos in a folder and their objects in files of annotations (:mod:`~frih.data.annotations`). Several folders of the first
+form make one collection, whatever their order: photos of one name in two of them bear their folder's name in front, as
+``things-001`` and ``stuff-001``, and what is the same file in both is taken once.
 """
 
 import csv
@@ -13,7 +15,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +26,14 @@ from PIL import Image
 
 from frih.data.annotations import AnnotatedPhoto, Outlined, draw, find_annotations, open_photo, read_annotations
 from frih.data.pictures import HALF, open_mask
-from frih.errors import UserError
+from frih.errors import UserError, did_you_mean
 from frih.processes import Map
 
 MIN_SHARE, MAX_SHARE = 0.01, 0.8
 """Bounds of the foreground's share of a photo, as iHarmony4's."""
 
+NAMED = 5
+"""So many of the photos and objects skipped for one reason are named on the screen."""
 Skipped = dict[str, list[str]]
 """Photos and objects that are of no use, by reason."""
 
@@ -50,18 +54,81 @@ class Object(NamedTuple):
         """What tells it from all others."""
         return self.photo if self.number is None else f"{self.photo}_{self.number}"
 
+    @property
+    def is_renamed(self) -> bool:
+        """Whether the photo bears its folder's name in front."""
+        return isinstance(self.mask, Path) and self.photo != self.image.stem
 
-def list_objects(photos: Path, annotations: Path | None) -> tuple[list[Object], Skipped]:
+
+def list_objects(photos: Sequence[Path], annotations: Path | None) -> tuple[list[Object], Skipped]:
     """Objects by their photos' names, those of a photo in the order of their annotation; and what is skipped.
 
     Args:
-        photos: folder with ``images/`` and ``masks/``, or with photos if there are annotations.
+        photos: folders with ``images/`` and ``masks/``, or one with photos if there are annotations.
         annotations: a file of annotations, or a folder of such.
 
     Raises:
-        UserError: a folder cannot be listed, or a file of annotations or ``photos.csv`` cannot be read.
+        UserError: a folder cannot be listed or has no masks, a file of annotations or ``photos.csv`` cannot be read, or photos
+            cannot be told from each other.
     """
-    return _list_masked(photos) if annotations is None else _list_annotated(photos, annotations)
+    if annotations is not None:
+        if len(photos) > 1:
+            raise UserError(
+                f"{photos[1]}: with annotations there can be but one folder of photos; give their common folder"
+            )
+        return _list_annotated(photos[0], annotations)
+    folders = {folder.resolve(): folder for folder in photos}
+    if len(folders) < len(photos):
+        raise UserError(f"{photos[-1]}: the same folder of photos is given twice; give each once")
+    skipped: Skipped = defaultdict(list)
+    return _told_apart([_list_masked(folder, skipped) for folder in photos], list(folders), skipped), skipped
+
+
+def limit_categories(objects: Sequence[Object], skipped: Skipped, most: Mapping[str, int], seed: int) -> list[Object]:
+    """Leaves so many photos of each category that ``most`` names; which ones follows from the seed and their names.
+
+    Args:
+        objects: with their categories.
+        skipped: the others are added to it.
+        most: photos by category.
+        seed: of the choice.
+
+    Raises:
+        UserError: no object is of such a category.
+    """
+    photos: dict[str, set[str]] = defaultdict(set)
+    for item in objects:
+        photos[item.category].add(item.photo)
+    left_out = set()
+    for category, count in most.items():
+        if category not in photos:
+            raise UserError(
+                f"--at-most {category}={count}: no photo is of this category{did_you_mean(category, photos)}"
+            )
+        order = sorted(photos[category], key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+        left_out |= {(category, name) for name in order[count:]}
+    chosen = []
+    for item in objects:
+        if (item.category, item.photo) in left_out:
+            skipped[f"more than {most[item.category]} of {item.category}"].append(_in_messages(item))
+        else:
+            chosen.append(item)
+    return chosen
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, int]:
+    """``CATEGORY=N``, as a command has it, as {category: N}.
+
+    Raises:
+        UserError: it is not of this form.
+    """
+    limits = {}
+    for text in texts:
+        category, separator, number = text.rpartition("=")
+        if not (separator and number.isdecimal() and int(number)):
+            raise UserError(f"--at-most {text}: takes CATEGORY=N, as person=1000, with N of 1 or more")
+        limits[category] = int(number)
+    return limits
 
 
 def choose_usable(
@@ -107,6 +174,15 @@ def read_object(item: Object, size: int | None) -> tuple[NDArray[np.uint8], NDAr
     return np.asarray(_reduced(image, size)), np.asarray(_reduced(_open_mask(item, image), size))
 
 
+def describe_skipped(skipped: Skipped) -> str:
+    """How many are skipped for which reason, and some of their names; for people."""
+    parts = []
+    for reason, names in sorted(skipped.items()):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        parts.append(f"{reason} {len(names)} ({', '.join(names[:NAMED])}{more})")
+    return "; ".join(parts) or "there is none"
+
+
 class _Finding(NamedTuple):
     """Why an object is of no use, if it is not, in general and in particular."""
 
@@ -118,11 +194,14 @@ class _Finding(NamedTuple):
     """Of the photo's file and the mask."""
 
 
-def _list_masked(folder: Path) -> tuple[list[Object], Skipped]:
+def _list_masked(folder: Path, skipped: Skipped) -> list[Object]:
     images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
+    if images and not images.keys() & masks.keys():
+        raise UserError(
+            f"{folder}: masks/ holds none of the photos in images/; a mask is named as its photo (or give --annotations)"
+        )
     categories = _read_categories(folder / "photos.csv")
     objects: list[Object] = []
-    skipped: Skipped = defaultdict(list)
     for name, paths in images.items():
         if len(paths) > 1 or len(masks.get(name, ())) > 1:
             skipped["two files of one name"].append(name)
@@ -135,7 +214,32 @@ def _list_masked(folder: Path) -> tuple[list[Object], Skipped]:
         else:
             category = categories[name] if categories is not None else ""
             objects.append(Object(name, None, paths[0], masks[name][0], category))
-    return objects, skipped
+    return objects
+
+
+def _told_apart(lists: Sequence[Sequence[Object]], folders: Sequence[Path], skipped: Skipped) -> list[Object]:
+    """The objects of all folders by name, which are unlike."""
+    named: dict[str, list[tuple[Path, Object]]] = defaultdict(list)
+    for folder, objects in zip(folders, lists, strict=True):
+        for item in objects:
+            named[item.photo].append((folder, item))
+    taken: dict[str, Object] = {}
+    for name, group in sorted(named.items()):
+        different: dict[bytes, tuple[Path, Object]] = {}
+        for folder, item in sorted(group):
+            content = item.image.read_bytes() if len(group) > 1 else b""
+            if content in different:
+                skipped["the same photo in two folders"].append(f"{folder.name}/images/{item.image.name}")
+            different.setdefault(content, (folder, item))
+        for folder, item in different.values():
+            unlike = name if len(different) == 1 else f"{folder.name}-{name}"
+            if unlike in taken or not _can_be_listed(unlike):
+                raise UserError(
+                    f"{item.image}: a photo of this name is in several folders, and {unlike!r}, with its folder's name in "
+                    "front, does not tell it from all others; give the folders other names"
+                )
+            taken[unlike] = item._replace(photo=unlike)
+    return [taken[name] for name in sorted(taken)]
 
 
 def _list_annotated(folder: Path, annotations: Path) -> tuple[list[Object], Skipped]:
@@ -185,7 +289,9 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
     try:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error}); photos are in images/, masks in masks/") from None
+        raise UserError(
+            f"{folder}: cannot be listed ({error}); photos are in images/, masks of the same names in masks/"
+        ) from None
     stems: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         stems[path.stem].append(path)

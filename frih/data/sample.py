@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 
 from frih.data.color_transfer import TRANSFERS, Colors
 from frih.data.pictures import HALF, open_rgb
-from frih.data.restyling import restyle, save_jpeg
+from frih.data.restyling import Attempt, restyle, save_jpeg
 from frih.data.transforms import render, whole
 from frih.errors import UserError
 from frih.progress import progress_bar
@@ -180,7 +180,7 @@ def _restyle(task: _Task, references: list[_Photo], settings: dict[str, int]) ->
     for draw in range(DRAWS * count):
         transfer = list(TRANSFERS)[draw % len(TRANSFERS)]
         reference, origin = _draw_reference(photo, foreground, references, rng)
-        result = restyle(photo.real, photo.masks[foreground], reference, transfer)
+        result = restyle(photo.real, photo.masks[foreground], Attempt(transfer, [reference]))
         if result.picture is None:
             continue
         record = {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}

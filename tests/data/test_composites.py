@@ -16,6 +16,7 @@ from frih.data import composites
 from frih.data.annotations import Outline, Outlined, draw
 from frih.data.composites import SUBSETS, describe, make_composites
 from frih.data.iharmony4 import read_split
+from frih.data.objects import parse_limits
 from frih.data.pictures import open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.errors import UserError
@@ -346,6 +347,138 @@ def test_photos_of_no_use_are_named(photos, tmp_path):
     assert "without mask 1 (none.jpg)" in describe(made)
 
 
+# several folders, limits and regions
+
+
+def rename_photos(folder, names):
+    """Gives a folder's photos other names."""
+    for old, new in names.items():
+        for path in (folder / "images" / file_name(old), folder / "masks" / f"{old}.png"):
+            path.rename(path.with_name(path.name.replace(old, new)))
+    table = folder / "photos.csv"
+    table.write_text("".join(f"{names.get(line.split(',')[0], line.split(',')[0])},{line.split(',')[1]}\n"
+                             for line in table.read_text().splitlines()))  # fmt: skip
+
+
+def parted(photos, folder):
+    """The same photos in two folders, those of each category by turns."""
+    one, two = folder / "one", folder / "two"
+    for place in (one, two):
+        shutil.copytree(photos, place)
+    for number, name in enumerate(NAMES):
+        for path in ("images/" + file_name(name), f"masks/{name}.png"):
+            ((one, two)[number % 2] / path).unlink()
+    return one, two
+
+
+def test_several_folders_are_as_one_whatever_their_order(whole_one, photos, tmp_path):
+    one, two = parted(photos, tmp_path / "parted")
+    for number, folders in enumerate(((one, two), (two, one))):
+        root = make_composites(folders, tmp_path / f"out{number}", **SETTINGS, **QUIET).root
+        assert contents(root) == contents(whole_one)
+
+
+def test_photos_of_the_same_name_bear_their_folders_name(photos, tmp_path):
+    other = make_photos(tmp_path / "other")
+    changed = (64 + 0.4 * smooth_picture(seed=1, width=72, height=60)).astype(np.uint8)
+    for name in ("f", "g"):
+        save(other / "images" / f"{name}.jpg", changed)
+    rename_photos(other, {name: f"z{name}" for name in ("a photo", "c_1", "h")})
+    made = make_composites([photos, other], tmp_path / "out", **SETTINGS, **QUIET)
+    assert sorted(made.renamed) == ["other-f", "other-g", "photos-f", "photos-g"]
+    assert "since several have the same name: 4 (other-f, other-g, photos-f, photos-g)" in describe(made)
+    same = {"b-1_2_3.jpg", "c.png", "d.e.jpg"}  # the same files in both
+    assert set(made.skipped["the same photo in two folders"]) == {f"photos/images/{name}" for name in same}
+    names = {entry["photo"] for entry in made.entries}
+    assert names == {*NAMES, "za photo", "zc_1", "zh", *made.renamed} - {"f", "g"}
+    reals = {path.stem for path in made.root.glob("*/real_images/*")}
+    assert made.renamed == [name for name in sorted(reals) if name in made.renamed]
+    kept = open_rgb(next(made.root.glob("*/real_images/other-f.jpg")))
+    assert np.abs(np.asarray(kept).astype(int) - changed).mean() < 2
+    read_split(made.root, "train")
+
+
+def test_folders_that_cannot_be_told_apart_are_refused(photos, tmp_path):
+    twin = make_photos(tmp_path / "elsewhere/photos")
+    save(twin / "images/f.jpg", smooth_picture(seed=9, width=72, height=60))
+    with pytest.raises(UserError, match=r"f\.jpg: .*'photos-f'.*give the folders other names"):
+        make_composites([photos, twin], tmp_path / "out", **QUIET)
+    with pytest.raises(UserError, match="the same folder of photos is given twice"):
+        make_composites([photos, photos / "."], tmp_path / "out", **QUIET)
+    with pytest.raises(UserError, match="with annotations there can be but one folder"):
+        make_composites([photos, twin], tmp_path / "out", annotations=photos, **QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_masks_is_one_error(photos, tmp_path):
+    bare = make_photos(tmp_path / "bare")
+    for path in (bare / "masks").iterdir():
+        path.rename(path.with_name(f"other {path.name}"))
+    with pytest.raises(
+        UserError, match=r"bare: masks/ holds none of the photos in images/; a mask is named as its photo"
+    ):
+        make_composites([photos, bare], tmp_path / "out", **QUIET)
+    shutil.rmtree(bare / "masks")
+    with pytest.raises(UserError, match=r"bare/masks: cannot be listed .*masks of the same names in masks/"):
+        make_composites([photos, bare], tmp_path / "out", **QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_of_a_category_at_most(photos, tmp_path):
+    made = make_composites(photos, tmp_path / "out", at_most={"car": 2}, **QUIET)
+    assert sorted(entry["category"] for entry in made.entries) == ["car"] * 2 + ["tree"] * 4
+    assert len(made.skipped["more than 2 of car"]) == 2
+    with pytest.raises(UserError, match="--at-most cra=2: no photo is of this category; did you mean 'car'"):
+        make_composites(photos, tmp_path / "other", at_most={"cra": 2}, **QUIET)
+    for text in ("car", "car=0", "car=-1", "=x"):
+        with pytest.raises(UserError, match=f"--at-most {text}: takes CATEGORY=N"):
+            parse_limits([text])
+    assert parse_limits(["a=b=3", "plate of food=20"]) == {"a=b": 3, "plate of food": 20}
+
+
+@pytest.fixture
+def colourful(photos):
+    """Photos whose objects have a dark and a light half."""
+    for number, name in enumerate(NAMES):
+        scene = 40 + 0.15 * smooth_picture(seed=1, width=72, height=60)
+        scene[:, 36:] += 90
+        save(photos / "images" / file_name(name), (scene * (0.8 + 0.1 * (number % 4))).astype(np.uint8))
+    return photos
+
+
+def test_regions_are_a_subset_of_their_own(colourful, tmp_path):
+    plain = make_composites(colourful, tmp_path / "plain", **SETTINGS, **QUIET)
+    made = make_composites(colourful, tmp_path / "out", regions=2, **SETTINGS, **QUIET)
+    found, before = contents(made.root), contents(plain.root)
+    assert {path for path in before if found.get(path) != before[path]} == {"manifest.json"}
+    assert {Path(path).parts[0] for path in found if path not in before} == {"Regions"}
+    items = read_split(made.root, "train", ["Regions"]).items
+    assert items
+    entries = {entry["photo"]: entry for entry in made.entries}
+    for item in items:
+        entry, record = records(made.root)[f"Regions/composite_images/{item.composite_name}"]
+        assert record["transfer"] in SUBSETS.values()
+        assert len(set(record["reference"])) == 2
+        assert entry["photo"] not in record["reference"]
+        assert {entries[name]["category"] for name in record["reference"]} == {entry["category"]}
+        assert {entries[name]["split"] for name in record["reference"]} == {"train"}
+    assert "Regions" in describe(made)
+    again = make_composites(colourful, tmp_path / "2", regions=2, **SETTINGS, workers=2, progress=False)
+    assert contents(again.root) == found
+    with pytest.raises(UserError, match="was made with regions 2, not None"):
+        make_composites(colourful, made.root, **SETTINGS, **QUIET)
+    with pytest.raises(UserError, match="regions: must be 2 to 8, or 0 for none, not 1"):
+        make_composites(colourful, tmp_path / "3", regions=1, **SETTINGS, **QUIET)
+
+
+def test_a_foreground_of_one_colour_is_counted_once(colourful, tmp_path):
+    save(colourful / "images/f.jpg", np.full((60, 72, 3), 120, np.uint8))
+    made = make_composites(colourful, tmp_path / "out", regions=3, **QUIET)
+    (entry,) = (entry for entry in made.entries if entry["photo"] == "f")
+    assert entry["rejected"]["Regions"] == {"of one colour": 1}
+    assert "of one colour 1" in describe(made)
+
+
 def test_annotated_photos(photos, tmp_path):
     path = make_coco(tmp_path / "instances.json")
     made = make_composites(photos / "images", tmp_path / "out", annotations=path, **SETTINGS, **QUIET)
@@ -504,6 +637,17 @@ def test_the_script_says_what_it_made_or_what_is_wrong(photos, tmp_path):
     assert "of 8 photos (0 done before, 0 skipped)" in result.stdout
     assert "rejected" in result.stdout
     assert "psnr" in result.stdout
+    other = make_photos(tmp_path / "more")
+    rename_photos(other, {name: f"{name}2" for name in NAMES})
+    several = [*command[:3], str(other), "--out", str(tmp_path / "both"), "--at-most", "car=1", "--workers", "1"]
+    result = subprocess.run(several, capture_output=True, text=True, check=True)
+    assert "of 9 photos" in result.stdout
+    for arguments, told in (([], "folder of the data set last"), (["--at-most", "car"], "takes CATEGORY=N")):
+        result = subprocess.run(
+            [*command[: 4 if arguments else 3], *arguments], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 2
+        assert told in result.stderr
     result = subprocess.run([*command, "--seed", "7"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: ")

@@ -310,6 +310,23 @@ def test_validation_pictures_are_never_made_anew(alike):
     assert all(same(online(alike, 1.0)[index], alike[index]) for index in range(3))
 
 
+def test_a_share_of_the_foregrounds_is_left_unchanged(alike):
+    """Turned on, it moves nothing else: the other samples are those of before, with data.online or without."""
+    for share in (0.0, 1.0):
+        before, some, every = (online(alike, share, unchanged=part) for part in (0.0, 0.4, 1.0))
+        chosen = []
+        for key in [(epoch, index) for epoch in range(4) for index in range(10)]:
+            a, b, c = before[key], some[key], every[key]
+            assert np.array_equal(c.composite, c.real)
+            assert np.array_equal(c.labels, extract_submasks(c.real, c.mask))
+            assert same(b, a) or same(b, c)
+            assert not same(a, c)
+            chosen.append(same(b, c))
+        assert 0.15 < np.mean(chosen) < 0.65
+        assert all(same(every[index], before[index]) for index in range(3))  # never in validation
+        assert len({tuple(chosen[epoch * 10 : epoch * 10 + 10]) for epoch in range(4)}) > 1  # others in each epoch
+
+
 def test_without_a_lender_the_stored_composite_is_taken(pictures):
     alone = Pictures(pictures.items[:2], SMALL.model_copy(update={"online": 1.0}), SubmaskConfig(), seed=5)
     assert len({item.real_name for item in alone.items}) == 1

@@ -1,0 +1,44 @@
+"""Packs photos with masks for another machine: 256 x 256 pixels each, as the network sees them, in some 10 KB.
+
+    python scripts/pack_photos.py PHOTOS [PHOTOS2 ...] OUT [--at-most cat=100] [--size 256] [--quality 80] [--workers N]
+
+OUT has the form of PHOTOS, so scripts/make_composites.py makes a data set of it there. An interrupted run goes on when it is
+called again. docs/data.md says more.
+"""
+
+import argparse
+from pathlib import Path
+
+from frih.data.objects import parse_limits
+from frih.data.packing import QUALITY, pack_photos
+from frih.errors import run_command
+
+
+def main() -> int:
+    """Packs the photos and says how large they are now."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders with images/ and masks/")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument(
+        "--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category; else all"
+    )
+    parser.add_argument("--size", type=int, default=256, metavar="S", help="side in pixels (default: 256)")
+    parser.add_argument("--quality", type=int, default=QUALITY, metavar="Q", help=f"of WebP (default: {QUALITY})")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice that --at-most makes")
+    parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
+    args = parser.parse_args()
+    packed = pack_photos(
+        args.photos,
+        args.out,
+        size=args.size,
+        quality=args.quality,
+        at_most=parse_limits(args.at_most),
+        seed=args.seed,
+        workers=args.workers,
+    )
+    print(packed.describe())
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
