@@ -24,7 +24,9 @@ SOLVED, MAX_STEPS = 1e-2, 200
 
 def transfer_pitie(source: Colors, reference: Colors) -> Colors:
     """As :func:`frih.data.color_transfer.transfer_pitie`: (N, 3) and (M, 3) RGB in [0, 1] to (N, 3), equal within rounding."""
-    return np.asarray(_idt(np.array(source, np.float64), np.array(reference, np.float64), idt_rotations()))
+    return np.asarray(
+        _idt(np.array(source.T, np.float64, order="C"), np.array(reference.T, np.float64, order="C"), idt_rotations()).T
+    )
 
 
 def regrain(picture: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Colors:
@@ -44,25 +46,25 @@ FAST_TRANSFERS: dict[str, Transfer] = {**TRANSFERS, "pitie": transfer_pitie}
 
 @kernel
 def _idt(source: Colors, reference: Colors, rotations: Colors) -> Colors:
-    n, m = len(source), len(reference)
-    start, goal, moves = np.empty((n, 3)), np.empty((m, 3)), np.empty((n, 3))
+    """Of (3, N) and (3, M): channels are rows here, so that each is read in one go."""
+    start, goal, moves = np.empty_like(source), np.empty_like(reference), np.empty_like(source)
     for step in range(len(rotations)):
         turn = rotations[step]
         _turn(source, turn, start)
         _turn(reference, turn, goal)
         for axis in range(3):
-            _match(start[:, axis], goal[:, axis], moves[:, axis])
-        for i in range(n):
-            for j in range(3):
-                source[i, j] += moves[i, 0] * turn[j, 0] + moves[i, 1] * turn[j, 1] + moves[i, 2] * turn[j, 2]
+            _match(start[axis], goal[axis], moves[axis])
+        for j in range(3):
+            for i in range(source.shape[1]):
+                source[j, i] += moves[0, i] * turn[j, 0] + moves[1, i] * turn[j, 1] + moves[2, i] * turn[j, 2]
     return np.minimum(np.maximum(source, 0.0), 1.0)
 
 
 @kernel
 def _turn(colors: Colors, turn: Colors, turned: Colors) -> None:
-    for i in range(len(colors)):
-        for j in range(3):
-            turned[i, j] = colors[i, 0] * turn[0, j] + colors[i, 1] * turn[1, j] + colors[i, 2] * turn[2, j]
+    for j in range(3):
+        for i in range(colors.shape[1]):
+            turned[j, i] = colors[0, i] * turn[0, j] + colors[1, i] * turn[1, j] + colors[2, i] * turn[2, j]
 
 
 @kernel
