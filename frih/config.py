@@ -102,9 +102,10 @@ class ModelConfig(Section):
     """Evaluate the fusion head literally, at full size for every submask: the slow reference of the default."""
     refine_blend: bool = False
     """Mix the fusion head's picture with the coarse one as the base network's blending layer does with the composite."""
-    residual: bool | Literal["base", "cascade"] = False
+    residual: bool | Literal["base", "cascade"] = True
     """Stages that predict a change, which is added to the image they are given (the composite, and the coarse image): both,
-    none, or the one that is named."""
+    none, or the one that is named. Without it the base network ends in iDIH's blending layer, which learns little at the
+    paper's rate, and the fusion head predicts the image itself."""
     norm: Literal["batch", "none"] = "batch"
     """Normalisation layers; ``none`` makes every picture independent of the others in its batch."""
     base_widths: Annotated[tuple[Positive, ...], Field(min_length=7, max_length=7)] = (48, 80, 96, 176, 192, 384, 400)
@@ -123,7 +124,9 @@ class ModelConfig(Section):
                 "without a cascade there is no fusion head: set fusion (and refine_blend) to false as well"
             )
         if self.residual in (True, "cascade") and self.refine_blend:
-            raise ValueError("residual leaves nothing to blend: set refine_blend to false")
+            raise ValueError(
+                "refine_blend: a change that is added leaves nothing to blend; set residual to base or false"
+            )
         return self
 
 

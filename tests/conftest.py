@@ -88,11 +88,12 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def no_weight_is_zero(model: torch.nn.Module) -> None:
-    """Gives weights that are zero at first random ones, so that everything has a gradient."""
+    """Gives weights that are zero at first random ones, so that everything has a gradient and changes something."""
+    rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
-                parameter.normal_(std=0.1)
+                parameter.normal_(std=0.1, generator=rng)
 
 
 def random_batch(

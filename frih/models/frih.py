@@ -49,7 +49,7 @@ class FRIH(nn.Module):
         *,
         cascade: bool = True,
         fusion: bool = True,
-        residual: bool | str = False,
+        residual: bool | str = True,
         refine_blend: bool = False,
         dense: bool = False,
         end_to_end: bool = True,

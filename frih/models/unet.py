@@ -35,7 +35,7 @@ class BaseNetwork(nn.Module):
         widths: Sequence[int] = BASE_WIDTHS,
         decoder_width: int = BASE_DECODER_WIDTH,
         norm: str = "batch",
-        residual: bool = False,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         norms = ["none", "none", *[norm] * (len(widths) - 2)]

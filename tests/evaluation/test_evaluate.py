@@ -18,16 +18,18 @@ from frih.models import build_model
 from frih.report import read_rows
 from frih.settings import to_yaml
 from frih.sharing.hub import save_pretrained
-from tests.conftest import make_dataset
+from tests.conftest import make_dataset, no_weight_is_zero
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def run(dataset, small_config, tmp_path):
-    """A run's folder, with an untrained network."""
+    """A run's folder, with an untrained network that changes something."""
     config = small_config(data={"root": str(dataset)}, run=str(tmp_path / "run"))
-    save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, build_model(config), {"step": 7})
+    model = build_model(config)
+    no_weight_is_zero(model)
+    save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, model, {"step": 7})
     (tmp_path / "run/config.yaml").write_text(to_yaml(config))
     return tmp_path / "run"
 
@@ -97,7 +99,7 @@ def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
 def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_path):
     from frih.evaluation import Evaluation
 
-    original, seen = Evaluation._score, []
+    original, seen = Evaluation.score, []
 
     def stop(self, case, systems):
         seen.append(case.name)
@@ -105,7 +107,7 @@ def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_
             raise KeyboardInterrupt
         return original(self, case, systems)
 
-    monkeypatch.setattr(Evaluation, "_score", stop)
+    monkeypatch.setattr(Evaluation, "score", stop)
     arguments = (run, "--split", "train", "--out", "out", "evaluation.batch=2")
     assert evaluate(*arguments)[0] == 130
     assert (tmp_path / "out" / FOLDER).is_dir()

@@ -215,7 +215,7 @@ def test_an_evaluation_goes_on_where_it_was_stopped(pictures, model, tmp_path, m
     whole = Evaluation(pictures, batch=3).of_model(model)
     finished = FinishedRows(tmp_path, {"what": 1})
     seen = []
-    original = Evaluation._score
+    original = Evaluation.score
 
     def interrupted(self, case, systems):
         seen.append(case.name)
@@ -223,14 +223,14 @@ def test_an_evaluation_goes_on_where_it_was_stopped(pictures, model, tmp_path, m
             raise KeyboardInterrupt
         return original(self, case, systems)
 
-    monkeypatch.setattr(Evaluation, "_score", interrupted)
+    monkeypatch.setattr(Evaluation, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Evaluation(pictures, batch=3, finished=finished).of_model(model)
     before = len(finished.read())
     assert 0 < before <= 6
     seen.clear()
     monkeypatch.setattr(
-        Evaluation, "_score", lambda self, case, systems: seen.append(1) or original(self, case, systems)
+        Evaluation, "score", lambda self, case, systems: seen.append(1) or original(self, case, systems)
     )
     rows = Evaluation(pictures, batch=3, finished=finished).of_model(model)
     assert len(seen) == len(pictures) - before

@@ -10,13 +10,16 @@ from frih.checkpoint import save_checkpoint
 from frih.errors import UserError
 from frih.models import build_model
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, save, smooth_picture
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
 
 
 @pytest.fixture
 def harmonizer(tmp_path, small_config):
+    """Of a network that changes something."""
     config = small_config()
-    save_checkpoint(tmp_path / "model.pt", config, build_model(config), {})
+    model = build_model(config)
+    no_weight_is_zero(model)
+    save_checkpoint(tmp_path / "model.pt", config, model, {})
     return Harmonizer.load(tmp_path / "model.pt", device="cpu")
 
 

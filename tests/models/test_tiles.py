@@ -14,7 +14,7 @@ from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, inside
 from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
-ABLATIONS = [{}, {"fusion": False}, {"refine_blend": True}, {"residual": True}, {"norm": "none"}]
+ABLATIONS = [{}, {"fusion": False}, {"residual": False, "refine_blend": True}, {"residual": False}, {"norm": "none"}]
 
 
 def every_tile(pairs: int, size: int) -> Tiles:

@@ -38,7 +38,7 @@ def test_normalisation_starts_at_the_third_encoder_layer():
 
 def test_skips_are_added():
     """The literal forward pass, layer by layer."""
-    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4).eval()
+    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4, residual=False).eval()
     composite, mask = torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128).round()
     e, d = network.encoder, network.decoder
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -72,7 +72,7 @@ def test_blending_layer_by_hand():
 
 
 def test_a_residual_network_begins_with_the_picture_it_is_given():
-    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4, residual=True)
+    network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4)
     composite, mask = torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128).round()
     assert torch.equal(network.eval()(composite, mask)[0], composite)
     nn.init.constant_(network.output.to_rgb.bias, 0.5)

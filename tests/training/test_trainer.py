@@ -153,7 +153,7 @@ def test_lower_precisions_train(make, precision):
         {"model": {"cascade": False, "fusion": False}},
         {"model": {"fusion": False}, "submasks": {"method": "whole"}},
         {"submasks": {"method": "kmeans", "candidates": 1, "clusters": 3}},
-        {"model": {"refine_blend": True}},
+        {"model": {"residual": False, "refine_blend": True}},
         {"train": {"end_to_end": False}},
         {"validation": {"fraction": 0.0}},
     ],
