@@ -1,7 +1,9 @@
+import json
 import multiprocessing
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
 from frih.data.loader import GlobalBatches, Pictures, evaluation_loader, pack, training_loader
+from frih.data.online import Restyler, read_categories
 from frih.data.pictures import open_mask, open_reduced, open_rgb
 from frih.data.transforms import render, whole
 from frih.distributed import World
@@ -333,8 +336,86 @@ def test_without_a_lender_the_stored_composite_is_taken(pictures):
     assert same(alone[0, 0], pictures[0, 0])
 
 
+def lenders_of(pictures, monkeypatch):
+    """Names of the objects that each of the first pictures asks for colours."""
+    asked = []
+
+    def read(self, item):
+        asked.append((item.subset, item.mask_name))
+        return np.random.default_rng(len(asked)).integers(0, 256, (50, 3), np.uint8)
+
+    monkeypatch.setattr("frih.data.online.Restyler._read_colors", read)
+    found = {}
+    for index in range(10):
+        pictures.restyler.kept.clear()
+        for epoch in range(4):
+            _ = pictures[epoch, index]
+        found[index] = set(asked)
+        asked.clear()
+    return found
+
+
+def test_colours_are_lent_within_a_subset_or_by_category_where_a_manifest_tells(alike, monkeypatch):
+    root = Path(alike.items[0].root)
+    for item, lenders in zip(alike.items, lenders_of(online(alike, 1.0), monkeypatch).values(), strict=True):
+        assert {subset for subset, _ in lenders} <= {item.subset}
+        assert item.mask_name not in {name for _, name in lenders}
+    masks = sorted({item.mask_name for item in alike.items})
+    category = {name: "odd" if number % 2 else "even" for number, name in enumerate(masks)}
+    entries = [{"photo": name[:-6], "object": 1, "category": category[name]} for name in masks]
+    (root / "manifest.json").write_text(json.dumps({"settings": {}, "photos": entries}))
+    subsets = set()
+    for item, lenders in zip(alike.items, lenders_of(online(alike, 1.0), monkeypatch).values(), strict=True):
+        assert lenders
+        assert {category[name] for _, name in lenders} == {category[item.mask_name]}
+        assert item.mask_name not in {name for _, name in lenders}
+        subsets |= {(item.subset, subset) for subset, _ in lenders}
+    assert ("A", "B") in subsets  # a made set has the same photos in all its subsets
+    for content in ("{}", "[]", "{", '{"photos": {"a": 1}}', '{"photos": [1]}'):
+        (root / "manifest.json").write_text(content)
+        assert read_categories(root) == {}
+
+
+def test_lenders_are_read_once_while_they_are_kept(alike, monkeypatch):
+    pictures, reads = online(alike, 1.0), []
+    read = Restyler._read_colors
+    monkeypatch.setattr(Restyler, "_read_colors", lambda self, item: reads.append(item.mask_name) or read(self, item))
+    first = [pictures[epoch, index] for epoch in range(3) for index in range(10)]
+    assert len(reads) == len(set(reads)) > 3
+    monkeypatch.setattr("frih.data.online.KEPT_OBJECTS", 1)
+    few = online(alike, 1.0)
+    assert all(same(a, few[epoch, index]) for a, (epoch, index) in zip(first, np.ndindex(3, 10), strict=True))
+    assert len(few.restyler.kept) == 1
+
+
+def test_a_reference_of_another_size_than_its_mask_is_named(alike):
+    path = alike.items[0].real
+    Image.open(path).resize((50, 40)).save(path)
+    with pytest.raises(UserError, match=r"is 50 x 40 pixels but .* is 160 x 140"):
+        online(alike, 1.0).restyler._read_colors(alike.items[0])
+
+
+def test_every_fifth_online_composite_may_be_of_colour_regions(alike, monkeypatch):
+    counts = []
+
+    def watched(real, mask, attempts, *, fast):
+        counts.extend({len(attempt.references) for attempt in attempts})
+        return iter(())
+
+    monkeypatch.setattr("frih.data.online.restyle_each", watched)
+    pictures = online(alike, 1.0, regions=2)
+    for epoch, index in np.ndindex(20, 6):
+        _ = pictures[epoch, index]
+    assert set(counts) == {1, 2}
+    assert 0.08 < np.mean(np.equal(counts, 2)) < 0.35
+    counts.clear()
+    for index in range(10):
+        _ = online(alike, 1.0)[0, index]
+    assert set(counts) == {1}
+
+
 def test_the_stream_is_the_same_for_any_number_of_workers_with_all_keys_set(alike, tmp_path):
-    everything = online(alike, 0.7, label_cache=str(tmp_path / "cache"))
+    everything = online(alike, 0.7, unchanged=0.2, regions=2, label_cache=str(tmp_path / "cache"))
 
     def streams(workers):
         order = GlobalBatches(10, 4, seed=0, world=World())
