@@ -1,5 +1,6 @@
 """The device that is looked at: waiting for it, timing it, its memory, and what the machine calls itself."""
 
+import ctypes
 import gc
 import os
 import platform
@@ -65,6 +66,9 @@ class Device:
         gc.collect()
         if self.is_gpu:
             torch.cuda.empty_cache()
+            return
+        with suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
     def forget_peak(self) -> None:
         """Counts :meth:`peak` from now on."""

@@ -13,10 +13,14 @@ from frih.machine.device import out_of_memory
 from frih.machine.record import Record, Row, Task, skipped
 from frih.machine.setting import Setting, set_tf32, with_changes
 from frih.processes import cores
+from frih.training.profiling import WARM_UP
 from frih.training.trainer import Trainer
 
 MODES = ("training", "inference")
 """``training``: forward, loss, backward, optimizer, by the trainer itself. ``inference``: forward, in evaluation mode."""
+
+PROFILED = 3
+"""Steps whose parts are timed."""
 
 
 def tasks(setting: Setting, record: Record) -> list[Task]:
@@ -25,7 +29,7 @@ def tasks(setting: Setting, record: Record) -> list[Task]:
     found = []
     for name in names:
         for mode in MODES:
-            for precision in _precisions(setting, name):
+            for precision in precisions_of(setting, name):
                 found.append(_speed_task(setting, record, name, mode, precision))
     first = names[0]
     common = [
@@ -36,7 +40,7 @@ def tasks(setting: Setting, record: Record) -> list[Task]:
     return [*found[:wanted], *common, *found[wanted:]]
 
 
-def _precisions(setting: Setting, network: str) -> list[str]:
+def precisions_of(setting: Setting, network: str) -> list[str]:
     """The dense form is compared in what the default would be trained in, and quickly in one."""
     chosen = [one for one in setting.precisions if one != "tf32" or setting.device.is_gpu]
     if network != "FRIH, dense":
@@ -83,6 +87,7 @@ def speed(setting: Setting, trainer: Trainer, mode: str, count: int, name: str, 
     batch = setting.batch(count)
     work = worker(setting, trainer, mode, [batch])
     rounds = {"warm": 2, "least": 0.3, "least_rounds": 3} if device.is_gpu else {"warm": 1, "least": 0.5, "least_rounds": 2}
+    device.free()
     device.forget_peak()
     seconds = device.seconds(work, **rounds)  # type: ignore[arg-type]
     return {
@@ -141,12 +146,12 @@ def parts(setting: Setting, network: str) -> Iterator[Row]:
     """Where the time of a training step goes, in each precision, by the trainer's own profile."""
     count = 16 if setting.device.is_gpu else 4
     count = max((one for one in setting.batches if one <= count), default=setting.batches[0])
-    for precision in _precisions(setting, network):
-        config = setting.recipe(network, precision, batch=1, lr=1e-5, profile=3)
+    for precision in precisions_of(setting, network):
+        config = setting.recipe(network, precision, batch=1, lr=1e-5, profile=PROFILED)
         trainer = setting.trainer(config, f"parts-{precision}")
         packed, batch = setting.images(count), setting.batch(count)
         with contextlib.redirect_stdout(io.StringIO()):  # its own table
-            while trainer.profile.seen < 3 or trainer.profile.profiler:
+            for _ in range(WARM_UP + PROFILED):
                 with trainer.profile.step(packed, 0.0):
                     trainer.train_step(batch)
         found = trainer.profile.parts()
@@ -166,7 +171,7 @@ def loader(setting: Setting, network: str) -> Iterator[Row]:
     """Images a second of as many loader processes as cores: alone, beside the busy device, and feeding it."""
     workers, count = cores(), 16 if setting.device.is_gpu else 4
     span = (2.0 if setting.quick else 4.0) if setting.device.is_gpu else 2.0
-    precision = _precisions(setting, network)[-1]
+    precision = precisions_of(setting, network)[-1]
     config = with_changes(setting.recipe(network, precision, batch=count, lr=1e-5), {"data": {"workers": workers}})
     about = {"workers": workers, "batch": count, "precision": precision, "made": setting.made}
 

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from frih.machine.fast import _precisions, worker
-from frih.machine.record import Record, Row, Task, skipped
+from frih.machine.fast import precisions_of, worker
+from frih.machine.record import NO_TIME, Record, Row, Task, skipped
 from frih.machine.setting import PRECISIONS, Setting, set_tf32
 from frih.training.trainer import PRECISIONS as DTYPES
 
@@ -33,7 +33,7 @@ def rates(setting: Setting) -> Iterator[Row]:
     yield {"name": "bandwidth", "status": "measured", "bytes_per_second": 2 * size / seconds, "bytes": 2 * size}
     del source, target
     side = 8192 if gpu else 1024
-    for precision in _precisions(setting, "FRIH"):
+    for precision in precisions_of(setting, "FRIH"):
         set_tf32(PRECISIONS[precision].tf32)
         dtype = DTYPES[PRECISIONS[precision].precision]
         if not gpu and precision == "fp16":
@@ -116,45 +116,41 @@ def count(work: Callable[[], object], bytes_per_second: float = 1.0, multiply_ad
 
 
 def limits(setting: Setting, record: Record) -> Iterator[Row]:
-    """What was measured of each network and precision at its largest batch, against what the rates allow."""
+    """What was measured of each network and precision at its fastest batch, against what the rates allow."""
     known = {row["name"]: row for row in record.rows("rates") if row["status"] == "measured"}
     if "bandwidth" not in known:
         yield skipped("what the device allows", "its bandwidth is not known")
         return
     for row in fastest(record):
         rate = known.get(f"matrix rate, {row['precision']}")
-        if rate is None:
-            yield skipped(row["name"], "its matrix rate is not known")
+        if rate is None or record.left(0.9) < 0:
+            yield skipped(row["name"], "its matrix rate is not known" if rate is None else NO_TIME)
             continue
         yield limit(setting, row, known["bandwidth"]["bytes_per_second"], rate["multiply_adds_per_second"])
 
 
 def limit(setting: Setting, row: Row, bandwidth: float, rate: float) -> Row:
-    """One network in one precision: it is counted at a batch of few images and taken in proportion."""
-    few = min(row["batch"], 16 if setting.device.is_gpu else 4)
+    """One network in one precision and mode, counted at the batch at which it was timed."""
     config = setting.recipe(row["network"], row["precision"], batch=1, lr=1e-5)
     trainer = setting.trainer(config, f"limit-{row['name']}")
-    batch = setting.batch(few)
+    batch = setting.batch(row["batch"])
     work = worker(setting, trainer, row["mode"], [batch])
     if row["mode"] == "inference":  # inference mode would hide what composite operators are made of
         work = _without_gradient(trainer, batch)
     work()  # what is made once
     counter = count(work, bandwidth, rate)
-    share = row["batch"] / few
-    allowed = counter.seconds * share
     return {
         "name": row["name"],
         "status": "measured",
         **{key: row[key] for key in ("network", "mode", "precision", "batch")},
-        "counted_at": few,
-        "bytes": round(counter.bytes * share),
-        "multiply_adds": round(counter.multiply_adds * share),
+        "bytes": counter.bytes,
+        "multiply_adds": counter.multiply_adds,
         "operators": counter.operators,
         "seconds": row["seconds"],
-        "seconds_by_bandwidth": counter.bytes * share / bandwidth,
-        "seconds_by_matrix_rate": counter.multiply_adds * share / rate,
-        "seconds_allowed": allowed,
-        "ratio": row["seconds"] / allowed,
+        "seconds_by_bandwidth": counter.bytes / bandwidth,
+        "seconds_by_matrix_rate": counter.multiply_adds / rate,
+        "seconds_allowed": counter.seconds,
+        "ratio": row["seconds"] / counter.seconds,
     }
 
 

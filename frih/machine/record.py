@@ -16,6 +16,9 @@ Row = dict[str, Any]
 ``told`` (neither right nor wrong), ``skipped`` (with a ``why``), or ``failed`` (with a ``why`` and a ``traceback``)."""
 
 
+NO_TIME = "no time left (--minutes)"
+
+
 class Task(NamedTuple):
     """A piece of the program that may fail by itself."""
 
@@ -23,7 +26,7 @@ class Task(NamedTuple):
     """Under which its rows are kept."""
     name: str
     work: Callable[[], Iterable[Row]]
-    """Gives its rows one by one, so that those before a failure are kept."""
+    """Gives its rows one by one, so that those before a failure are kept. One with a ``section`` goes there."""
     until: float = 1.0
     """It is skipped if this share of the time is over when it would begin."""
 
@@ -69,19 +72,22 @@ class Record:
 
     def run(self, task: Task) -> list[Row]:
         """Does a task; whatever it raises becomes a row, and the program goes on."""
-        before = len(self.rows(task.section))
+        found: list[Row] = []
         begun = time.monotonic()
         if self.left(task.until) < 0:
-            self.add(task.section, skipped(task.name, "no time left (--minutes)"))
+            found.append(skipped(task.name, NO_TIME))
+            self.add(task.section, found[-1])
         else:
             try:
                 for row in task.work():
-                    self.add(task.section, row)
+                    found.append(row)
+                    self.add(row.pop("section", task.section), row)
             except Exception as error:
-                self.add(task.section, failed(task.name, error))
+                found.append(failed(task.name, error))
+                self.add(task.section, found[-1])
             self.device.free()
         self.data.setdefault("seconds_by_task", {})[f"{task.section}: {task.name}"] = round(time.monotonic() - begun, 2)
-        return self.rows(task.section)[before:]
+        return found
 
     @property
     def faults(self) -> list[Row]:
