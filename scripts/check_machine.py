@@ -6,9 +6,10 @@ right  images and gradients of every arithmetic against float64 on the CPU, sync
        resuming to the bit, and the loader beside the busy device
 fast   images a second and memory of the base network, FRIH and its dense form, by batch and arithmetic; parts of a step; loader
 limit  what the device's bandwidth and matrix rate allow, and how much longer it takes
-What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long configs/frih.yaml
-would take. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all checks are
-right, 1 if one is wrong or failed. docs/machine.md says what each line means.
+
+What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long the recipe would take
+on iHarmony4. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all checks
+are right, 1 if one is wrong or failed. docs/machine.md says what each line means.
 """
 
 import argparse
@@ -46,8 +47,12 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         record = check.check_machine(device, config, options, args.out / "machine.json", Path(temporary), tqdm.write)
-    faults = len(record.faults)
-    print(f"\n{'all checks are right' if not faults else f'{faults} WRONG or failed'}; written: {record.path}")
+    faults = record.faults
+    skips = sum(row["status"] == "skipped" for row in record.all_rows)
+    verdict = f"{len(faults)} wrong or failed" if faults else "nothing is wrong"
+    print(f"\n{verdict}, {skips} skipped, {record.elapsed:.0f} s; written: {record.path}")
+    for row in faults:
+        print(f"  {row['status'].upper()}: {row['name']}")
     return 1 if faults else 0
 
 
@@ -61,8 +66,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="data.size; default: the recipe's")
     parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="to be timed; default: up to 128 on GPUs")
-    parser.add_argument("--precisions", nargs="+", choices=list(PRECISIONS), help="default: all on GPUs, fp32 bf16 on CPUs")
-    parser.add_argument("--minutes", type=float, metavar="M", help="what is left then is skipped (default: 3, on CPUs 10)")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=list(PRECISIONS), help="default: all on GPUs, fp32 bf16 on CPUs"
+    )
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="what is left then is skipped (default: 3, on CPUs 10)"
+    )
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,

@@ -100,7 +100,9 @@ def best_precision(rows: Sequence[Row], checks: Sequence[Row]) -> tuple[str, str
 
 def parts_of(share: int, most: int) -> int:
     """The fewest equal parts of a process's share of a batch that are no larger than the most."""
-    return next(parts for parts in range(1, share + 1) if share % parts == 0 and (share // parts <= most or parts == share))
+    return next(
+        parts for parts in range(1, share + 1) if share % parts == 0 and (share // parts <= most or parts == share)
+    )
 
 
 def loading(rows: Sequence[Row], wanted: float, processes: int, cores: int) -> tuple[int | None, float, str]:
@@ -131,5 +133,6 @@ def _compile_line(compiled: Sequence[Row], eager: Mapping[int, Row], worth: bool
         return "not tried"
     row = compiled[0]
     ratio = row["images_per_second"] / eager[row["batch"]]["images_per_second"]
+    verdict = "worth it" if worth else "not worth it"
     seconds = row["compiling_seconds"]
-    return f"{'worth it' if worth else 'not worth it'}: {ratio:.2f} times as fast at batch {row['batch']}, {seconds:.0f} s to compile"
+    return f"{verdict}: {ratio:.2f} times as fast at batch {row['batch']}, {seconds:.0f} s to compile"

@@ -29,14 +29,13 @@ class Options:
 
     def completed(self, gpu: bool) -> "Options":
         """With what suits a GPU, or a CPU: there float16 has no fast arithmetic, and compiling does not pay."""
+        fewer = self.quick
         if gpu:
-            precisions = ("tf32", "bf16") if self.quick else tuple(PRECISIONS)
-            batches = (16, 128) if self.quick else (1, 16, 32, 64, 128)
-            minutes = 1.0 if self.quick else 3.0
+            precisions = ("tf32", "bf16") if fewer else tuple(PRECISIONS)
+            batches: tuple[int, ...] = (16, 128) if fewer else (1, 16, 32, 64, 128)
+            minutes = 1.0 if fewer else 3.0
         else:
-            precisions = ("fp32", "bf16")
-            batches = (1, 4) if self.quick else (1, 4, 16)
-            minutes = 3.0 if self.quick else 10.0
+            precisions, batches, minutes = ("fp32", "bf16"), ((1, 4) if fewer else (1, 4, 16)), 3.0 if fewer else 10.0
         return Options(
             self.quick,
             self.only,
@@ -77,7 +76,7 @@ def check_machine(
     with progress_bar(total=sum(len(tasks) for _, tasks in groups), unit="task") as bar:
         for title, tasks in groups:
             for task in tasks:
-                bar.set_description(f"{title}: {task.name}")
+                bar.set_description(f"{title}: {task.name}", refresh=False)
                 for row in record.run(task):
                     if row["status"] in ("wrong", "failed"):
                         say(f"{row['status'].upper()}: {row['name']}{': ' + row['why'] if 'why' in row else ''}")

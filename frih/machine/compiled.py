@@ -3,6 +3,8 @@
 import multiprocessing
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,7 +25,7 @@ def tasks(setting: Setting, record: Record, sections: list[str]) -> list[Task]:
     """The base network, then FRIH, in the precision and at the batch that are fastest uncompiled."""
     names = [name for name in setting.networks if name != "FRIH, dense"]
     return [
-        Task("fast", f"{name}, compiled", lambda name=name, i=i: check(setting, record, name, len(names) - i, sections))
+        Task("fast", f"{name}, compiled", partial(check, setting, record, name, len(names) - i, sections))
         for i, name in enumerate(names)
     ]
 
@@ -40,7 +42,9 @@ def check(setting: Setting, record: Record, network: str, shares: int, sections:
         yield skipped(name, NO_TIME)
         return
     batch, reference = Exactness(setting, network).reference()
-    yield from in_process((setting, network, precision, count, batch, reference, sections), record.left() / shares, name)
+    yield from in_process(
+        (setting, network, precision, count, batch, reference, sections), record.left() / shares, name
+    )
 
 
 def in_process(arguments: tuple[Any, ...], seconds: float, name: str) -> Iterator[Row]:
@@ -52,12 +56,10 @@ def in_process(arguments: tuple[Any, ...], seconds: float, name: str) -> Iterato
     send.close()
     end = time.monotonic() + seconds
     try:
-        while receive.poll(max(0.0, end - time.monotonic())):
-            try:
+        with suppress(EOFError):  # which the end of the process is
+            while receive.poll(max(0.0, end - time.monotonic())):
                 yield receive.recv()
-            except EOFError:
-                return
-        yield skipped(name, f"the rest was not ready after {seconds:.0f} s of compiling (--minutes)")
+            yield skipped(name, f"the rest was not ready after {seconds:.0f} s of compiling (--minutes)")
     finally:
         process.kill()
         process.join()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,17 +27,18 @@ PROFILED = 3
 def tasks(setting: Setting, record: Record) -> list[Task]:
     """Speeds, the most wanted first; then the loader, and the parts of a step."""
     names = sorted(setting.networks, key=["FRIH", "base network", "FRIH, dense"].index)
-    found = []
-    for name in names:
-        for mode in MODES:
-            for precision in precisions_of(setting, name):
-                found.append(_speed_task(setting, record, name, mode, precision))
+    found = [
+        Task("fast", f"{name}, {mode}, {precision}", partial(speeds, setting, record, name, mode, precision), 0.75)
+        for name in names
+        for mode in MODES
+        for precision in precisions_of(setting, name)
+    ]
     first = names[0]
     common = [
-        Task("loader", "loader", lambda: loader(setting, first), 0.75),
-        Task("parts", "parts of a step", lambda: parts(setting, first), 0.8),
+        Task("loader", "loader", lambda: loader(setting, first), 0.8),
+        Task("parts", "parts of a step", lambda: parts(setting, first), 0.85),
     ]
-    wanted = 2 * len(setting.precisions)  # of the first network
+    wanted = 2 * len(precisions_of(setting, first))
     return [*found[:wanted], *common, *found[wanted:]]
 
 
@@ -48,11 +50,6 @@ def precisions_of(setting: Setting, network: str) -> list[str]:
     if setting.quick:
         return chosen[-1:] if setting.device.is_gpu else []
     return [one for one in chosen if one in ("tf32", "bf16")] or chosen[:1]
-
-
-def _speed_task(setting: Setting, record: Record, network: str, mode: str, precision: str) -> Task:
-    name = f"{network}, {mode}, {precision}"
-    return Task("fast", name, lambda: speeds(setting, record, network, mode, precision), 0.7)
 
 
 def speeds(setting: Setting, record: Record, network: str, mode: str, precision: str) -> Iterator[Row]:
@@ -86,7 +83,9 @@ def speed(setting: Setting, trainer: Trainer, mode: str, count: int, name: str, 
     device = setting.device
     batch = setting.batch(count)
     work = worker(setting, trainer, mode, [batch])
-    rounds = {"warm": 2, "least": 0.3, "least_rounds": 3} if device.is_gpu else {"warm": 1, "least": 0.5, "least_rounds": 2}
+    rounds = (
+        {"warm": 2, "least": 0.3, "least_rounds": 3} if device.is_gpu else {"warm": 1, "least": 0.5, "least_rounds": 2}
+    )
     device.free()
     device.forget_peak()
     seconds = device.seconds(work, **rounds)  # type: ignore[arg-type]
@@ -134,7 +133,7 @@ def too_much(setting: Setting, record: Record, before: Row | None, count: int) -
         return None
     ratio = count / before["batch"]
     rounds = 5 if setting.device.is_gpu else 3
-    if ratio * before["seconds"] * rounds > max(0.0, record.left(0.8)):
+    if ratio * before["seconds"] * rounds > max(0.0, record.left(0.85)):
         return f"would take about {ratio * before['seconds'] * rounds:.0f} s, and the time is short (--minutes)"
     room, peak = setting.device.room(), before["peak_bytes"]
     if room is not None and peak is not None and ratio * peak > room + peak:
@@ -180,8 +179,10 @@ def loader(setting: Setting, network: str) -> Iterator[Row]:
         batch = setting.batch(count)
         trainer.train_step(batch)
         context = setting.device.busy(lambda: trainer.train_step(batch)) if busy else contextlib.nullcontext()
+        batches = iter(trainer.loader)
+        next(batches)  # starts the processes, amid which no thread should be at work
         with context:
-            found, waited = drain(trainer.loader, workers + 1, span, lambda packed: use(trainer, packed))
+            found, waited = drain(batches, workers, span, lambda packed: use(trainer, packed))
         return {"name": run, "status": "measured", "images_per_second": found, "waiting": waited, **about}
 
     yield rate("loader alone", lambda trainer, packed: None, False)
@@ -194,9 +195,7 @@ def _step(setting: Setting, trainer: Trainer, packed: Packed) -> None:
     setting.device.wait()
 
 
-def drain(
-    batches: Iterable[Packed], first: int, span: float, use: Callable[[Packed], object]
-) -> tuple[float, float]:
+def drain(batches: Iterable[Packed], first: int, span: float, use: Callable[[Packed], object]) -> tuple[float, float]:
     """Images a second, and the share of the time that they were waited for.
 
     Args:

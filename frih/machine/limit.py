@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from frih.machine.device import Device
 from frih.machine.fast import precisions_of, worker
 from frih.machine.record import NO_TIME, Record, Row, Task, skipped
 from frih.machine.setting import PRECISIONS, Setting, set_tf32
@@ -18,29 +19,23 @@ from frih.training.trainer import PRECISIONS as DTYPES
 def tasks(setting: Setting, record: Record) -> list[Task]:
     """The device's rates, then what they allow."""
     return [
-        Task("rates", "bandwidth and matrix rate", lambda: rates(setting), 0.9),
-        Task("limit", "what the device allows", lambda: limits(setting, record), 0.9),
+        Task("rates", "bandwidth and matrix rate", lambda: rates(setting), 0.95),
+        Task("limit", "what the device allows", lambda: limits(setting, record), 0.95),
     ]
 
 
 def rates(setting: Setting) -> Iterator[Row]:
     """Bytes a second of a large copy, read plus written; multiply-adds a second of a large matrix product."""
-    device, gpu = setting.device, setting.device.is_gpu
+    gpu = setting.device.is_gpu
     size = 2**30 if gpu else 2**27
-    source = torch.zeros(size, dtype=torch.uint8, device=device.device)
-    target = torch.empty_like(source)
-    seconds = device.seconds(lambda: target.copy_(source), most=50)
+    seconds = copying(setting.device, size)
     yield {"name": "bandwidth", "status": "measured", "bytes_per_second": 2 * size / seconds, "bytes": 2 * size}
-    del source, target
     side = 8192 if gpu else 1024
     for precision in precisions_of(setting, "FRIH"):
-        set_tf32(PRECISIONS[precision].tf32)
-        dtype = DTYPES[PRECISIONS[precision].precision]
         if not gpu and precision == "fp16":
-            yield skipped("matrix rate, fp16", "of GPUs")
+            yield skipped("matrix rate, fp16", "of GPUs alone")
             continue
-        a, b = (torch.randn(side, side, device=device.device).to(dtype) for _ in range(2))
-        seconds = device.seconds(lambda a=a, b=b: a @ b, most=50)
+        seconds = multiplying(setting.device, side, precision)
         yield {
             "name": f"matrix rate, {precision}",
             "status": "measured",
@@ -50,7 +45,21 @@ def rates(setting: Setting) -> Iterator[Row]:
         }
 
 
-class Counter(TorchDispatchMode):
+def copying(device: Device, size: int) -> float:
+    """Seconds to copy so many bytes on the device."""
+    source = torch.zeros(size, dtype=torch.uint8, device=device.device)
+    target = torch.empty_like(source)
+    return device.seconds(lambda: target.copy_(source), most=50)
+
+
+def multiplying(device: Device, side: int, precision: str) -> float:
+    """Seconds to multiply two square matrices."""
+    set_tf32(PRECISIONS[precision].tf32)
+    a, b = (torch.randn(side, side, device=device.device).to(DTYPES[PRECISIONS[precision].precision]) for _ in range(2))
+    return device.seconds(lambda: a @ b, most=50)
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what operators read, write and multiply, one by one as PyTorch runs them uncompiled.
 
     Bytes: of each operator's tensors, read once and written once; views move nothing, and a value that is repeated by stride 0
@@ -63,7 +72,7 @@ class Counter(TorchDispatchMode):
     """
 
     def __init__(self, bytes_per_second: float = 1.0, multiply_adds_per_second: float = 1.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rates = bytes_per_second, multiply_adds_per_second
         self.bytes = self.multiply_adds = self.operators = 0
         self.seconds = 0.0
@@ -80,7 +89,7 @@ class Counter(TorchDispatchMode):
                 return made
         out = func(*args, **kwargs)
         if not _is_view(func):
-            moved = sum(map(held, tree_leaves((args, kwargs)))) + sum(map(held, tree_leaves(out)))
+            moved = sum(map(held, tree_leaves((args, kwargs, out, _written(func, args)))))
             products = flop_registry[packet](*args, **kwargs, out_val=out) // 2 if packet in flop_registry else 0
             self.bytes += moved
             self.multiply_adds += products
@@ -97,6 +106,14 @@ def held(value: Any) -> int:
     for size, stride in zip(value.shape, value.stride(), strict=True):
         count *= size if stride or not size else 1
     return count * value.element_size()
+
+
+def _written(func: Any, args: Any) -> list[Any]:
+    """What an operator without a result writes: the arguments that it changes."""
+    if func._schema.returns:
+        return []
+    changed = (one.alias_info is not None and one.alias_info.is_write for one in func._schema.arguments)
+    return [value for value, written in zip(args, changed, strict=False) if written]
 
 
 def _is_view(func: Any) -> bool:
@@ -123,13 +140,13 @@ def limits(setting: Setting, record: Record) -> Iterator[Row]:
         return
     for row in fastest(record):
         rate = known.get(f"matrix rate, {row['precision']}")
-        if rate is None or record.left(0.9) < 0:
+        if rate is None or record.left(0.95) < 0:
             yield skipped(row["name"], "its matrix rate is not known" if rate is None else NO_TIME)
             continue
         yield limit(setting, row, known["bandwidth"]["bytes_per_second"], rate["multiply_adds_per_second"])
 
 
-def limit(setting: Setting, row: Row, bandwidth: float, rate: float) -> Row:
+def limit(setting: Setting, row: Mapping[str, Any], bandwidth: float, rate: float) -> Row:
     """One network in one precision and mode, counted at the batch at which it was timed."""
     config = setting.recipe(row["network"], row["precision"], batch=1, lr=1e-5)
     trainer = setting.trainer(config, f"limit-{row['name']}")

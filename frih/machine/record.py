@@ -92,8 +92,12 @@ class Record:
     @property
     def faults(self) -> list[Row]:
         """Checks that are wrong, and what failed."""
-        rows = [row for section in self.data.values() if isinstance(section, list) for row in section]
-        return [row for row in rows if isinstance(row, dict) and row.get("status") in ("wrong", "failed")]
+        return [row for row in self.all_rows if row["status"] in ("wrong", "failed")]
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """Of all sections."""
+        return [row for section in self.data.values() if isinstance(section, list) for row in section]
 
 
 def judged(name: str, errors: dict[str, float], allowed: dict[str, float], **more: Any) -> Row:

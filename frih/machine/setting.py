@@ -17,6 +17,7 @@ from frih.data.iharmony4 import Listing, read_split
 from frih.data.loader import Batch, Packed, Pictures, Sample, pack
 from frih.data.sample import make_sample
 from frih.distributed import World
+from frih.errors import UserError
 from frih.machine.device import Device
 from frih.models import FRIH, build_model
 from frih.training.trainer import Trainer
@@ -142,8 +143,11 @@ def load(listing: Listing, config: Config, count: int, made: bool) -> list[Sampl
         if len(found) >= max(8, min(count, 64)):
             break
     if not found:
-        raise ValueError("no image of the data set has enough foreground")
-    return found
+        raise UserError(f"{listing.items[0].root}: no image of it could be had for the check")
+    middle = float(np.mean([sample.mask.mean() for sample in found]))
+    return sorted(
+        found, key=lambda sample: abs(float(sample.mask.mean()) - middle)
+    )  # a few of them are like all of them
 
 
 def trained_like(config: Config) -> FRIH:

@@ -7,7 +7,14 @@ from frih.machine.device import GIB
 from frih.machine.record import Row
 from frih.report.layout import Table
 
-SIGNS = {"right": "right", "wrong": "WRONG", "skipped": "skipped", "failed": "FAILED", "told": "see below", "measured": ""}
+SIGNS = {
+    "right": "right",
+    "wrong": "WRONG",
+    "skipped": "skipped",
+    "failed": "FAILED",
+    "told": "see below",
+    "measured": "",
+}
 
 
 def heading(machine: Mapping[str, Any]) -> str:
@@ -33,7 +40,11 @@ def right(rows: Sequence[Row]) -> list[str]:
         texts.append(Table("error, and the largest allowed", [*kinds, ""], [], lines, ()).text())
     if others:
         lines = [
-            [row["name"], ", ".join(f"{kind} {cell}" for kind, cell in zip(row["errors"], _errors(row), strict=True)), SIGNS[row["status"]]]
+            [
+                row["name"],
+                ", ".join(f"{kind} {cell}" for kind, cell in zip(row["errors"], _errors(row), strict=True)),
+                SIGNS[row["status"]],
+            ]
             for row in others
         ]
         texts.append(Table("the same", ["", ""], [], lines, ()).text())
@@ -73,7 +84,10 @@ def parts(rows: Sequence[Row]) -> list[str]:
         lines = [
             [
                 row["name"],
-                *(f"{1e3 * row['seconds'][name]:.1f} ms, {row['seconds'][name] / sum(row['seconds'].values()):.0%}" for name in names),
+                *(
+                    f"{1e3 * row['seconds'][name]:.1f} ms, {row['seconds'][name] / sum(row['seconds'].values()):.0%}"
+                    for name in names
+                ),
                 f"{1e3 * row['clustering_seconds']:.1f} ms",
             ]
             for row in measured
@@ -105,7 +119,10 @@ def limit(rates: Sequence[Row], rows: Sequence[Row]) -> list[str]:
             f"{row['name']}",
             f"{row['bytes'] / 1e9:.2f} GB",
             f"{row['multiply_adds'] / 1e9:.1f} G",
-            *(f"{1e3 * row[key]:.1f}" for key in ("seconds_by_bandwidth", "seconds_by_matrix_rate", "seconds_allowed", "seconds")),
+            *(
+                f"{1e3 * row[key]:.1f}"
+                for key in ("seconds_by_bandwidth", "seconds_by_matrix_rate", "seconds_allowed", "seconds")
+            ),
             f"{row['ratio']:.1f}",
         ]
         for row in rows

@@ -22,13 +22,13 @@ from frih.models import FRIH
 
 WIDTH = 8
 """Channels of the network's layers: it is about what lies between them."""
-PATIENCE = 90.0
+PATIENCE = 60.0
 """Seconds after which processes that have not ended are given up."""
 
 
 def tasks(setting: Setting) -> list[Task]:
     """One process, then as many as there are GPUs; on a CPU two."""
-    return [Task("right", "synchronised normalisation", lambda: check(setting), 0.45)]
+    return [Task("right", "synchronised normalisation", lambda: check(setting), 0.55)]
 
 
 def check(setting: Setting) -> Iterator[Row]:
@@ -73,7 +73,9 @@ def in_processes(config: Config, batch: Batch, size: int, backend: str, folder: 
     context = multiprocessing.get_context("spawn")
     place = folder / f"together-{size}-{time.monotonic_ns()}"
     place.mkdir()
-    members = [context.Process(target=_member, args=(rank, size, backend, config, batch, place)) for rank in range(size)]
+    members = [
+        context.Process(target=_member, args=(rank, size, backend, config, batch, place)) for rank in range(size)
+    ]
     for member in members:
         member.start()
     end = time.monotonic() + PATIENCE
@@ -85,7 +87,9 @@ def in_processes(config: Config, batch: Batch, size: int, backend: str, folder: 
         member.join()
     if late or any(member.exitcode for member in members):
         told = [path.read_text(encoding="utf-8") for path in sorted(place.glob("*.txt"))]
-        raise RuntimeError(f"{len(late)} of {size} processes did not end in {PATIENCE:.0f} s; {' '.join(told) or 'no word'}")
+        raise RuntimeError(
+            f"{len(late)} of {size} processes did not end in {PATIENCE:.0f} s; {' '.join(told) or 'no word'}"
+        )
     parts = [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(size)]
     images = torch.empty(2, len(batch.name), *parts[0][0].shape[2:], dtype=torch.float64)
     for rank, part in enumerate(parts):
@@ -115,7 +119,7 @@ def _member(rank: int, size: int, backend: str, config: Config, batch: Batch, pl
         for module in network.modules():  # which `wrap` does among several
             if hasattr(module, "synchronized"):
                 module.synchronized = True  # type: ignore[assignment]
-        mine = Batch(*(field[rank::size] for field in batch))
+        mine = Batch(*(field[rank::size] for field in batch))  # type: ignore[arg-type]
         torch.save(step(network, model, mine, config), place / f"{rank}.pt")
         dist.destroy_process_group()
     except Exception as error:
@@ -149,6 +153,5 @@ def _repeated(batch: Batch, count: int) -> Batch:
     own = len(batch.name)
     order = [*(i % own for i in range(count - 1)), own - 1]
     index = torch.tensor(order)
-    return Batch(
-        *(field[index] if isinstance(field, Tensor) else [field[i] for i in order] for field in batch)
-    )
+    fields = (field[index] if isinstance(field, Tensor) else [field[i] for i in order] for field in batch)
+    return Batch(*fields)  # type: ignore[arg-type]
