@@ -7,9 +7,9 @@ right  images and gradients of every arithmetic against float64 on the CPU, sync
 fast   images a second and memory of the base network, FRIH and its dense form, by batch and arithmetic; parts of a step; loader
 limit  what the device's bandwidth and matrix rate allow, and how much longer it takes
 
-What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long the recipe would take
-on iHarmony4. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all checks
-are right, 1 if one is wrong or failed. docs/machine.md says what each line means.
+What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long the recipe would
+take on iHarmony4. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all
+checks are right, 1 if one is wrong or failed. docs/machine.md says what each line means.
 """
 
 import argparse

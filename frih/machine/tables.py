@@ -39,15 +39,8 @@ def right(rows: Sequence[Row]) -> list[str]:
         lines = [[row["name"], *_errors(row, kinds), SIGNS[row["status"]]] for row in checks]
         texts.append(Table("error, and the largest allowed", [*kinds, ""], [], lines, ()).text())
     if others:
-        lines = [
-            [
-                row["name"],
-                ", ".join(f"{kind} {cell}" for kind, cell in zip(row["errors"], _errors(row), strict=True)),
-                SIGNS[row["status"]],
-            ]
-            for row in others
-        ]
-        texts.append(Table("the same", ["", ""], [], lines, ()).text())
+        lines = [[row["name"], _sentence(row), SIGNS[row["status"]]] for row in others]
+        texts.append(Table("processes, and steps", ["error, and the largest allowed", ""], [], lines, ()).text())
     rest = [row for row in rows if "errors" not in row]
     texts += ["\n".join(_told(row) for row in rest)] if rest else []
     return texts
@@ -132,6 +125,10 @@ def limit(rates: Sequence[Row], rows: Sequence[Row]) -> list[str]:
     if lines:
         texts.append(Table("near the limit", groups, [], lines, ()).text())
     return [text for text in [*texts, *_rest([*rates, *rows])] if text]
+
+
+def _sentence(row: Row) -> str:
+    return ", ".join(f"{kind} {cell}" for kind, cell in zip(row["errors"], _errors(row), strict=True))
 
 
 def _errors(row: Row, kinds: Sequence[str] | None = None) -> list[str]:

@@ -22,7 +22,7 @@ from frih.models import FRIH
 
 WIDTH = 8
 """Channels of the network's layers: it is about what lies between them."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which processes that have not ended are given up."""
 
 
