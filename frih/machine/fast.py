@@ -169,7 +169,7 @@ def parts(setting: Setting, network: str) -> Iterator[Row]:
 def loader(setting: Setting, network: str) -> Iterator[Row]:
     """Images a second of as many loader processes as cores: alone, beside the busy device, and feeding it."""
     workers, count = cores(), 16 if setting.device.is_gpu else 4
-    span = (2.0 if setting.quick else 4.0) if setting.device.is_gpu else 2.0
+    span = 1.0 if setting.quick else 3.0
     precision = precisions_of(setting, network)[-1]
     config = with_changes(setting.recipe(network, precision, batch=count, lr=1e-5), {"data": {"workers": workers}})
     about = {"workers": workers, "batch": count, "precision": precision, "made": setting.made}
