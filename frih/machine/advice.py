@@ -63,8 +63,8 @@ def follows(data: Mapping[str, Any], config: Config, *, gpus: int, cores: int) -
         f"part{'s' * (accumulate > 1)}{unmeasured}; up to {max(own)} of those tried fit, and from {enough} on it is no faster",
         f"compile: {_compile_line(compiled, own, compiles)}",
         f"workers: {told}",
-        f"configs/frih.yaml on iHarmony4: {config.train.epochs} epochs of {images:.0f} images at {size} x {size}, "
-        f"{total:.0f} images a second: {duration(hours)}, without validation"
+        f"the recipe on iHarmony4: {config.train.epochs} epochs of {images:.0f} images at {size} x {size}, "
+        f"{_rate(total)} images a second: {duration(hours)}, without validation"
         + (f"; {processes} GPUs are taken to be {processes} times as fast as one" if processes > 1 else ""),
     ]
     return {
@@ -115,12 +115,16 @@ def loading(rows: Sequence[Row], wanted: float, processes: int, cores: int) -> t
     most = max(1, cores // processes)
     workers = min(most, max(1, math.ceil(SPARE * wanted / processes / each)))
     given = each * workers * processes
-    told = f"{workers} a process give {given:.0f} images a second, {wanted:.0f} are taken"
+    told = f"{workers} a process give at most {_rate(given)} images a second, {_rate(wanted)} are taken"
     if row.get("made"):
         told += " (of JPEGs of 512 pixels; give data.root=... to time your own)"
     if given < wanted:
         told += "; the device waits: scripts/prepare.py makes files that are read faster"
     return workers, given, told
+
+
+def _rate(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def duration(hours: float) -> str:

@@ -177,7 +177,7 @@ def _first_of_each(rows: Sequence[Row]) -> Iterator[Row]:
 def _rate(row: Row) -> str:
     if "bytes_per_second" in row:
         return f"bandwidth {row['bytes_per_second'] / 1e9:.1f} GB/s"
-    return f"{row['precision']} {row['multiply_adds_per_second'] / 1e12:.2f} T multiply-adds/s"
+    return f"{row['precision']} {row['multiply_adds_per_second'] / 1e9:.0f} G multiply-adds/s"
 
 
 def _rest(rows: Sequence[Row]) -> list[str]:

@@ -4,12 +4,14 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from frih.machine import check, compiled, fast, steps, together
+from frih.machine import check, compiled, fast, steps, tables, together
 from frih.machine.check import Options, check_machine
+from frih.machine.device import facts
 from frih.machine.record import Record
 
 ROOT = Path(__file__).parents[2]
@@ -106,3 +108,38 @@ def test_compiling_has_an_end(setting, tmp_path, record):
     late = Record(tmp_path / "late.json", {}, 0.1, setting.device)
     (row,) = compiled.check(setting, late, "base network", 1, ["fast"])
     assert row["status"] == "skipped"
+
+
+def test_what_suits_a_gpu_and_what_a_cpu():
+    assert Options().completed(True).precisions == ("fp32", "tf32", "bf16", "fp16")
+    assert Options().completed(True).batches == (1, 16, 32, 64, 128)
+    assert (Options().completed(True).minutes, Options(quick=True).completed(True).minutes) == (3.0, 1.0)
+    assert (Options().completed(True).compile, Options(quick=True).completed(True).compile) == (True, False)
+    assert not Options().completed(False).compile
+    assert Options(batches=(7,), compile=True, minutes=2.0).completed(False).batches == (7,)
+
+
+def test_a_gpus_plan_has_the_dense_form_and_compiling_last(make_setting, record, monkeypatch):
+    """As far as that goes without one: the tasks, not what they do."""
+    setting = make_setting(precisions=["fp32", "tf32", "bf16", "fp16"], quick=False)
+    monkeypatch.setattr(setting.device, "is_gpu", True)
+    groups = dict(check.plan(setting, record, Options().completed(True)))
+    assert list(groups) == ["right", "fast", "limit", "compiled"]
+    names = [task.name for task in groups["fast"]]
+    assert names[:4] == [f"FRIH, training, {one}" for one in ("fp32", "tf32", "bf16", "fp16")]
+    assert "FRIH, dense, training, bf16" in names
+    assert "FRIH, dense" in [task.name for task in groups["right"]]
+    assert [task.name for task in groups["compiled"]] == ["base network, compiled", "FRIH, compiled"]
+
+
+def test_what_a_gpu_calls_itself(monkeypatch):
+    gpu = SimpleNamespace(name="H100", total_memory=80 * 2**30, major=9, minor=0, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 5))
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    found = facts(torch.device("cuda", 0))
+    assert [one["memory_gib"] for one in found["gpus"]] == [80.0, 80.0]
+    assert found["nccl"] == "2.27.5"
+    assert "H100 (80.0 GiB, 9.0), H100" in tables.heading(found)
