@@ -88,15 +88,11 @@ class Profile:
         """How many steps were."""
         return min(self.seen - WARM_UP, self.steps)
 
-    def table(self, all_reduce: float) -> str:
-        """Milliseconds a step, by part.
-
-        Args:
-            all_reduce: seconds that the processes spent, within the steps, on adding up what each has.
-        """
+    def parts(self) -> dict[str, float]:
+        """Seconds a step, by part, of all that a step and the wait before it consist of."""
         spent = dict(self.seconds)
         second = "cascade and head" if getattr(self.network, "cascade", None) is not None else "blending"
-        step, base, clustering = spent.pop("step"), spent.pop("base"), spent.pop("clustering")
+        step, base, _ = spent.pop("step"), spent.pop("base"), spent.pop("clustering")
         wait, forward = spent.pop("data wait"), spent.pop("forward")
         rest = step - forward - sum(spent.values())
         parts = {
@@ -106,8 +102,17 @@ class Profile:
             **spent,
             "the rest": rest,
         }
-        lines = [_line(name, seconds / self.profiled, seconds / (wait + step)) for name, seconds in parts.items()]
-        lines.append(_line("clustering, by the loader", clustering / self.profiled))
+        return {name: seconds / self.profiled for name, seconds in parts.items()}
+
+    def table(self, all_reduce: float) -> str:
+        """Milliseconds a step, by part.
+
+        Args:
+            all_reduce: seconds that the processes spent, within the steps, on adding up what each has.
+        """
+        parts = self.parts()
+        lines = [_line(name, seconds, seconds / sum(parts.values())) for name, seconds in parts.items()]
+        lines.append(_line("clustering, by the loader", self.seconds["clustering"] / self.profiled))
         if self.world.size > 1:
             lines.append(_line("all-reduce, within these", all_reduce / self.profiled))
         return "\n".join([f"  {f'each of {self.profiled} steps':26}{'ms':>9}{'share':>8}", *lines])

@@ -1,0 +1,90 @@
+"""What to run first on a new machine, with or without a GPU: is it right, how fast is it, and how near its limits.
+
+    python scripts/check_machine.py [--quick] [--only right fast limit] [data.root=/datasets/iHarmony4] [key.sub=value ...]
+
+right  images and gradients of every arithmetic against float64 on the CPU, synchronised normalisation, two steps of training,
+       resuming to the bit, and the loader beside the busy device
+fast   images a second and memory of the base network, FRIH and its dense form, by batch and arithmetic; parts of a step; loader
+limit  what the device's bandwidth and matrix rate allow, and how much longer it takes
+
+What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long the recipe would
+take on iHarmony4. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all
+checks are right, 1 if one is wrong or failed. docs/machine.md says what each line means.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from frih.distributed import choose_device
+from frih.errors import UserError, run_command
+from frih.machine import check
+from frih.machine.setting import PRECISIONS
+from frih.settings import load_config
+
+SECTIONS = ("right", "fast", "limit")
+
+
+def main() -> int:
+    """Checks what the command line names."""
+    args = parse()
+    device = choose_device(args.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    options = check.Options(
+        quick=args.quick,
+        only=tuple(section for section in SECTIONS if section in args.only),
+        precisions=tuple(args.precisions) if args.precisions else None,
+        batches=tuple(sorted(set(args.batches))) if args.batches else None,
+        minutes=args.minutes,
+        compile=args.compile,
+    )
+    size = [] if args.size is None else [f"data.size={args.size}"]
+    config = load_config(args.recipe, [*args.overrides, *size])
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        record = check.check_machine(device, config, options, args.out / "machine.json", Path(temporary), tqdm.write)
+    faults = record.faults
+    skips = sum(row["status"] == "skipped" for row in record.all_rows)
+    verdict = f"{len(faults)} wrong or failed" if faults else "nothing is wrong"
+    print(f"\n{verdict}, {skips} skipped, {record.elapsed:.0f} s; written: {record.path}")
+    for row in faults:
+        print(f"  {row['status'].upper()}: {row['name']}")
+    return 1 if faults else 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes of the recipe")
+    parser.add_argument("--recipe", type=Path, default=Path("configs/frih.yaml"), help="default: configs/frih.yaml")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--quick", action="store_true", help="less of everything: a minute on a GPU")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="data.size; default: the recipe's")
+    parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="to be timed; default: up to 128 on GPUs")
+    parser.add_argument(
+        "--precisions", nargs="+", choices=list(PRECISIONS), help="default: all on GPUs, fp32 bf16 on CPUs"
+    )
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="what is left then is skipped (default: 3, on CPUs 10)"
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="torch.compile as well, last, for as long as there is time; default: on GPUs, unless --quick",
+    )
+    parser.add_argument("--out", type=Path, default=Path("outputs/machine"), metavar="DIR", help="gets machine.json")
+    args = parser.parse_intermixed_args()
+    if args.batches and min(args.batches) < 1:
+        raise UserError("--batches: must be 1 or more")
+    if args.minutes is not None and args.minutes <= 0:
+        raise UserError(f"--minutes: must be above 0, not {args.minutes:g}")
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)
