@@ -70,9 +70,11 @@ def test_a_network_that_predicts_a_change_has_no_gate():
 
 def test_a_closed_gate_is_told_once_with_its_remedy():
     gate = Gate(Output(1, "blend"))
-    assert gate.warning({"train/gate": 0.97}, 10) is None
-    assert "step 20" in gate.warning({"train/gate": 0.99}, 20)
-    assert gate.warning({"train/gate": 0.99}, 30) is None
+    closed = {"train/gate": 0.85, "train/loss_coarse": 0.0634, "train/loss_unchanged": 0.0635}
+    assert gate.warning({**closed, "train/gate": 0.7}, 10) is None
+    assert gate.warning({**closed, "train/loss_coarse": 0.05}, 10) is None  # it is mostly closed, and learns
+    assert "step 20: the blending layer's gate has closed (mean 0.850" in gate.warning(closed, 20)
+    assert gate.warning(closed, 30) is None
 
 
 def test_where_values_stop_being_finite(small_config):
