@@ -163,14 +163,16 @@ def print_cores(rates: dict[str, float], wanted: float, gpus: int) -> None:
 
 def print_extras(items: Sequence[Item], repeats: int) -> None:
     """What ``data.online`` costs, and what ``data.label_cache`` saves."""
-    plain = 1 / rate(items, DataConfig(), repeats)
-    anew = 1 / rate(items, DataConfig(online=1.0), 1)
+    plain, literal, first, later = time_online(items, repeats)
+    print(f"\ndata.online=1, ms a picture: {1e3 * later:.1f}, {later / plain:.1f} times as long as without", end="")
+    print(f"; {1e3 * first:.1f} while objects are read for the first time", end="")
+    print(
+        f"; {1e3 * literal:.1f} by the literal transfers, {(literal - plain) / (later - plain):.1f} times the extra cost"
+    )
     restyled = Pictures(items, DataConfig(online=1.0), SubmaskConfig())
     stored = Pictures(items, DataConfig(), SubmaskConfig())
     made = np.mean([np.any(restyled[0, i].composite != stored[0, i].composite) for i in range(len(items))])
-    print(
-        f"\ndata.online=1: {1e3 * anew:.1f} ms a picture, {anew / plain:.1f} times as long; {made:.0%} were made anew"
-    )
+    print(f"{made:.0%} were made anew")
     with tempfile.TemporaryDirectory() as folder:
         caching = DataConfig(label_cache=folder)
         without, first, again = (fastest(lambda config=config: load_whole(items, config), n) for config, n in (
@@ -180,6 +182,29 @@ def print_extras(items: Sequence[Item], repeats: int) -> None:
     times = [f"{1e3 * seconds / len(items):.2f}" for seconds in (without, first, again)]
     print("data.label_cache, whole pictures, ms: without {}, first time {}, then {}".format(*times), end="")
     print(f"; {size / 1e3:.1f} kB a picture")
+
+
+def time_online(items: Sequence[Item], repeats: int) -> tuple[float, float, float, float]:
+    """Seconds a picture: stored, made anew by literal transfers, by compiled ones in the first epoch, and in later ones.
+
+    They take turns, batch by batch, so that all meet the machine in the same state.
+    """
+    stored, literal, fast = (Pictures(items, DataConfig(online=share), SubmaskConfig()) for share in (0.0, 1.0, 1.0))
+    assert literal.restyler
+    literal.restyler.fast = False
+    literal[repeats + 1, 0], fast[repeats + 1, 0]  # compiled, or loaded
+    times: dict[tuple[Pictures, int], float] = defaultdict(float)
+    for epoch in range(repeats + 1):
+        for start in range(0, len(items), BATCH):
+            for pictures in (stored, literal, fast):
+                begun = time.process_time()
+                for index in range(start, min(start + BATCH, len(items))):
+                    pictures[epoch, index]
+                times[pictures, epoch] += time.process_time() - begun
+    plain, slow, later = (
+        min(times[pictures, epoch] for epoch in range(1, repeats + 1)) for pictures in (stored, literal, fast)
+    )
+    return plain / len(items), slow / len(items), times[fast, 0] / len(items), later / len(items)
 
 
 def print_start(items: Sequence[Item]) -> None:

@@ -43,6 +43,8 @@ class Restyler:
 
     def __init__(self, items: Sequence[Item], size: int, regions: int = 0) -> None:
         self.size, self.regions = size, regions
+        self.fast = True
+        """By compiled transfers; by the literal ones otherwise, to compare with."""
         self.categories = read_categories(Path(items[0].root)) if items else {}
         self.lenders: dict[str, dict[Lender, Item]] = defaultdict(dict)
         for item in items:
@@ -72,7 +74,7 @@ class Restyler:
         if not (soft_mask >= HALF).any():
             return None
         attempts = (Attempt(transfer, references) for references in self._references(item, count, rng))
-        for made in restyle_each(real, soft_mask, attempts, fast=True):
+        for made in restyle_each(real, soft_mask, attempts, fast=self.fast):
             if made.picture is not None or made.fault == ONE_COLOR:
                 return made.picture
         return None
