@@ -22,7 +22,7 @@ from frih.checkpoint import find_checkpoint
 from frih.data.composites import describe, make_composites
 from frih.data.journal import MANIFEST
 from frih.errors import STOPPED, USER_ERROR, UserError, run_command
-from frih.experiments.ablations import Job, latest, next_command, progress
+from frih.experiments.ablations import Job, latest, next_command, progress, refuse_others
 from frih.experiments.jobs import Runner
 from frih.files import write_whole
 from frih.processes import cores
@@ -78,6 +78,7 @@ def main() -> int:
     if not (root / MANIFEST).is_file():
         print(describe(make_composites(args.photos, root)))
     jobs = list(plan(args.rung, args.only, (f"data.root={root}", *args.overrides)))
+    refuse_others(jobs)
     late = begun + 60 * args.minutes - MARGIN
     with stop_requests() as stop:
         runner = Runner(

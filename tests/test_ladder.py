@@ -24,7 +24,7 @@ def climb(tmp_path, monkeypatch):
     (ladder.OUT / "data/manifest.json").write_text("{}")
 
     def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["ladder.py", *words, "--back", "back", *KEYS])
+        monkeypatch.setattr(sys, "argv", ["ladder.py", words[0], *KEYS, *words[1:], "--back", "back"])
         return ladder.main()
 
     return run
@@ -64,6 +64,12 @@ def test_weights_without_room_are_named(climb, capsys):
     ladder.bring_back(jobs, Path("back"), most=100)
     assert "base: its weights are left out" in capsys.readouterr().out
     assert Path("base/base/weights.safetensors") not in unpack()
+
+
+def test_a_run_that_was_begun_with_other_keys_is_not_gone_on_with(climb):
+    assert climb("base") == 0
+    with pytest.raises(UserError, match=r"train\.epochs 2, not 9"):
+        climb("base", "train.epochs=9")
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def plan(
             folder = out / row / f"seed{seed}"
             config = load_config(recipe, [*overrides, f"seed={seed}", f"run={folder}"])
             jobs.append(Job(row, recipe, config, folder, tuple(overrides), benchmark, processes))
-    _refuse_others(jobs)
+    refuse_others(jobs)
     return jobs
 
 
@@ -268,8 +268,12 @@ def _test_items(job: Job) -> list[Item]:
 _listing = lru_cache(maxsize=8)(read_split)
 
 
-def _refuse_others(jobs: Sequence[Job]) -> None:
-    """Runs that were begun with other settings would make a table of different things."""
+def refuse_others(jobs: Sequence[Job]) -> None:
+    """Refuses to go on with runs that were begun with other settings: they would be compared as what they are not.
+
+    Raises:
+        UserError: it names each run and the keys that differ.
+    """
     faults = []
     for job in jobs:
         if (job.folder / "config.yaml").is_file():
