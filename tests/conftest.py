@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from frih import FRIH
 from frih.config import Config
 from frih.data.loader import Batch
 
@@ -87,13 +88,14 @@ def save(path: Path, array: np.ndarray) -> None:
     Image.fromarray(array).save(path, **({"quality": 97} if path.suffix == ".jpg" else {}))
 
 
-def no_weight_is_zero(model: torch.nn.Module) -> None:
+def no_weight_is_zero(model: FRIH) -> FRIH:
     """Gives weights that are zero at first random ones, so that everything has a gradient and changes something."""
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.1, generator=rng)
+    return model
 
 
 def random_batch(

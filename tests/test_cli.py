@@ -14,14 +14,14 @@ from frih.cli import main
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import build_model
 from frih.sharing.hub import save_pretrained
-from tests.conftest import ellipse, save, smooth_picture
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
 
 
 @pytest.fixture
 def place(tmp_path, small_config, monkeypatch):
     """A folder with weights, three pictures and their masks; the weights are the default ones."""
     config = small_config()
-    save_checkpoint(tmp_path / "model.pt", config, build_model(config), {})
+    save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
     monkeypatch.setenv("FRIH_WEIGHTS", str(tmp_path / "model.pt"))
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()

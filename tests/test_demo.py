@@ -16,7 +16,7 @@ from frih.drawing import color_labels
 from frih.errors import UserError
 from frih.models import build_model
 from scripts import demo
-from tests.conftest import ellipse, save, smooth_picture
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
 
 SIZE = 200, 91
 
@@ -24,7 +24,7 @@ SIZE = 200, 91
 @pytest.fixture
 def harmonizer(small_config):
     config = small_config()
-    return Harmonizer(build_model(config), config, torch.device("cpu"))
+    return Harmonizer(no_weight_is_zero(build_model(config)), config, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ except gradio.Error as error:
 @pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
 def test_the_page_is_served_tells_user_errors_and_asks_no_other_machine(small_config, tmp_path):
     config = small_config()
-    save_checkpoint(tmp_path / "model.pt", config, build_model(config), {})
+    save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
     (tmp_path / "<b>.png").write_text("no picture")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

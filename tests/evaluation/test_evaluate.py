@@ -27,8 +27,7 @@ ROOT = Path(__file__).parents[2]
 def run(dataset, small_config, tmp_path):
     """A run's folder, with an untrained network that changes something."""
     config = small_config(data={"root": str(dataset)}, run=str(tmp_path / "run"))
-    model = build_model(config)
-    no_weight_is_zero(model)
+    model = no_weight_is_zero(build_model(config))
     save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, model, {"step": 7})
     (tmp_path / "run/config.yaml").write_text(to_yaml(config))
     return tmp_path / "run"

@@ -38,7 +38,7 @@ def base_by_hand() -> int:
     widths = [*reversed(BASE), DECODER]
     for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         total += sides[7 - i] ** 2 * 16 * fan_in * fan_out
-    return total + SIZE**2 * DECODER * (3 + 1)  # to_rgb and the blending layer
+    return total + SIZE**2 * DECODER * 3  # to_rgb
 
 
 def cascade_by_hand(pairs: int, last: int) -> int:

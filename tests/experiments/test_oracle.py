@@ -29,6 +29,7 @@ from frih.experiments.oracle import (
 from frih.metrics import Scoring
 from frih.models import build_model
 from frih.submasks import extract_submasks
+from tests.conftest import no_weight_is_zero
 from tests.report.helpers import row
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +158,8 @@ def run(monkeypatch, *words):
 
 def test_program_of_a_run(monkeypatch, capsys, dataset, small_config, tmp_path):
     config = small_config(data={"root": str(dataset)})
-    save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, build_model(config), {"step": 7})
+    model = no_weight_is_zero(build_model(config))
+    save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, model, {"step": 7})
     out = tmp_path / "out"
     words = [tmp_path / "run", "--methods", "whole", "kmeans:2", "data.workers=0", "--images", 2, "--out", out]
     assert run(monkeypatch, *words) == 0

@@ -17,9 +17,7 @@ from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
 def harmonizer(tmp_path, small_config):
     """Of a network that changes something."""
     config = small_config()
-    model = build_model(config)
-    no_weight_is_zero(model)
-    save_checkpoint(tmp_path / "model.pt", config, model, {})
+    save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
     return Harmonizer.load(tmp_path / "model.pt", device="cpu")
 
 
