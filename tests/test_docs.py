@@ -54,7 +54,8 @@ def test_commands_name_programs_recipes_and_options_that_exist(document, command
             assert word.split("=")[0] in options[program], f"{program} has no {word}"
         elif word.endswith(".yaml"):
             assert (ROOT / word).is_file()
-    named = [word for word in after if re.fullmatch(r"[a-z]+=DIR2?", word)]  # folders of predictions
+    # folders of predictions, and photos of a category
+    named = [word for word in after if re.fullmatch(r"[a-z]+=(DIR2?|\d+)", word)]
     keys = [word for word in after if re.match(r"[a-z_.]+=", word) and word not in named]
     overrides = [re.sub(r"=(DIR|\.\.\.|/\S*)$", "=x", word) for word in keys]
     load_config(None, [word for word in overrides if "..." not in word])
