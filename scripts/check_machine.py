@@ -25,6 +25,7 @@ from frih.machine import check
 from frih.machine.setting import PRECISIONS
 from frih.settings import load_config
 
+ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("right", "fast", "limit")
 
 
@@ -60,7 +61,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes of the recipe")
-    parser.add_argument("--recipe", type=Path, default=Path("configs/frih.yaml"), help="default: configs/frih.yaml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "configs/frih.yaml", help="default: configs/frih.yaml")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--quick", action="store_true", help="less of everything: a minute on a GPU")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
