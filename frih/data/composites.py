@@ -21,7 +21,7 @@ Everything follows from the photos and the settings, whatever the number of proc
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,7 @@ from frih.data.objects import (
     limit_categories,
     list_objects,
     read_object,
+    shown,
 )
 from frih.data.pictures import HALF
 from frih.data.restyling import ONE_COLOR, REFERENCE_PIXELS, Attempt, restyle_each, save_jpeg, thinned
@@ -49,7 +50,6 @@ from frih.data.transforms import render, whole
 from frih.errors import UserError
 from frih.files import write_whole
 from frih.processes import Map, cores, process_pool
-from frih.progress import progress_bar
 
 SUBSETS = {transfer.capitalize(): transfer for transfer in TRANSFERS}
 """The transfer of each subset."""
@@ -133,7 +133,7 @@ def make_composites(
     candidates = limit_categories(candidates, skipped, at_most or {}, seed)
     with process_pool(workers) as each:
         usable, digest = choose_usable(
-            candidates, skipped, objects, size, partial(_shown, each, "reading photos", "photo", progress)
+            candidates, skipped, objects, size, partial(shown, each, "reading photos", "photo", progress)
         )
         if not usable:
             raise UserError(f"{', '.join(map(str, folders))}: no usable photo; {describe_skipped(skipped)}")
@@ -150,7 +150,7 @@ def make_composites(
         journal = Journal(out, settings)
         try:
             with journal.held():
-                entries, found = _make_missing(journal, tasks, partial(_shown, each, "composites", "object", progress))
+                entries, found = _make_missing(journal, tasks, partial(shown, each, "composites", "object", progress))
                 if not (journal.is_finished and all(path.exists() for path in _lists(journal).values())):
                     _finish(journal, entries, skipped)
         except OSError as error:
@@ -404,10 +404,3 @@ def _encoded(picture: NDArray[np.uint8]) -> bytes:
     else:
         Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
-
-
-def _shown(
-    each: Map, label: str, unit: str, progress: bool, function: Callable[[Any], Any], tasks: Sequence[Any]
-) -> Any:
-    """The results, in order, behind a progress bar."""
-    return progress_bar(each(function, tasks), desc=label, unit=unit, total=len(tasks), disable=not progress)

@@ -154,7 +154,8 @@ class Pictures(Dataset[Sample]):
         pair = open_pair(item, mask.size, reduction)
         composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
         # streams of their own, so that these keys move neither the views nor each other's draws
-        if np.random.default_rng((self.seed, epoch, index, 2)).random() < self.data.unchanged:
+        unchanged = self.data.unchanged
+        if unchanged and np.random.default_rng((self.seed, epoch, index, 2)).random() < unchanged:
             composite = real
         elif self.restyler:
             rng = np.random.default_rng((self.seed, epoch, index, 1))

@@ -15,10 +15,10 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from frih.data.annotations import AnnotatedPhoto, Outlined, draw, find_annotatio
 from frih.data.pictures import HALF, open_mask
 from frih.errors import UserError, did_you_mean
 from frih.processes import Map
+from frih.progress import progress_bar
 
 MIN_SHARE, MAX_SHARE = 0.01, 0.8
 """Bounds of the foreground's share of a photo, as iHarmony4's."""
@@ -181,6 +182,13 @@ def describe_skipped(skipped: Skipped) -> str:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         parts.append(f"{reason} {len(names)} ({', '.join(names[:NAMED])}{more})")
     return "; ".join(parts) or "there is none"
+
+
+def shown(
+    each: Map, label: str, unit: str, progress: bool, function: Callable[[Any], Any], tasks: Sequence[Any]
+) -> Any:
+    """The results, in order, behind a progress bar."""
+    return progress_bar(each(function, tasks), desc=label, unit=unit, total=len(tasks), disable=not progress)
 
 
 class _Finding(NamedTuple):

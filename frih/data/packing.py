@@ -13,7 +13,7 @@ but then have fewer rows or columns than the network takes, and be enlarged in t
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,13 +30,13 @@ from frih.data.objects import (
     limit_categories,
     list_objects,
     read_object,
+    shown,
 )
 from frih.data.pictures import HALF
 from frih.data.transforms import FILTER
 from frih.errors import UserError
 from frih.files import write_whole
 from frih.processes import Map, cores, process_pool
-from frih.progress import progress_bar
 
 MIN_SIZE = 64
 QUALITY = 80
@@ -95,14 +95,16 @@ def pack_photos(
     candidates, skipped = list_objects(photos, None)
     candidates = limit_categories(candidates, skipped, at_most or {}, seed)
     with process_pool(workers) as each:
-        usable, digest = choose_usable(candidates, skipped, None, None, _Shown(each, "reading photos", progress))
+        usable, digest = choose_usable(
+            candidates, skipped, None, None, partial(shown, each, "reading photos", "photo", progress)
+        )
         if not usable:
             raise UserError(f"{', '.join(map(str, photos))}: no usable photo; {describe_skipped(skipped)}")
         settings = {"size": size, "quality": quality, "photos": f"{len(usable)} of digest {digest}"}
         journal = Journal(out, settings)
         try:
             with journal.held():
-                entries = _pack_missing(journal, usable, _Shown(each, "packing", progress))
+                entries = _pack_missing(journal, usable, partial(shown, each, "packing", "photo", progress))
                 table = io.StringIO()
                 writer = csv.writer(table, lineterminator="\n")
                 writer.writerow(("name", "category", "source"))
@@ -112,17 +114,6 @@ def pack_photos(
         except OSError as error:
             raise UserError(f"{out}: the photos cannot be written there ({error})") from error
     return Packed(out, entries, skipped)
-
-
-class _Shown:
-    """A ``map`` behind a progress bar."""
-
-    def __init__(self, each: Map, label: str, progress: bool) -> None:
-        self.each, self.label, self.progress = each, label, progress
-
-    def __call__(self, function: Callable[[Any], Any], tasks: Sequence[Any], /) -> Any:
-        results = self.each(function, tasks)
-        return progress_bar(results, desc=self.label, unit="photo", total=len(tasks), disable=not self.progress)
 
 
 def _pack_missing(journal: Journal, items: Sequence[Object], each: Map) -> list[Entry]:
