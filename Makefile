@@ -9,14 +9,14 @@ ENV = .venv/.installed
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-quickstart: $(ENV) ## Make the sample data, train on it for minutes, evaluate: tables and pictures
+quickstart: $(ENV) ## Make the sample data, train on it for minutes, evaluate: tables and images
 	$(PY) scripts/make_sample.py
 	if [ -e runs/sample/config.yaml ]; then $(PY) train.py --resume runs/sample; else $(PY) train.py configs/sample.yaml; fi
 	$(PY) evaluate.py runs/sample --split train
 	$(PY) evaluate.py runs/sample
 	@echo
-	@echo "The first tables are of pictures it was trained on, the second of photos it has never seen."
-	@echo "Look at runs/sample/evaluation/train/pictures.png; then read README.md, \"iHarmony4 in three steps\"."
+	@echo "The first tables are of images it was trained on, the second of photos it has never seen."
+	@echo "Look at runs/sample/evaluation/train/images.png; then read README.md, \"iHarmony4 in three steps\"."
 
 test: lint ## Check style, types and layers, then run the tests
 	$(PY) -m pytest -n auto

@@ -1,13 +1,13 @@
-"""Evaluates a run, anyone's pictures, or the composites themselves: MSE, PSNR and fMSE per sub-dataset and foreground ratio.
+"""Evaluates a run, anyone's images, or the composites themselves: MSE, PSNR and fMSE per sub-dataset and foreground ratio.
 
     python evaluate.py runs/frih [--best] [--split test] [--out DIR] [data.root=...]
     python evaluate.py hf://USER/NAME data.root=...         # or exported weights: frih.safetensors
-    python evaluate.py --predictions DIR data.root=...      # pictures named as the composites are
+    python evaluate.py --predictions DIR data.root=...      # images named as the composites are
     python evaluate.py --predictions ours=DIR dovenet=DIR2 data.root=...      # several, and their comparison
     python evaluate.py --input-composite data.root=...      # the "Input composite" rows of the paper's tables
 
-Several processes (torchrun) share the pictures. Writes rows.csv (one line a picture), summary.json, subsets.csv, ratios.csv,
-report.md, report.html and, for a run, pictures.png; docs/evaluation.md says what they hold, and what a protocol is. What was
+Several processes (torchrun) share the images. Writes rows.csv (one line an image), summary.json, subsets.csv, ratios.csv,
+report.md, report.html and, for a run, images.png; docs/evaluation.md says what they hold, and what a protocol is. What was
 stopped goes on where it stood when the same command is given again.
 """
 
@@ -21,26 +21,26 @@ from typing import Any
 from PIL import Image
 
 from frih import __version__
-from frih.checkpoint import load_checkpoint, rebuild_model
+from frih.common.distributed import connect
+from frih.common.drawing import image_sheet
+from frih.common.errors import UserError, alike, run_command
+from frih.common.files import locked, write_whole
 from frih.config import Config, EvaluationConfig
+from frih.config.recipes import load_config, with_overrides
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Pictures
-from frih.distributed import connect
-from frih.drawing import picture_sheet
-from frih.errors import UserError, alike, run_command
-from frih.evaluation import Evaluation, Rows, draw_stages, evenly
+from frih.data.loader import CompositeDataset
+from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
+from frih.evaluation.tables import METHODS, comparison, summarize
 from frih.evaluation.unfinished import FinishedRows, file_digest, folder_digest, text_digest
-from frih.files import locked, write_whole
+from frih.evaluation.write import write_report
 from frih.harmonizing.harmonizer import Harmonizer
 from frih.metrics import METRICS, PROTOCOLS, Scoring
-from frih.report import METHODS, compare, summarize, write_report
-from frih.report.tables import comparison
-from frih.report.thumbnails import Thumbnails
-from frih.settings import load_config, with_overrides
-from frih.sharing.hub import locate
+from frih.models.checkpoint import load_checkpoint, rebuild_model
+from frih.models.locate import locate
+from frih.tools.report import Thumbnails, compare, evaluation_page
 
 DRAWN = 8
-"""Pictures on the sheet, every n-th of the split."""
+"""Images on the sheet, every n-th of the split."""
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
             about = {"checkpoint": str(checkpoint), "step": content["training"].get("step", 0)}
         config = with_overrides(config, args.overrides, only=("data", "evaluation", "submasks", "train.device"))
         listing = read_split(config.data.root, args.split, config.data.subsets)
-        pictures = Pictures(listing.items, config.data, config.submasks)
+        images = CompositeDataset(listing.items, config.data, config.submasks)
         settings = config.evaluation
         protocols = tuple(PROTOCOLS) if args.protocol == "all" else (settings.protocol,)
         scoring = Scoring(protocols, settings.metrics, settings.lpips)
@@ -79,16 +79,16 @@ def main() -> int:
                 print(listing.describe())
                 out.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(out / ".lock"))
-        finished = FinishedRows(out, what_is_evaluated(args, checkpoint, config, scoring, pictures))
+        finished = FinishedRows(out, what_is_evaluated(args, checkpoint, config, scoring, images))
         evaluation = Evaluation(
-            pictures,
+            images,
             scoring,
             world,
             batch=settings.batch,
             workers=config.data.workers,
             original=settings.original_size,
             finished=finished,
-            thumbnails={} if len(scoring.protocols) > 1 else thumbnails(out, args.predictions),
+            show={} if len(scoring.protocols) > 1 else thumbnails(out, args.predictions),
         )
         if model:
             model.to(world.device)
@@ -103,8 +103,8 @@ def main() -> int:
         if world.is_main:
             print("\n" + write(out, rows, about) + "\n")
             if model:
-                stages = draw_stages(model, pictures, evenly(len(pictures), DRAWN), world.device)
-                Image.fromarray(picture_sheet(stages)).save(out / "pictures.png")
+                stages = draw_stages(model, images, evenly(len(images), DRAWN), world.device)
+                Image.fromarray(image_sheet(stages)).save(out / "images.png")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
             print(f"written: {', '.join(written)} in {out}")
@@ -118,22 +118,26 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     if others:
         for system, one in rows.items():
             ((protocol, found),) = one.items()
-            write_report(out / system, found, protocol, {**METHODS, "": system}, {"pictures": system, **about})
+            write_report(
+                out / system, found, protocol, {**METHODS, "": system}, {"images": system, **about}, evaluation_page
+            )
         return compare({system: out / system for system in rows}, out)
-    names, about = {**METHODS, "": name}, {"pictures": name, **about}
+    names, about = {**METHODS, "": name}, {"images": name, **about}
     if len(by_protocol) == 1:
-        return write_report(out, next(iter(by_protocol.values())), next(iter(by_protocol)), names, about)
+        return write_report(
+            out, next(iter(by_protocol.values())), next(iter(by_protocol)), names, about, evaluation_page
+        )
     for protocol, found in by_protocol.items():
-        write_report(out / protocol, found, protocol, names, about)
+        write_report(out / protocol, found, protocol, names, about, evaluation_page)
     summaries = {PROTOCOLS[protocol].users: summarize(found, protocol) for protocol, found in by_protocol.items()}
     table = comparison(summaries, {"": ""})[0]
-    title = f"{name} by all protocols: the same pictures, other figures."
+    title = f"{name} by all protocols: the same images, other figures."
     write_whole(out / "protocols.md", f"{title}\n\n{table.markdown()}\n")
     return f"{title}\n\n{table.folded()}"
 
 
 def what_is_evaluated(
-    args: argparse.Namespace, checkpoint: Path | None, config: Config, scoring: Scoring, pictures: Pictures
+    args: argparse.Namespace, checkpoint: Path | None, config: Config, scoring: Scoring, images: CompositeDataset
 ) -> dict[str, Any]:
     """All that decides the figures: finished rows of anything else are not used."""
     return {
@@ -142,18 +146,18 @@ def what_is_evaluated(
         "original": config.evaluation.original_size,
         "size": config.data.size,
         "submasks": config.submasks.model_dump(),
-        "pictures": text_digest(repr(list(pictures.items))),
+        "images": text_digest(repr(list(images.items))),
         "checkpoint": file_digest(checkpoint) if checkpoint else None,
         "predictions": {name: [str(folder), folder_digest(folder)] for name, folder in args.predictions.items()},
         "pattern": args.pattern,
     }
 
 
-def thumbnails(out: Path, predictions: Mapping[str, Path]) -> dict[str, Thumbnails]:
-    """Where the pictures of the report are kept: in each system's folder."""
+def thumbnails(out: Path, predictions: Mapping[str, Path]) -> dict[str, Show]:
+    """Where the images of the report are kept: in each system's folder."""
     if len(predictions) > 1:
-        return {name: Thumbnails(out / name) for name in predictions}
-    return {next(iter(predictions), ""): Thumbnails(out)}
+        return {name: Thumbnails(out / name).add for name in predictions}
+    return {next(iter(predictions), ""): Thumbnails(out).add}
 
 
 def parse() -> argparse.Namespace:
@@ -166,7 +170,7 @@ def parse() -> argparse.Namespace:
         help="a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change",
     )
     parser.add_argument(
-        "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="evaluate the pictures in these folders"
+        "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="evaluate the images in these folders"
     )
     parser.add_argument("--input-composite", action="store_true", help="evaluate the composites themselves")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")

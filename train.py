@@ -11,9 +11,10 @@ Ctrl-C stops at once. --resume goes on from there, or from the checkpoint that i
 import argparse
 from pathlib import Path
 
-from frih.distributed import connect
-from frih.errors import STOPPED, SharedError, alike, run_command
-from frih.settings import load_config
+from frih.common.distributed import connect
+from frih.common.errors import STOPPED, SharedError, alike, run_command
+from frih.config.recipes import load_config
+from frih.tools.composites.online import Restyler
 from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 
 
@@ -37,7 +38,9 @@ def main() -> int:
     with connect(config.train.device) as world, exclusive(run, world):
         if world.is_main and changes:
             print(changes)
-        trainer = resume_run(config, world, args.resume) if args.resume else start_run(config, world)
+        trainer = (
+            resume_run(config, world, args.resume, Restyler) if args.resume else start_run(config, world, Restyler)
+        )
         finished = trainer.fit()
         if world.is_main:
             state = "complete" if finished else f"stopped and saved; go on with --resume {run}"

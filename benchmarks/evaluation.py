@@ -1,9 +1,9 @@
-"""What evaluating costs beside the network's own time: reading, submasks, scoring, pictures for the report.
+"""What evaluating costs beside the network's own time: reading, submasks, scoring, images for the report.
 
-    python benchmarks/evaluation.py [--root ROOT=data/sample] [--pictures N] [--device cpu] [--processor]
+    python benchmarks/evaluation.py [--root ROOT=data/sample] [--images N] [--device cpu] [--processor]
 
 ROOT is a dataset in iHarmony4's layout, its test split, at 256x256. The network's own time is that of the same batches, already
-in memory, from there to its pictures as arrays. Weights are random: cost does not depend on them. All is measured in one run:
+in memory, from there to its images as arrays. Weights are random: cost does not depend on them. All is measured in one run:
 each figure is the median over --rounds, the variants taking turns. --processor counts processor time of all threads, which
 other work on the machine hardly changes, but not that of the loader's processes.
 """
@@ -21,14 +21,14 @@ from pathlib import Path
 import torch
 
 from frih import FRIH
+from frih.common.distributed import World, choose_device
+from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Pictures, evaluation_loader
-from frih.distributed import World, choose_device
-from frih.errors import UserError, run_command
+from frih.data.loader import CompositeDataset, evaluation_loader
 from frih.evaluation import Evaluation, evenly, harmonize
 from frih.metrics import METRICS, PROTOCOLS, Scoring, Target
-from frih.report.thumbnails import Thumbnails
+from frih.tools.report.thumbnails import Thumbnails
 
 ALL = tuple(name for name in METRICS if name != "lpips")
 
@@ -37,34 +37,34 @@ def main() -> int:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/sample"))
-    parser.add_argument("--pictures", type=int, default=32, metavar="N", help="composites, evenly spaced (default: 32)")
+    parser.add_argument("--images", type=int, default=32, metavar="N", help="composites, evenly spaced (default: 32)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each variant (default: 3)")
-    parser.add_argument("--batch", type=int, default=16, help="pictures per forward pass (default: 16)")
+    parser.add_argument("--batch", type=int, default=16, help="images per forward pass (default: 16)")
     parser.add_argument("--workers", type=int, default=0, help="loader processes (default: 0)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu")
     parser.add_argument("--processor", action="store_true", help="count processor time")
     args = parser.parse_args()
-    if min(args.pictures, args.rounds, args.batch) < 1:
-        raise UserError("--pictures, --rounds and --batch: must be 1 or more")
+    if min(args.images, args.rounds, args.batch) < 1:
+        raise UserError("--images, --rounds and --batch: must be 1 or more")
     items = read_split(args.root, "test").items
-    pictures = Pictures([items[i] for i in evenly(len(items), args.pictures)], DataConfig(), SubmaskConfig())
+    images = CompositeDataset([items[i] for i in evenly(len(items), args.images)], DataConfig(), SubmaskConfig())
     device = choose_device(args.device)
     print(
         f"python {' '.join(sys.argv)}   torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, {device}"
     )
-    print(f"{len(pictures)} composites at 256x256, batches of {args.batch}, {args.workers} loader processes")
+    print(f"{len(images)} composites at 256x256, batches of {args.batch}, {args.workers} loader processes")
     clock = time.process_time if args.processor else time.perf_counter
-    print_evaluations(pictures, args, device, clock)
-    print_metrics(pictures, args.rounds, clock)
+    print_evaluations(images, args, device, clock)
+    print_metrics(images, args.rounds, clock)
     return 0
 
 
 def print_evaluations(
-    pictures: Pictures, args: argparse.Namespace, device: torch.device, clock: Callable[[], float]
+    images: CompositeDataset, args: argparse.Namespace, device: torch.device, clock: Callable[[], float]
 ) -> None:
     """Whole evaluations, and the network alone."""
     model = FRIH().to(device).eval()
-    batches = list(evaluation_loader(pictures, args.batch, 0, World()))
+    batches = list(evaluation_loader(images, args.batch, 0, World()))
 
     def alone() -> None:
         for packed in batches:
@@ -73,7 +73,7 @@ def print_evaluations(
     def evaluating(*metrics: str, folder: str | None = None) -> Callable[[], object]:
         thumbnails = {"": Thumbnails(Path(folder))} if folder else {}
         evaluation = Evaluation(
-            pictures,
+            images,
             Scoring(("idih",), metrics),
             World(device=device),
             batch=args.batch,
@@ -87,24 +87,24 @@ def print_evaluations(
             "the network alone": alone,
             "MSE, PSNR, fMSE": evaluating(),
             "and SSIM (the default)": evaluating("ssim"),
-            "and pictures for the report": evaluating("ssim", folder=folder),
+            "and images for the report": evaluating("ssim", folder=folder),
             "and all metrics but LPIPS": evaluating(*ALL, folder=folder),
         }
         times = take_turns(variants, args.rounds, clock)
-    print(f"\n{'evaluating a run':30} {'ms a picture':>12} {'ratio':>7}")
+    print(f"\n{'evaluating a run':30} {'ms an image':>12} {'ratio':>7}")
     for name, spent in times.items():
-        print(f"{name:30} {1e3 * spent / len(pictures):12.1f} {spent / times['the network alone']:7.2f}")
+        print(f"{name:30} {1e3 * spent / len(images):12.1f} {spent / times['the network alone']:7.2f}")
 
 
-def print_metrics(pictures: Pictures, rounds: int, clock: Callable[[], float]) -> None:
-    """Each protocol, and each metric beside the paper's: what one picture more costs in one thread."""
-    sample = pictures[0]
-    picture, mask = sample.composite + 0.4, sample.soft_mask / 255
+def print_metrics(images: CompositeDataset, rounds: int, clock: Callable[[], float]) -> None:
+    """Each protocol, and each metric beside the paper's: what one image more costs in one thread."""
+    sample = images[0]
+    image, mask = sample.composite + 0.4, sample.soft_mask / 255
     targets = {f"protocol {name}": Target(sample.real, mask, name) for name in PROTOCOLS}
     targets |= {f"idih and {name}": Target(sample.real, mask, "idih", [name]) for name in ALL[3:]}
-    calls = {name: lambda target=target: target.score(picture) for name, target in targets.items()}
+    calls = {name: lambda target=target: target.score(image) for name, target in targets.items()}
     times = take_turns(calls, 10 * rounds, clock)
-    print(f"\n{'scoring one picture':30} {'ms':>12} {'ratio':>7}")
+    print(f"\n{'scoring one image':30} {'ms':>12} {'ratio':>7}")
     for name, spent in times.items():
         print(f"{name:30} {1e3 * spent:12.1f} {spent / times['protocol idih']:7.2f}")
 

@@ -1,6 +1,6 @@
-"""How fast the loader makes pictures, stage by stage, and how many processor cores the GPUs of a machine need.
+"""How fast the loader makes images, stage by stage, and how many processor cores the GPUs of a machine need.
 
-    python benchmarks/loader.py [--root ROOT=data/sample] [--pictures N] [--rate R] [--gpus 8]
+    python benchmarks/loader.py [--root ROOT=data/sample] [--images N] [--rate R] [--gpus 8]
 
 ROOT is a dataset in iHarmony4's layout, its test split; ``make quickstart`` (or scripts/make_sample.py) makes the default one.
 Composites are loaded as for training: random boxes, resized to 256x256, submasks found anew. Large originals are made for the
@@ -25,46 +25,43 @@ import torch
 from PIL import Image
 from submasks import commit, cpu
 
+from frih.common.distributed import World
+from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import Item, read_split
-from frih.data.loader import GlobalBatches, Packed, Pictures, pack, training_loader
-from frih.data.pictures import HALF, open_mask, open_reduced, open_rgb
+from frih.data.images import HALF, open_mask, open_reduced, open_rgb
+from frih.data.loader import CompositeDataset, GlobalBatchSampler, Packed, pack, training_loader
 from frih.data.transforms import random_view, render
-from frih.distributed import World
-from frih.errors import UserError, run_command
 from frih.submasks import extract_submasks
+from frih.tools.composites.online import Restyler
 
 BATCH = 16
 SIZES = ((1152, 864), (2000, 1500), (3000, 2000))
 """Width and height of 1, 3 and 6 megapixels."""
 ORIGINALS = 6
-"""Pictures of each of these sizes."""
+"""Images of each of these sizes."""
 TARGETS = ((60, "floor"), (100, "aim"))
-"""Pictures a second and core, from files of 256 pixels."""
+"""Images a second and core, from files of 256 pixels."""
 
 
 def main() -> int:
     """Prints every table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/sample"))
-    parser.add_argument(
-        "--pictures", type=int, default=200, metavar="N", help="composites, evenly spaced (default: 200)"
-    )
-    parser.add_argument(
-        "--rate", type=float, default=400, metavar="R", help="pictures/s a GPU trains on (default: 400)"
-    )
+    parser.add_argument("--images", type=int, default=200, metavar="N", help="composites, evenly spaced (default: 200)")
+    parser.add_argument("--rate", type=float, default=400, metavar="R", help="images/s a GPU trains on (default: 400)")
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=2, help="passes of which the fastest counts (default: 2)")
     args = parser.parse_args()
-    if min(args.pictures, args.gpus, args.repeats) < 1 or args.rate <= 0:
-        raise UserError("--pictures, --gpus, --repeats and --rate: must be above 0")
+    if min(args.images, args.gpus, args.repeats) < 1 or args.rate <= 0:
+        raise UserError("--images, --gpus, --repeats and --rate: must be above 0")
     torch.set_num_threads(1)
     items = read_split(args.root, "test").items
-    items = [items[i] for i in np.linspace(0, len(items) - 1, min(args.pictures, len(items))).round().astype(int)]
+    items = [items[i] for i in np.linspace(0, len(items) - 1, min(args.images, len(items))).round().astype(int)]
     print(f"command  python {shlex.join(sys.argv)}")
     print(f"commit   {commit()}")
     print(f"machine  {cpu()}; Pillow {PIL.__version__}, torch {torch.__version__}")
-    Pictures(items, DataConfig(), SubmaskConfig()).warm_up()
+    CompositeDataset(items, DataConfig(), SubmaskConfig()).warm_up()
     rates = {"256-pixel files": print_stages(items, args.repeats)}
     with tempfile.TemporaryDirectory() as folder:
         rates |= print_originals(items, Path(folder), args.repeats)
@@ -75,21 +72,21 @@ def main() -> int:
 
 
 def print_stages(items: Sequence[Item], repeats: int) -> float:
-    """Each step of the way of a picture by itself, and the whole way as the loader goes it: pictures a second."""
+    """Each step of the way of an image by itself, and the whole way as the loader goes it: images a second."""
     first = stages(items)
     passes = [first, *(stages(items) for _ in range(repeats - 1))]
     sizes = {open_rgb(item.composite).size for item in items}
-    print(f"\n{len(items)} composites of {items[0].root}, {min(sizes)} to {max(sizes)} pixels: ms of a core a picture")
+    print(f"\n{len(items)} composites of {items[0].root}, {min(sizes)} to {max(sizes)} pixels: ms of a core an image")
     for name in first:
         print(f"  {name:34}{1e3 * min(times[name] for times in passes) / len(items):8.2f}")
     seconds = fastest(lambda: load_all(items, DataConfig()), repeats) / len(items)
-    print(f"  {'whole, in a worker':34}{1e3 * seconds:8.2f}   {1 / seconds:.0f} pictures/s a core", end="")
+    print(f"  {'whole, in a worker':34}{1e3 * seconds:8.2f}   {1 / seconds:.0f} images/s a core", end="")
     print("".join(f", {name} {target}: {'reached' if 1 / seconds >= target else 'missed'}" for target, name in TARGETS))
     return 1 / seconds
 
 
 def stages(items: Sequence[Item]) -> dict[str, float]:
-    """Seconds of all pictures, by stage; the loader's own steps, one by one."""
+    """Seconds of all images, by stage; the loader's own steps, one by one."""
     times: dict[str, float] = defaultdict(float)
 
     def timed(name: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -119,11 +116,11 @@ def stages(items: Sequence[Item]) -> dict[str, float]:
 
 
 def print_originals(items: Sequence[Item], folder: Path, repeats: int) -> dict[str, float]:
-    """Large files in full, decoded reduced, and as copies prepared at 256 and 512 pixels: pictures a second."""
+    """Large files in full, decoded reduced, and as copies prepared at 256 and 512 pixels: images a second."""
     rates = {}
-    print(f"\noriginal-sized files, {ORIGINALS} of each size: pictures/s a core")
+    print(f"\noriginal-sized files, {ORIGINALS} of each size: images/s a core")
     print(
-        "  megapixels   in full   data.draft   prepared 512   prepared 256   (largest change of a picture's MSE and PSNR)"
+        "  megapixels   in full   data.draft   prepared 512   prepared 256   (largest change of an image's MSE and PSNR)"
     )
     for width, height in SIZES:
         originals = [make_original(folder, items, number, width, height) for number in range(ORIGINALS)]
@@ -142,8 +139,8 @@ def print_originals(items: Sequence[Item], folder: Path, repeats: int) -> dict[s
 
 
 def moved(items: Sequence[Item]) -> tuple[float, int, float, float]:
-    """By how much reduced decoding moves training's composites, and their figures against the real pictures."""
-    exact, quick = (Pictures(items, DataConfig(draft=draft), SubmaskConfig()) for draft in (False, True))
+    """By how much reduced decoding moves training's composites, and their figures against the real images."""
+    exact, quick = (CompositeDataset(items, DataConfig(draft=draft), SubmaskConfig()) for draft in (False, True))
     levels, errors, psnr = [], [], []
     for index in range(len(items)):
         pair = exact[0, index], quick[0, index]
@@ -156,7 +153,7 @@ def moved(items: Sequence[Item]) -> tuple[float, int, float, float]:
 
 def print_cores(rates: dict[str, float], wanted: float, gpus: int) -> None:
     """How many cores keep the GPUs busy."""
-    print(f"\ncores that {gpus} GPUs at {wanted:.0f} pictures/s each need")
+    print(f"\ncores that {gpus} GPUs at {wanted:.0f} images/s each need")
     for name, per_core in rates.items():
         print(f"  {name:28}{np.ceil(gpus * wanted / per_core):6.0f}   ({np.ceil(wanted / per_core):.0f} data.workers)")
 
@@ -164,13 +161,13 @@ def print_cores(rates: dict[str, float], wanted: float, gpus: int) -> None:
 def print_extras(items: Sequence[Item], repeats: int) -> None:
     """What ``data.online`` costs, and what ``data.label_cache`` saves."""
     plain, literal, first, later = time_online(items, repeats)
-    print(f"\ndata.online=1, ms a picture: {1e3 * later:.1f}, {later / plain:.1f} times as long as without", end="")
+    print(f"\ndata.online=1, ms an image: {1e3 * later:.1f}, {later / plain:.1f} times as long as without", end="")
     print(f"; {1e3 * first:.1f} while objects are read for the first time", end="")
     print(
         f"; {1e3 * literal:.1f} by the literal transfers, {(literal - plain) / (later - plain):.1f} times the extra cost"
     )
-    restyled = Pictures(items, DataConfig(online=1.0), SubmaskConfig())
-    stored = Pictures(items, DataConfig(), SubmaskConfig())
+    restyled = CompositeDataset(items, DataConfig(online=1.0), SubmaskConfig(), restyling=Restyler)
+    stored = CompositeDataset(items, DataConfig(), SubmaskConfig())
     made = np.mean([np.any(restyled[0, i].composite != stored[0, i].composite) for i in range(len(items))])
     print(f"{made:.0%} were made anew")
     with tempfile.TemporaryDirectory() as folder:
@@ -180,29 +177,32 @@ def print_extras(items: Sequence[Item], repeats: int) -> None:
         ))  # fmt: skip
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.z")) / len(items)
     times = [f"{1e3 * seconds / len(items):.2f}" for seconds in (without, first, again)]
-    print("data.label_cache, whole pictures, ms: without {}, first time {}, then {}".format(*times), end="")
-    print(f"; {size / 1e3:.1f} kB a picture")
+    print("data.label_cache, whole images, ms: without {}, first time {}, then {}".format(*times), end="")
+    print(f"; {size / 1e3:.1f} kB an image")
 
 
 def time_online(items: Sequence[Item], repeats: int) -> tuple[float, float, float, float]:
-    """Seconds a picture: stored, made anew by literal transfers, by compiled ones in the first epoch, and in later ones.
+    """Seconds an image: stored, made anew by literal transfers, by compiled ones in the first epoch, and in later ones.
 
     They take turns, batch by batch, so that all meet the machine in the same state.
     """
-    stored, literal, fast = (Pictures(items, DataConfig(online=share), SubmaskConfig()) for share in (0.0, 1.0, 1.0))
-    assert literal.restyler
-    literal.restyler.fast = False
+    stored, literal, fast = (
+        CompositeDataset(items, DataConfig(online=share), SubmaskConfig(), restyling=Restyler)
+        for share in (0.0, 1.0, 1.0)
+    )
+    assert literal.restyle
+    literal.restyle.fast = False
     literal[repeats + 1, 0], fast[repeats + 1, 0]  # compiled, or loaded
-    times: dict[tuple[Pictures, int], float] = defaultdict(float)
+    times: dict[tuple[CompositeDataset, int], float] = defaultdict(float)
     for epoch in range(repeats + 1):
         for start in range(0, len(items), BATCH):
-            for pictures in (stored, literal, fast):
+            for images in (stored, literal, fast):
                 begun = time.process_time()
                 for index in range(start, min(start + BATCH, len(items))):
-                    pictures[epoch, index]
-                times[pictures, epoch] += time.process_time() - begun
+                    images[epoch, index]
+                times[images, epoch] += time.process_time() - begun
     plain, slow, later = (
-        min(times[pictures, epoch] for epoch in range(1, repeats + 1)) for pictures in (stored, literal, fast)
+        min(times[images, epoch] for epoch in range(1, repeats + 1)) for images in (stored, literal, fast)
     )
     return plain / len(items), slow / len(items), times[fast, 0] / len(items), later / len(items)
 
@@ -211,8 +211,8 @@ def print_start(items: Sequence[Item]) -> None:
     """Wall time until the first batch is there."""
     batch = min(BATCH, len(items))
     for workers in (1, 2):
-        order = GlobalBatches(len(items), batch, seed=0, world=World())
-        loader = training_loader(Pictures(items, DataConfig(), SubmaskConfig()), order, workers, pin=False)
+        order = GlobalBatchSampler(len(items), batch, seed=0, world=World())
+        loader = training_loader(CompositeDataset(items, DataConfig(), SubmaskConfig()), order, workers, pin=False)
         start = time.perf_counter()
         batches = iter(loader)
         next(batches)
@@ -230,20 +230,20 @@ def print_start(items: Sequence[Item]) -> None:
 
 def load_all(items: Sequence[Item], config: DataConfig) -> None:
     """As a worker does for training."""
-    pictures = Pictures(items, config, SubmaskConfig())
+    images = CompositeDataset(items, config, SubmaskConfig())
     for start in range(0, len(items), BATCH):
-        pack([pictures[0, index] for index in range(start, min(start + BATCH, len(items)))])
+        pack([images[0, index] for index in range(start, min(start + BATCH, len(items)))])
 
 
 def load_whole(items: Sequence[Item], config: DataConfig) -> None:
     """As a worker does for evaluation."""
-    pictures = Pictures(items, config, SubmaskConfig())
+    images = CompositeDataset(items, config, SubmaskConfig())
     for index in range(len(items)):
-        pictures[index]
+        images[index]
 
 
 def rate(items: Sequence[Item], config: DataConfig, repeats: int) -> float:
-    """Pictures a second of a core, training."""
+    """Images a second of a core, training."""
     return len(items) / fastest(lambda: load_all(items, config), repeats)
 
 
@@ -258,7 +258,7 @@ def fastest(function: Callable[[], object], repeats: int) -> float:
 
 
 def make_original(folder: Path, items: Sequence[Item], number: int, width: int, height: int) -> Item:
-    """A large composite, with its real picture and a mask with grey borders."""
+    """A large composite, with its real image and a mask with grey borders."""
     item = Item(str(folder), f"{width}x{height}", f"{number}_1_1.jpg", f"{number}_1.png", f"{number}.jpg")
     for path in (item.composite, item.mask, item.real):
         path.parent.mkdir(parents=True, exist_ok=True)

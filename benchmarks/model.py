@@ -1,8 +1,8 @@
 """What FRIH costs: its base network, the dense (literal) FRIH and the default one, in one interleaved run.
 
-    python benchmarks/model.py [--root ROOT=data/sample] [--pictures N] [--device cpu] [--plot FILE]
+    python benchmarks/model.py [--root ROOT=data/sample] [--images N] [--device cpu] [--plot FILE]
 
-ROOT is a dataset in iHarmony4's layout, its test split, at 256x256. Time is the median over pictures and rounds, the variants
+ROOT is a dataset in iHarmony4's layout, its test split, at 256x256. Time is the median over images and rounds, the variants
 taking turns; multiply-adds are counted by PyTorch from the operations that run; peak memory is that of a process of its own
 (Linux; CUDA: the allocator's), less what it held before. Weights are random: cost does not depend on them.
 """
@@ -22,11 +22,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frih import FRIH
+from frih.common.distributed import choose_device
+from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Batch, Pictures, pack
-from frih.distributed import choose_device
-from frih.errors import UserError, run_command
+from frih.data.loader import Batch, CompositeDataset, pack
 from frih.evaluation import evenly
 from frih.losses import harmonization_loss
 from frih.models.unet import BaseNetwork
@@ -71,21 +71,21 @@ def main() -> int:
     """Prints every table, and draws the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/sample"))
-    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="composites, evenly spaced (default: 8)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each variant on each picture (default: 3)")
-    parser.add_argument("--batch", type=int, default=2, help="pictures in a training step (default: 2)")
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="composites, evenly spaced (default: 8)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each variant on each image (default: 3)")
+    parser.add_argument("--batch", type=int, default=2, help="images in a training step (default: 2)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cost against K and foreground (matplotlib)")
     parser.add_argument("--compile", action="store_true", help="with torch.compile as well; takes minutes")
     args = parser.parse_args()
-    if min(args.pictures, args.rounds, args.batch) < 1:
-        raise UserError("--pictures, --rounds and --batch: must be 1 or more")
+    if min(args.images, args.rounds, args.batch) < 1:
+        raise UserError("--images, --rounds and --batch: must be 1 or more")
     device = choose_device(args.device)
     items = read_split(args.root, "test").items
-    chosen = [items[i] for i in evenly(len(items), args.pictures)]
-    pictures = Pictures(chosen, DataConfig(), SubmaskConfig())
-    batches = [pack([pictures[i]]).unpack(device) for i in range(len(pictures))]
-    together = pack([pictures[i] for i in evenly(len(pictures), args.batch)]).unpack(device)
+    chosen = [items[i] for i in evenly(len(items), args.images)]
+    images = CompositeDataset(chosen, DataConfig(), SubmaskConfig())
+    batches = [pack([images[i]]).unpack(device) for i in range(len(images))]
+    together = pack([images[i] for i in evenly(len(images), args.batch)]).unpack(device)
     print_heading(batches, device)
     names = [name for name in VARIANTS if args.compile or name != "FRIH, compiled"]
     print_table("inference, batch 1", measure(names, batches, args.rounds, train=False))

@@ -1,11 +1,11 @@
 """What a prepared copy brings and what it changes: time to load, bytes, and how far the metrics move, for each size and format.
 
-    python benchmarks/prepare.py [--roots ROOT=data/sample ...] [--pictures N] [--sides 300 3000]
+    python benchmarks/prepare.py [--roots ROOT=data/sample ...] [--images N] [--sides 300 3000]
 
 Composites of the ROOTs, which may be small, are enlarged to sides from 300 to 3000 pixels: finer detail is added, as strong as
-the finest that the picture has, then noise; masks get grey borders of a few pixels. They are stored as JPEG of quality 92 with
-subsampled colours, composite and real picture apart, as data sets are. Then each is prepared in every way, and loaded as
-evaluation does: composite, mask and real picture, at 256 x 256. Time is that of one core, the least of the rounds, the ways
+the finest that the image has, then noise; masks get grey borders of a few pixels. They are stored as JPEG of quality 92 with
+subsampled colours, composite and real image apart, as data sets are. Then each is prepared in every way, and loaded as
+evaluation does: composite, mask and real image, at 256 x 256. Time is that of one core, the least of the rounds, the ways
 taking turns. Metrics are of protocol "idih": of the input composite, and of a good result, which is the input with three
 quarters of its foreground's error taken away, the same change of colours on original and prepared files.
 """
@@ -27,13 +27,13 @@ import PIL
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from frih.common.errors import UserError, run_command
 from frih.data.iharmony4 import Item, read_split
-from frih.data.pictures import open_mask, open_rgb
-from frih.data.shrinking import encode, shrink
+from frih.data.images import open_mask, open_rgb
 from frih.data.transforms import FILTER, render, whole
-from frih.errors import UserError, run_command
 from frih.evaluation import evenly
 from frih.metrics import Scores, score
+from frih.tools.datasets.shrinking import encode, shrink
 
 ORIGINAL = "original"
 FORMATS: dict[str, Callable[[Image.Image], bytes]] = {
@@ -66,22 +66,22 @@ class Loaded(NamedTuple):
 
 
 def main() -> int:
-    """Prints a table for small and one for large pictures."""
+    """Prints a table for small and one for large images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--roots", type=Path, nargs="+", default=[Path("data/sample")], metavar="ROOT")
-    parser.add_argument("--pictures", type=int, default=24, metavar="N", help="composites, evenly spaced (default: 24)")
+    parser.add_argument("--images", type=int, default=24, metavar="N", help="composites, evenly spaced (default: 24)")
     parser.add_argument("--sides", type=int, nargs=2, default=(300, 3000), metavar=("LEAST", "MOST"))
     parser.add_argument("--rounds", type=int, default=3, help="times each is loaded (default: 3)")
     args = parser.parse_args()
-    if min(args.pictures, args.rounds, *args.sides) < 1:
-        raise UserError("--pictures, --rounds and --sides: must be 1 or more")
+    if min(args.images, args.rounds, *args.sides) < 1:
+        raise UserError("--images, --rounds and --sides: must be 1 or more")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     print(
         f"python {' '.join(sys.argv)}   commit {commit.stdout.strip() or 'unknown'}, Pillow {PIL.__version__}", end=""
     )
     print(f", {platform.processor() or platform.machine()}, one core")
     with tempfile.TemporaryDirectory(prefix="frih-prepare-") as folder:
-        originals = make_originals(choose(args.roots, args.pictures), args.sides, Path(folder))
+        originals = make_originals(choose(args.roots, args.images), args.sides, Path(folder))
         ways = {ORIGINAL: originals}
         for size in ("256", "512", "1024"):
             for name, write in FORMATS.items():
@@ -129,13 +129,13 @@ def make_originals(items: Sequence[Item], sides: tuple[int, int], folder: Path) 
     return triples
 
 
-def finer_detail(picture: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(height, width, 1) of light and dark to be added to an enlarged picture: finer octaves, and noise.
+def finer_detail(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """(height, width, 1) of light and dark to be added to an enlarged image: finer octaves, and noise.
 
-    As in natural pictures, each octave beyond those of the picture is as strong as its last, place by place.
+    As in natural images, each octave beyond those of the image is as strong as its last, place by place.
     """
-    height, width = picture.shape[:2]
-    last = picture - resize(resize(picture, (max(1, width // 2), max(1, height // 2))), (width, height))
+    height, width = image.shape[:2]
+    last = image - resize(resize(image, (max(1, width // 2), max(1, height // 2))), (width, height))
     strength = resize(gaussian_filter(np.sqrt(np.square(last).mean(axis=2)), 3), size)
     detail = np.zeros(size[::-1], np.float32)
     octave = 2
@@ -162,7 +162,7 @@ def prepare(
     folder: Path,
     resampling: Image.Resampling | None = None,
 ) -> Triple:
-    """Stores a composite as frih/data/prepare.py does, or with another filter; what is small enough stays as it is."""
+    """Stores a composite as prepare.py does, or with another filter; what is small enough stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     new = Triple(*(folder / path.name for path in triple))
     for source, path in zip(triple, new, strict=True):
@@ -199,16 +199,16 @@ def print_table(title: str, ways: dict[str, list[Triple]], seconds: dict[str, li
     originals = [load(ways[ORIGINAL][i]) for i in chosen]
     reference = [score_both(original, original) for original in originals]
     print(f"\n{title}; change of the metrics against original files: mean (largest)")
-    print(f"{'':20}{'KB/picture':>11}{'KB/mask':>9}{'loaded/s':>10}", end="")
+    print(f"{'':20}{'KB/image':>11}{'KB/mask':>9}{'loaded/s':>10}", end="")
     for name in ("input MSE", "input fMSE", "input PSNR", "result MSE", "result fMSE", "result PSNR"):
         print(f"{name:>18}", end="")
     print()
     for way, stored in ways.items():
         triples = [stored[i] for i in chosen]
-        pictures = [path.stat().st_size / 1e3 for triple in triples for path in (triple.composite, triple.real)]
+        images = [path.stat().st_size / 1e3 for triple in triples for path in (triple.composite, triple.real)]
         masks = [triple.mask.stat().st_size / 1e3 for triple in triples]
         rate = len(chosen) / sum(seconds[way][i] for i in chosen)
-        print(f"{way:20}{statistics.mean(pictures):11.1f}{statistics.mean(masks):9.1f}{rate:10.1f}", end="")
+        print(f"{way:20}{statistics.mean(images):11.1f}{statistics.mean(masks):9.1f}{rate:10.1f}", end="")
         scores = [score_both(original, load(triple)) for original, triple in zip(originals, triples, strict=True)]
         for kind in range(2):
             for metric in ("mse", "fmse", "psnr"):

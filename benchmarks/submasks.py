@@ -1,10 +1,10 @@
-"""How long the submasks of a picture take, beside the literal rule and familiar clusterings.
+"""How long the submasks of an image take, beside the literal rule and familiar clusterings.
 
-    python benchmarks/submasks.py [--root ROOT=data/sample] [--pictures N]
+    python benchmarks/submasks.py [--root ROOT=data/sample] [--images N]
 
 ROOT is a dataset in iHarmony4's layout, its test split; ``make quickstart`` (or scripts/make_sample.py) makes the default one.
-Pictures are resized to 256x256 as for evaluation. Everything is measured in one run and after compilation. Times are processor
-time of one core, which other work on the machine hardly changes; of each picture the fastest of --repeats calls counts.
+Images are resized to 256x256 as for evaluation. Everything is measured in one run and after compilation. Times are processor
+time of one core, which other work on the machine hardly changes; of each image the fastest of --repeats calls counts.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+from frih.common.errors import UserError, run_command
 from frih.data.iharmony4 import read_split
-from frih.data.pictures import HALF, open_mask, open_rgb
+from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
-from frih.errors import UserError, run_command
 from frih.submasks import density_peaks, extract_submasks, kmeans, plain
 
-Picture = tuple[np.ndarray, np.ndarray]
+Foreground = tuple[np.ndarray, np.ndarray]
 
 CUTOFFS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 SIZE = 256
@@ -54,58 +54,58 @@ def main() -> int:
     """Prints every table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/sample"))
-    parser.add_argument("--pictures", type=int, metavar="N", help="take only N of the composites, evenly spaced")
+    parser.add_argument("--images", type=int, metavar="N", help="take only N of the composites, evenly spaced")
     parser.add_argument("--repeats", type=int, default=3, help="calls of which the fastest counts (default: 3)")
-    parser.add_argument("--yardsticks", type=int, default=5, help="pictures for the slow comparisons (default: 5)")
+    parser.add_argument("--yardsticks", type=int, default=5, help="images for the slow comparisons (default: 5)")
     args = parser.parse_args()
-    if min(args.repeats, args.yardsticks, args.pictures or 1) < 1:
-        raise UserError("--pictures, --repeats and --yardsticks: must be 1 or more")
-    pictures = read_pictures(args.root, args.pictures)
-    print_heading(args.root, pictures)
-    print_cutoffs(pictures, args.repeats)
-    print_methods(pictures, args.repeats)
-    print_kmeans(pictures, args.yardsticks)
-    print_counts(pictures)
+    if min(args.repeats, args.yardsticks, args.images or 1) < 1:
+        raise UserError("--images, --repeats and --yardsticks: must be 1 or more")
+    images = read_images(args.root, args.images)
+    print_heading(args.root, images)
+    print_cutoffs(images, args.repeats)
+    print_methods(images, args.repeats)
+    print_kmeans(images, args.yardsticks)
+    print_counts(images)
     print_synthetic(args.repeats)
-    print_yardsticks(pictures, args.yardsticks)
-    print_large(pictures)
+    print_yardsticks(images, args.yardsticks)
+    print_large(images)
     return 0
 
 
-def read_pictures(root: Path, count: int | None) -> list[Picture]:
+def read_images(root: Path, count: int | None) -> list[Foreground]:
     """Composites and masks as evaluation sees them, those with a foreground."""
     items = read_split(root, "test").items
     if count is not None:
         items = [items[place] for place in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
-    pictures = []
+    images = []
     for item in items:
         composite, mask = open_rgb(item.composite), open_mask(item.mask)
-        picture = render(composite, whole(composite), SIZE), render(mask, whole(mask), SIZE) >= HALF
-        if picture[1].any():
-            pictures.append(picture)
-    return pictures
+        image = render(composite, whole(composite), SIZE), render(mask, whole(mask), SIZE) >= HALF
+        if image[1].any():
+            images.append(image)
+    return images
 
 
-def print_heading(root: Path, pictures: Sequence[Picture]) -> None:
+def print_heading(root: Path, images: Sequence[Foreground]) -> None:
     """What was measured, on what."""
-    foregrounds = [composite[mask] for composite, mask in pictures]
+    foregrounds = [composite[mask] for composite, mask in images]
     pixels, colors = (np.array([len(part) for part in parts]) for parts in (foregrounds, map(distinct, foregrounds)))
     versions = ", ".join(f"{name} {installed(name)}" for name in ("numba", "numpy", "scikit-learn"))
     print(f"command  python {shlex.join(sys.argv)}")
     print(f"commit   {commit()}")
     print(f"machine  {cpu()}; Python {platform.python_version()}, {versions}")
-    print(f"pictures {len(pictures)} composites of {root} at {SIZE}x{SIZE}")
+    print(f"images {len(images)} composites of {root} at {SIZE}x{SIZE}")
     print(f"         foreground pixels: mean {pixels.mean():.0f}, most {pixels.max()}")
     print(f"         distinct colours: mean {colors.mean():.0f}, most {colors.max()}")
 
 
-def print_cutoffs(pictures: Sequence[Picture], repeats: int) -> None:
+def print_cutoffs(images: Sequence[Foreground], repeats: int) -> None:
     """Times of extract_submasks on real composites."""
-    print("\nextract_submasks on the composites, ms a picture")
+    print("\nextract_submasks on the composites, ms an image")
     print("  cutoff     mean   median      p99    worst   mean K")
     for cutoff in CUTOFFS:
         times, counts = [], []
-        for composite, mask in pictures:
+        for composite, mask in images:
             spent, labels = fastest(extract_submasks, composite, mask, cutoff, repeats=repeats)
             times.append(1e3 * spent)
             counts.append(labels.max())
@@ -113,16 +113,16 @@ def print_cutoffs(pictures: Sequence[Picture], repeats: int) -> None:
         print(f"  {cutoff:<6}" + "".join(f"{figure:9.2f}" for figure in figures) + f"{np.mean(counts):9.2f}")
 
 
-def print_methods(pictures: Sequence[Picture], repeats: int) -> None:
-    """Times of each method on real composites, picture by picture, so that all meet the same machine."""
+def print_methods(images: Sequence[Foreground], repeats: int) -> None:
+    """Times of each method on real composites, image by image, so that all meet the same machine."""
     times: dict[str, list[float]] = {name: [] for name in METHODS}
     counts: dict[str, list[int]] = {name: [] for name in METHODS}
-    for composite, mask in pictures:
+    for composite, mask in images:
         for name, options in METHODS.items():
             spent, labels = fastest(partial(extract_submasks, **options), composite, mask, repeats=repeats)
             times[name].append(1e3 * spent)
             counts[name].append(labels.max())
-    print("\nextract_submasks by method, cutoff 0.1, ms a picture")
+    print("\nextract_submasks by method, cutoff 0.1, ms an image")
     print("  method          mean   median      p99    worst  to cfsfdp   mean K")
     for name, spent in times.items():
         figures = (np.mean(spent), np.median(spent), np.percentile(spent, 99), np.max(spent))
@@ -130,7 +130,7 @@ def print_methods(pictures: Sequence[Picture], repeats: int) -> None:
         print(f"  {name:11}" + "".join(f"{one:9.2f}" for one in figures) + f"{ratio:11.2f}{np.mean(counts[name]):9.2f}")
 
 
-def print_kmeans(pictures: Sequence[Picture], count: int) -> None:
+def print_kmeans(images: Sequence[Foreground], count: int) -> None:
     """How good the deterministic k-means is: its error beside the least of several random starts, and how long they take."""
     try:
         from sklearn.cluster import KMeans
@@ -138,7 +138,7 @@ def print_kmeans(pictures: Sequence[Picture], count: int) -> None:
         return
     print(f"\nk-means: squared error over the least of scikit-learn's {STARTS} random starts (k-means++), tol 0")
     print("  clusters     ours, mean    worst   one start, mean    worst   ms, ours  one start")
-    chosen = [pictures[i * len(pictures) // min(count, len(pictures))] for i in range(min(count, len(pictures)))]
+    chosen = [images[i * len(images) // min(count, len(images))] for i in range(min(count, len(images)))]
     for clusters in (4, 8):
         ours, theirs, times = [], [], []
         for composite, mask in chosen:
@@ -157,10 +157,10 @@ def print_kmeans(pictures: Sequence[Picture], count: int) -> None:
         print(f"  {clusters:8}{figures}" + "".join(f"{one:11.1f}" for one in np.mean(times, axis=0)))
 
 
-def print_counts(pictures: Sequence[Picture]) -> None:
+def print_counts(images: Sequence[Foreground]) -> None:
     """The histogram of K at the paper's cutoff."""
-    counts = np.bincount([extract_submasks(*picture).max() for picture in pictures], minlength=11)[1:]
-    print("\nsubmasks a picture (K) at cutoff 0.1")
+    counts = np.bincount([extract_submasks(*image).max() for image in images], minlength=11)[1:]
+    print("\nsubmasks an image (K) at cutoff 0.1")
     for k, count in enumerate(counts, start=1):
         print(f"  {k:3}  {count:5}  {'#' * round(60 * count / counts.max())}")
 
@@ -185,9 +185,9 @@ def synthetic() -> dict[str, np.ndarray]:
     return {"uniform noise": noise, "flat": np.full((SIZE, SIZE, 3), 90, np.uint8), "two colours": two}
 
 
-def print_yardsticks(pictures: Sequence[Picture], count: int) -> None:
-    """Other ways to cluster the same foregrounds, the pictures being those of middling size."""
-    by_size = sorted(pictures, key=lambda picture: int(picture[1].sum()))
+def print_yardsticks(images: Sequence[Foreground], count: int) -> None:
+    """Other ways to cluster the same foregrounds, the images being those of middling size."""
+    by_size = sorted(images, key=lambda image: int(image[1].sum()))
     start = max(0, (len(by_size) - count) // 2)
     foregrounds = [composite[mask] for composite, mask in by_size[start : start + count]]
     ways: dict[str, Callable[[np.ndarray], object]] = {"density_peaks": density_peaks}
@@ -195,7 +195,7 @@ def print_yardsticks(pictures: Sequence[Picture], count: int) -> None:
     ways["the literal rule, N^2 in NumPy"] = literal
     ways |= sklearn_ways()
     print(f"\n{len(foregrounds)} foregrounds of {len(foregrounds[0])} to {len(foregrounds[-1])} pixels, cutoff 0.1")
-    print("                                  ms a picture     ratio")
+    print("                                  ms an image     ratio")
     base = 0.0
     for name, way in ways.items():
         spent = float(np.mean([fastest(way, colors, repeats=1 if base else 5)[0] for colors in foregrounds]))
@@ -233,15 +233,15 @@ def sklearn_ways() -> dict[str, Callable[[np.ndarray], object]]:
     }
 
 
-def print_large(pictures: Sequence[Picture]) -> None:
+def print_large(images: Sequence[Foreground]) -> None:
     """Time and memory of full frames of 20 megapixels."""
     print(f"\nextract_submasks on {LARGE[1]}x{LARGE[0]} full frames, cutoff 0.1")
     print("                        colours        s   extra MB")
-    composite = max((composite for composite, _ in pictures), key=lambda one: len(distinct(one.reshape(-1, 3))))
-    middling = sorted((one for one, _ in pictures), key=lambda one: len(distinct(one.reshape(-1, 3))))
+    composite = max((composite for composite, _ in images), key=lambda one: len(distinct(one.reshape(-1, 3))))
+    middling = sorted((one for one, _ in images), key=lambda one: len(distinct(one.reshape(-1, 3))))
     rng = np.random.default_rng(0)
     grain = enlarged(middling[len(middling) // 2])
-    for row in grain:  # row by row, for the random numbers are eight times the picture's size
+    for row in grain:  # row by row, for the random numbers are eight times the image's size
         row[:] = (row + rng.normal(0, 2, row.shape)).clip(0, 255)
     frames = {
         "flat": np.full((*LARGE, 3), 90, np.uint8),

@@ -1,10 +1,10 @@
-"""Ways to carry the network's change from 256 x 256 to a picture's own size: errors, time and memory.
+"""Ways to carry the network's change from 256 x 256 to an image's own size: errors, time and memory.
 
-    python benchmarks/upsampling.py [--enlarge ROOT] [--pictures N] [--run RUN]
+    python benchmarks/upsampling.py [--enlarge ROOT] [--images N] [--run RUN]
 
-The pictures are scikit-image's own photos at native size, their outlined objects restyled by the four colour transfers, as they
+The images are scikit-image's own photos at native size, their outlined objects restyled by the four colour transfers, as they
 are and as JPEG (quality 95); --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000 pixels.
-Networks are simulated: "ideal" gives the real picture at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred" blurs
+Networks are simulated: "ideal" gives the real image at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred" blurs
 it. --run adds a trained one, at its own size.
 """
 
@@ -24,19 +24,19 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from frih.common.errors import run_command
 from frih.config import Config
-from frih.data.color_transfer import TRANSFERS
 from frih.data.iharmony4 import read_split
-from frih.data.pictures import HALF, read_mask, read_rgb
-from frih.data.restyling import Attempt, restyle
-from frih.data.sample import make_sample
+from frih.data.images import HALF, read_mask, read_rgb
 from frih.data.transforms import render, whole
-from frih.errors import run_command
 from frih.harmonizing.harmonizer import Harmonizer
 from frih.harmonizing.upsampling import add_change, extend, fit_change
 from frih.metrics import score
 from frih.models import build_model
 from frih.submasks import extract_submasks
+from frih.tools.composites.color_transfer import TRANSFERS
+from frih.tools.composites.restyling import Attempt, restyle
+from frih.tools.composites.sample import make_sample
 
 SIZE = 256
 SIDES = (300, 512, 777, 1200, 2000, 3000)
@@ -44,7 +44,7 @@ NETWORKS = ("ideal", "rough", "blurred")
 
 
 class Case(NamedTuple):
-    """A picture at its own size, and what the network sees of it."""
+    """An image at its own size, and what the network sees of it."""
 
     name: str
     composite: np.ndarray
@@ -57,25 +57,25 @@ class Case(NamedTuple):
 
 
 Network = Callable[[Case, int], np.ndarray]
-"""From a case and a seed to a network's picture, the composite outside the mask."""
+"""From a case and a seed to a network's image, the composite outside the mask."""
 
 
 def main() -> int:
     """Prints every table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--enlarge", type=Path, metavar="ROOT", help="a data set whose test composites are enlarged")
-    parser.add_argument("--pictures", type=int, default=12, metavar="N", help="of them (default: 12)")
+    parser.add_argument("--images", type=int, default=12, metavar="N", help="of them (default: 12)")
     parser.add_argument("--run", metavar="RUN", help="a trained network as well, of a run or a file")
     args = parser.parse_args()
     torch.set_num_threads(2)
     native = native_cases()
     sets = {"native": native, "native, as JPEG": [as_jpeg(case) for case in native]}
     if args.enlarge:
-        sets["enlarged"] = enlarged_cases(args.enlarge, args.pictures)
+        sets["enlarged"] = enlarged_cases(args.enlarge, args.images)
     networks = {name: partial(predict, name) for name in NETWORKS}
     for name, cases in sets.items():
         sides = [max(case.mask.shape) for case in cases]
-        print(f"\n== {name}: {len(cases)} pictures of {min(sides)} to {max(sides)} pixels")
+        print(f"\n== {name}: {len(cases)} images of {min(sides)} to {max(sides)} pixels")
         for network, predictor in networks.items():
             print_errors(network, predictor, cases, PLAIN if "JPEG" in name else WAYS)
     if args.run:
@@ -101,7 +101,7 @@ def native_cases() -> list[Case]:
             for _ in range(20):
                 light = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.15, 3))
                 reference = np.clip(light * pixels ** np.exp(rng.normal(0, 0.2)), 0, 1)
-                made = restyle(real, mask, Attempt(list(TRANSFERS)[number % 4], [reference])).picture
+                made = restyle(real, mask, Attempt(list(TRANSFERS)[number % 4], [reference])).image
                 if made is not None:
                     cases.append(make_case(item.mask.stem, made, mask, real))
                     break
@@ -115,8 +115,8 @@ def enlarged_cases(root: Path, count: int) -> list[Case]:
     for number, place in enumerate(np.linspace(0, len(items) - 1, count).astype(int)):
         item, side = items[place], SIDES[number % len(SIDES)]
         size = side, round(side * (0.6 + 0.1 * (number % 5)))
-        pictures = (read_rgb(item.composite), read_mask(item.mask), read_rgb(item.real))
-        large = (np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in pictures)
+        images = (read_rgb(item.composite), read_mask(item.mask), read_rgb(item.real))
+        large = (np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in images)
         cases.append(make_case(f"{item.composite.stem} {side}", *large))
     return cases
 
@@ -129,12 +129,12 @@ def as_jpeg(case: Case) -> Case:
 
 
 def resized(case: Case, size: int) -> Case:
-    """The same picture for a network of another size."""
+    """The same image for a network of another size."""
     return make_case(case.name, case.composite, case.mask, case.real, size)
 
 
 def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarray, size: int = SIZE) -> Case:
-    """What the network sees, beside the picture."""
+    """What the network sees, beside the image."""
     small, soft, small_real = (render(one, whole(one), size) for one in map(Image.fromarray, (composite, mask, real)))
     return Case(
         name, composite, mask, real, small / 255, soft / 255, small_real / 255, extract_submasks(small, soft >= HALF)
@@ -142,7 +142,7 @@ def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarr
 
 
 def predict(network: str, case: Case, seed: int) -> np.ndarray:
-    """A simulated network's picture."""
+    """A simulated network's image."""
     rng, result = np.random.default_rng(seed), case.small_real
     soft_error = enlarge(rng.normal(0, 1, (5, 5, 3)), SIZE, SIZE)
     if network == "rough":
@@ -153,7 +153,7 @@ def predict(network: str, case: Case, seed: int) -> np.ndarray:
 
 
 def run_network(harmonizer: Harmonizer, case: Case, _: int) -> np.ndarray:
-    """A trained network's picture."""
+    """A trained network's image."""
     _, details = harmonizer(case.composite, case.mask, return_details=True)
     return np.where(case.labels[..., None] > 0, case.small + details.change, case.small)
 
@@ -167,7 +167,7 @@ def print_errors(network: str, predictor: Network, cases: list[Case], ways: Iter
             way = WAYS[name]
             result = score(way(case, refined).clip(0, 255), case.real, case.mask / 255)
             scores[name].append((result["psnr"], result["fmse"]))
-    print(f"\n{network} network             PSNR    fMSE   PSNR beside bicubic: mean   worst picture")
+    print(f"\n{network} network             PSNR    fMSE   PSNR beside bicubic: mean   worst image")
     base = np.array(scores["bicubic change"])[:, 0]
     for name, values in scores.items():
         psnr, fmse = np.array(values).T
@@ -224,7 +224,7 @@ def local_maps(case: Case, refined: np.ndarray) -> np.ndarray:
 
 
 def bilateral_grid(case: Case, refined: np.ndarray) -> np.ndarray:
-    """Affine maps in a grid of place and brightness (17 x 17 x 8), sliced by the picture's own; what they miss, bicubic."""
+    """Affine maps in a grid of place and brightness (17 x 17 x 8), sliced by the image's own; what they miss, bicubic."""
     change, weight = true_change(case, refined), case.soft**2 * (case.labels > 0)
     grid = np.zeros((8, 17, 17, 22))
     bins = np.rint(brightness(case.small) * 7).astype(int)
@@ -267,7 +267,7 @@ def filled(case: Case, values: np.ndarray) -> np.ndarray:
 
 
 def add(case: Case, change: np.ndarray) -> np.ndarray:
-    """The picture with a change, as far as its mask goes."""
+    """The image with a change, as far as its mask goes."""
     return case.composite + case.mask[..., None] * change
 
 
@@ -277,17 +277,17 @@ def enlarge(values: np.ndarray, height: int, width: int, mode: str = "bicubic") 
     return F.interpolate(planes, size=(height, width), mode=mode)[0].permute(1, 2, 0).numpy()
 
 
-def features(picture: np.ndarray) -> np.ndarray:
+def features(image: np.ndarray) -> np.ndarray:
     """1, place, RGB: (H, W, 6)."""
-    rows, columns = np.meshgrid(*(np.arange(n) / n - 0.5 for n in picture.shape[:2]), indexing="ij")
-    return np.concatenate([np.stack([np.ones_like(rows), rows, columns], 2), picture], 2)
+    rows, columns = np.meshgrid(*(np.arange(n) / n - 0.5 for n in image.shape[:2]), indexing="ij")
+    return np.concatenate([np.stack([np.ones_like(rows), rows, columns], 2), image], 2)
 
 
-def products(picture: np.ndarray, change: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def products(image: np.ndarray, change: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """What windows need to sum up for an affine map: (H, W, 22)."""
-    squares = (picture[..., :, None] * np.concatenate([picture, change], 2)[..., None, :]).reshape(*weight.shape, 18)
+    squares = (image[..., :, None] * np.concatenate([image, change], 2)[..., None, :]).reshape(*weight.shape, 18)
     kept = [6 * i + j for i in range(3) for j in range(6) if j >= i]
-    parts = [np.ones_like(picture[..., :1]), picture, change, squares[..., kept]]
+    parts = [np.ones_like(image[..., :1]), image, change, squares[..., kept]]
     return weight[..., None] * np.concatenate(parts, 2)
 
 
@@ -305,25 +305,25 @@ def solve(moments: np.ndarray, ridge: float) -> np.ndarray:
     return np.linalg.solve(both[..., :3] + ridge * np.eye(3), both[..., 3:])
 
 
-def brightness(picture: np.ndarray) -> np.ndarray:
+def brightness(image: np.ndarray) -> np.ndarray:
     """(H, W), by the weights of ITU-R BT.601."""
-    return picture @ np.array([0.299, 0.587, 0.114])
+    return image @ np.array([0.299, 0.587, 0.114])
 
 
-def sliced(maps: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """The maps of a grid, (bins, rows, columns, 12), applied to a picture at its places and brightness."""
+def sliced(maps: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The maps of a grid, (bins, rows, columns, 12), applied to an image at its places and brightness."""
     volume = torch.from_numpy(maps.astype(np.float32)).permute(3, 0, 1, 2)[None]
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     rows, columns = ((np.arange(n) + 0.5) / n * 16 - 0.5 for n in (height, width))
     rows, columns = np.meshgrid(rows / 8 - 1, columns / 8 - 1, indexing="ij")
-    where = np.stack([columns, rows, 2 * brightness(picture) - 1], 2).astype(np.float32)
+    where = np.stack([columns, rows, 2 * brightness(image) - 1], 2).astype(np.float32)
     found = F.grid_sample(volume, torch.from_numpy(where)[None, None], align_corners=True, padding_mode="border")
     found = found[0, :, 0].permute(1, 2, 0).numpy()
-    return np.einsum("hwi,hwij->hwj", picture, found[..., :9].reshape(height, width, 3, 3)) + found[..., 9:]
+    return np.einsum("hwi,hwij->hwj", image, found[..., :9].reshape(height, width, 3, 3)) + found[..., 9:]
 
 
 def large_case(height: int, width: int) -> Case:
-    """A picture of any size, half of it foreground."""
+    """An image of any size, half of it foreground."""
     rng = np.random.default_rng(0)
     small = np.asarray(Image.fromarray(rng.integers(30, 226, (9, 9, 3), np.uint8)).resize((SIZE, SIZE)))
     composite = np.asarray(Image.fromarray(small).resize((width, height)))
@@ -362,7 +362,7 @@ def print_time() -> None:
 
 def print_memory() -> None:
     """Memory of a whole call of the Harmonizer, each in a process of its own."""
-    print("\nmemory at the peak of a call, result and all, beside picture and mask:")
+    print("\nmemory at the peak of a call, result and all, beside image and mask:")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for side in (3464, 10_000):
             for kind in ("uint8", "image", "float32"):
@@ -376,15 +376,15 @@ def extra_memory(side: int, kind: str) -> float:
     """Megabytes at the peak of a call, over what was held before (Linux alone tells)."""
     harmonizer = Harmonizer(build_model(Config()), Config(), torch.device("cpu"))
     warm, case = large_case(64, 64), large_case(side, side)
-    picture, small = ((one / np.float32(255) if kind == "float32" else one) for one in (case.composite, warm.composite))
+    image, small = ((one / np.float32(255) if kind == "float32" else one) for one in (case.composite, warm.composite))
     mask = case.mask
     del case
     if kind == "image":
-        picture = Image.fromarray(picture)
+        image = Image.fromarray(image)
     harmonizer(small, warm.mask)  # compiled
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
-    harmonizer(picture, mask)
+    harmonizer(image, mask)
     return status("VmHWM") - before
 
 

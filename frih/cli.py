@@ -1,9 +1,9 @@
-"""The command ``frih``: harmonizes one's own pictures.
+"""The command ``frih``: harmonizes one's own images.
 
     frih harmonize IMAGE MASK -o OUT [--weights runs/frih]
 
 IMAGE and MASK are two files, two folders, or two quoted patterns such as "photos/*.jpg"; in folders a mask is named as its
-picture, whatever its suffix. OUT is a file, or a folder for files of the pictures' own names. What cannot be harmonized is
+image, whatever its suffix. OUT is a file, or a folder for files of the images' own names. What cannot be harmonized is
 named at the end, and the exit status is then 2; the others are done all the same.
 """
 
@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from frih.data.pictures import SUFFIXES
-from frih.drawing import color_labels, picture_sheet
-from frih.errors import USER_ERROR, UserError, run_command
-from frih.files import is_part, whole_file
+from frih.common.drawing import color_labels, image_sheet
+from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.common.files import is_part, whole_file
+from frih.common.progress import progress_bar
+from frih.data.images import SUFFIXES
 from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
-from frih.progress import progress_bar
 
 FORMATS = {
     ".png": "PNG",
@@ -50,7 +50,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     harmonize = commands.add_parser(
         "harmonize",
-        help="harmonize pictures of one's own",
+        help="harmonize images of one's own",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,14 +68,12 @@ def main() -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``frih harmonize`` and ``scripts/harmonize.py`` have in common."""
-    parser.add_argument("image", metavar="IMAGE", help="a picture, a folder, or a quoted pattern")
+    parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
-    parser.add_argument(
-        "--size", type=int, metavar="S", help="side at which the network sees the picture, 128, 256, ..."
-    )
-    parser.add_argument("--suffix", choices=sorted(FORMATS), help="of the files in a folder; default: as the picture's")
+    parser.add_argument("--size", type=int, metavar="S", help="side at which the network sees the image, 128, 256, ...")
+    parser.add_argument("--suffix", choices=sorted(FORMATS), help="of the files in a folder; default: as the image's")
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
     parser.add_argument("--overwrite", action="store_true", help="do again what is there; without it that is skipped")
@@ -94,12 +92,12 @@ def harmonize_files(args: argparse.Namespace) -> int:
         _check_folder(folder)
     harmonizer = Harmonizer.load(args.weights, args.device, args.size)
     done = skipped = 0
-    for image, mask in progress_bar(pairs.items(), unit="picture", disable=count == 1):
+    for image, mask in progress_bar(pairs.items(), unit="image", disable=count == 1):
         target = targets[image]
         try:
             if target.exists() and not args.overwrite:
                 if target.samefile(image):
-                    raise UserError(f"{target}: is the picture itself; give another place by -o, or --overwrite")
+                    raise UserError(f"{target}: is the image itself; give another place by -o, or --overwrite")
                 skipped += 1
                 continue
             _harmonize_file(harmonizer, image, mask, target, args)
@@ -116,14 +114,14 @@ def harmonize_files(args: argparse.Namespace) -> int:
 
 
 def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
-    """Pictures with their masks, and what is wrong with the others."""
+    """Images with their masks, and what is wrong with the others."""
     images, masks = _find(image), _find(mask)
     if (images is None) != (masks is None):
         raise UserError(f"{image} and {mask}: give two files, or two folders or patterns")
     if images is None or masks is None:
         return {Path(image): Path(mask)}, []
     if not images:
-        raise UserError(f"{image}: holds no picture")
+        raise UserError(f"{image}: holds no image")
     by_stem: dict[str, list[Path]] = {}
     for path in masks:
         by_stem.setdefault(path.stem, []).append(path)
@@ -135,12 +133,12 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
         elif found:
             failures.append(f"{found[0]} and {found[1].name}: are of one name; keep one")
         else:
-            failures.append(f"{mask}: has no mask for {path.name}; a mask is named as its picture")
+            failures.append(f"{mask}: has no mask for {path.name}; a mask is named as its image")
     return pairs, failures
 
 
 def _find(name: str) -> list[Path] | None:
-    """The pictures in a folder, or those that fit a pattern; None if it is one file's name."""
+    """The images in a folder, or those that fit a pattern; None if it is one file's name."""
     path = Path(name)
     if path.is_dir():
         found = list(path.iterdir())
@@ -155,7 +153,7 @@ def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
     """Where the result goes."""
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if count > 1:
-            raise UserError(f"-o {out}: is one file for {count} pictures; give a folder")
+            raise UserError(f"-o {out}: is one file for {count} images; give a folder")
         return out
     if out.suffix and count == 1 and not out.is_dir():
         raise UserError(f"-o {out}: its format is unknown; take one of {', '.join(sorted(FORMATS))}, or name a folder")
@@ -185,7 +183,7 @@ def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Pat
     """Harmonizes one file and writes it whole, with what else is asked for."""
     result, details = harmonizer(image, mask, args.strength, return_details=True)
     if not isinstance(result, Image.Image):
-        raise TypeError("a file's picture comes back as an image")
+        raise TypeError("a file's image comes back as an image")
     if not details.labels.any():
         size = len(details.labels)
         raise UserError(
@@ -210,30 +208,30 @@ def _sheet(result: Image.Image, details: Details) -> Image.Image:
         "coarse": details.coarse,
     }
     row = [np.asarray(_fitted(stage, size, Image.Resampling.NEAREST)) for stage in stages.values()]
-    return Image.fromarray(picture_sheet([[*row, np.asarray(_fitted(np.asarray(result), size))]], [*stages, "refined"]))
+    return Image.fromarray(image_sheet([[*row, np.asarray(_fitted(np.asarray(result), size))]], [*stages, "refined"]))
 
 
 def _fitted(
-    picture: np.ndarray, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
+    image: np.ndarray, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """A picture in the shape of another, made small."""
+    """An image in the shape of another, made small."""
     scale = min(1.0, _SHEET / max(size))
     small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    return Image.fromarray(picture).convert("RGB").resize(small, resample)
+    return Image.fromarray(image).convert("RGB").resize(small, resample)
 
 
 def _beside(target: Path, what: str) -> Path:
     return target.with_name(f"{target.stem}-{what}.png")
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    """Writes a picture whole or not at all, with its colour profile and metadata."""
+def _save(image: Image.Image, path: Path) -> None:
+    """Writes an image whole or not at all, with its colour profile and metadata."""
     format_ = FORMATS[path.suffix.lower()]
-    if picture.mode == "RGBA" and format_ in ("JPEG", "BMP"):
+    if image.mode == "RGBA" and format_ in ("JPEG", "BMP"):
         raise UserError(f"{path}: {format_} keeps no alpha channel; take .png, .webp or .tif")
-    kept = {name: picture.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if picture.info.get(name)}
+    kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(name)}
     with whole_file(path) as file:
         try:
-            picture.save(file, format=format_, **kept, **SAVING.get(format_, {}))
+            image.save(file, format=format_, **kept, **SAVING.get(format_, {}))
         except (ValueError, struct.error) as error:
             raise UserError(f"{path}: cannot be written as {format_} ({error}); take .png or .tif") from None

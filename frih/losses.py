@@ -11,7 +11,7 @@ Equal = Literal["submasks", "pixels"]
 
 
 class Losses(NamedTuple):
-    """Each (B,): one value a picture. A batch's loss is their mean."""
+    """Each (B,): one value an image. A batch's loss is their mean."""
 
     total: Tensor
     """L_total = L_coarse + L_refine (6)."""
@@ -29,10 +29,10 @@ def harmonization_loss(
     equal: Equal = "submasks",
     refine: bool = True,
 ) -> Losses:
-    """The losses of a batch's pictures.
+    """The losses of a batch's images.
 
     Args:
-        out: coarse and refined pictures, (B, 3, H, W), RGB in [0, 1].
+        out: coarse and refined images, (B, 3, H, W), RGB in [0, 1].
         real: ground truth, (B, 3, H, W).
         mask: (B, 1, H, W), 1 = foreground.
         labels: (B, H, W), integers, 0 = background, k = submask k.
@@ -45,27 +45,27 @@ def harmonization_loss(
     return Losses(coarse + refined, coarse, refined)
 
 
-def coarse_loss(picture: Tensor, real: Tensor, mask: Tensor, min_area: int) -> Tensor:
-    """Equation 7: squared error, summed over the *whole* picture and RGB, over the mask's area (A_min at least).
+def coarse_loss(image: Tensor, real: Tensor, mask: Tensor, min_area: int) -> Tensor:
+    """Equation 7: squared error, summed over the *whole* image and RGB, over the mask's area (A_min at least).
 
     Returns:
         (B,), in units of squared RGB in [0, 1].
     """
     area = mask.sum(dim=(1, 2, 3)).clamp(min=min_area)
-    return squared_error(picture, real).sum(dim=(1, 2)) / area
+    return squared_error(image, real).sum(dim=(1, 2)) / area
 
 
-def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int, equal: Equal = "submasks") -> Tensor:
+def refine_loss(image: Tensor, real: Tensor, labels: Tensor, min_area: int, equal: Equal = "submasks") -> Tensor:
     """Equation 8: squared error inside each submask over that submask's area (A_min at least), summed over the submasks.
 
     Every pixel belongs to one submask or to none, so the sum over submasks is one over pixels, each weighted by its own. With
     ``equal="pixels"`` all weigh 1 / the area of all submasks together.
 
     Returns:
-        (B,), 0 for a picture without submasks.
+        (B,), 0 for an image without submasks.
     """
     label = labels.flatten(1).long()
-    error = squared_error(picture, real).flatten(1)
+    error = squared_error(image, real).flatten(1)
     areas = error.new_zeros(len(label), 256).scatter_add_(1, label, torch.ones_like(error))
     if equal == "pixels":
         areas = areas[:, 1:].sum(dim=1, keepdim=True).expand_as(areas)
@@ -74,6 +74,6 @@ def refine_loss(picture: Tensor, real: Tensor, labels: Tensor, min_area: int, eq
     return (error * weight.gather(1, label)).sum(dim=1)
 
 
-def squared_error(picture: Tensor, real: Tensor) -> Tensor:
+def squared_error(image: Tensor, real: Tensor) -> Tensor:
     """The paper's squared norm of a pixel's RGB difference: (B, 3, H, W) twice to (B, H, W)."""
-    return (picture - real).square().sum(dim=1)
+    return (image - real).square().sum(dim=1)

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import torch
 
-from frih.data.composites import describe, make_composites
-from frih.data.journal import MANIFEST
-from frih.errors import STOPPED, USER_ERROR, UserError, run_command
-from frih.experiments.ablation_pictures import write_pictures
-from frih.experiments.ablation_tables import render
-from frih.experiments.ablations import (
+from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.common.files import locked, write_whole
+from frih.common.processes import cores
+from frih.tools.composites.making import describe, make_composites
+from frih.tools.experiments.ablation_images import write_images
+from frih.tools.experiments.ablation_tables import render
+from frih.tools.experiments.ablations import (
     TABLES,
     Job,
     Progress,
@@ -40,9 +41,8 @@ from frih.experiments.ablations import (
     seconds_per_step,
     training_steps,
 )
-from frih.experiments.jobs import Outcome, Runner
-from frih.files import locked, write_whole
-from frih.processes import cores
+from frih.tools.experiments.jobs import Outcome, Runner
+from frih.tools.journal import MANIFEST
 from frih.training.stopping import stop_requests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,8 +148,8 @@ def print_plan(jobs: Sequence[Job], out: Path) -> None:
         each = seconds_per_step(out / "costs.jsonl", job.row)
         left = state.steps - state.step
         total += left * (each or 0)
-        pictures = left * job.config.train.batch
-        cost = f"{left} steps of {job.config.train.batch}: {pictures:,} pictures" if left else "trained"
+        images = left * job.config.train.batch
+        cost = f"{left} steps of {job.config.train.batch}: {images:,} images" if left else "trained"
         estimate = f", about {_duration(left * each)} at {each:.3f} s a step" if each and left else ""
         print(f"{job.name}: {'finished' if state.evaluated else cost + estimate}")
         while not state.evaluated:
@@ -228,7 +228,7 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
         write_whole(out / f"table-{table}.md", text + "\n")
         write_whole(out / f"table-{table}.json", json.dumps(figures, indent=2) + "\n")
         again = table == "4" and "3" in tables  # the same rows
-        sheets = [] if again else write_pictures(first_evaluations(table, jobs, found), out / f"table-{table}")
+        sheets = [] if again else write_images(first_evaluations(table, jobs, found), out / f"table-{table}")
         print(f"\n{text}\n\nwritten: {', '.join(map(str, (out / f'table-{table}.md', *sheets)))}")
 
 

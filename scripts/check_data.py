@@ -10,8 +10,8 @@ An error is what training or evaluation would stop at or be wrong by; all else i
 import argparse
 from pathlib import Path
 
-from frih.data.check import check_dataset, write_lists, write_report
-from frih.errors import USER_ERROR, UserError, run_command
+from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.tools.datasets.check import check_dataset, write_lists, write_report
 
 
 def main() -> int:

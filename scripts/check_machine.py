@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from frih.distributed import choose_device
-from frih.errors import UserError, run_command
-from frih.machine import check
-from frih.machine.setting import PRECISIONS
-from frih.settings import load_config
+from frih.common.distributed import choose_device
+from frih.common.errors import UserError, run_command
+from frih.config.recipes import load_config
+from frih.tools.machine import check
+from frih.tools.machine.setting import PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("right", "fast", "limit")

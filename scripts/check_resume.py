@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from frih.checkpoint import find_checkpoint, load_checkpoint
-from frih.errors import UserError, run_command
-from frih.files import is_part
+from frih.common.errors import UserError, run_command
+from frih.common.files import is_part
+from frih.models.checkpoint import find_checkpoint, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTLED = 20.0

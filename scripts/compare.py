@@ -1,9 +1,9 @@
-"""Puts evaluations of the same pictures beside each other: tables, paired differences with intervals, and a page to look at.
+"""Puts evaluations of the same images beside each other: tables, paired differences with intervals, and a page to look at.
 
     python scripts/compare.py runs/baseline/evaluation/test runs/frih/evaluation/test --out outputs/comparison
     python scripts/compare.py baseline=DIR ours=DIR dovenet=DIR --out DIR
 
-The first is what the others are compared with. Evaluations by different protocols, at different sizes or of different pictures
+The first is what the others are compared with. Evaluations by different protocols, at different sizes or of different images
 are refused unless --anyway is given, which is then printed with the tables. Writes comparison.md (with LaTeX), comparison.html
 and comparison.json.
 """
@@ -11,8 +11,8 @@ and comparison.json.
 import argparse
 from pathlib import Path
 
-from frih.errors import UserError, run_command
-from frih.report import compare
+from frih.common.errors import UserError, run_command
+from frih.tools.report import compare
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
     python scripts/compare_commits.py A B [RECIPE] [key.sub=value ...]
 
 A and B are commits, or "." for the files as they are. Each is checked out into a folder of its own and trains there on the same
-pictures, with one thread. Exit status 0 if every figure of metrics.jsonl but for the timings is the same, bit for bit, and 1 if
-not. Without a recipe it is one epoch of configs/sample.yaml (python scripts/make_sample.py makes its pictures).
+images, with one thread. Exit status 0 if every figure of metrics.jsonl but for the timings is the same, bit for bit, and 1 if
+not. Without a recipe it is one epoch of configs/sample.yaml (python scripts/make_sample.py makes its images).
 """
 
 import argparse
@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from frih.errors import UserError, run_command
+from frih.common.errors import UserError, run_command
 
 Curve = list[dict[str, Any]]
 """Lines of a ``metrics.jsonl``, without timings."""
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ("configs/sample.yaml", "train.epochs=1", "train.milestones=[]", "logging.every=1", "validation.pictures=0")
+DEFAULT = ("configs/sample.yaml", "train.epochs=1", "train.milestones=[]", "logging.every=1", "validation.images=0")
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def train(commit: str, recipe: list[str], folder: Path) -> Curve:
     if code != ROOT:
         _git("worktree", "add", "--detach", str(code), commit)
     try:
-        # the code's own packages come first, but for that everything is as here: pictures, libraries
+        # the code's own packages come first, but for that everything is as here: images, libraries
         environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
         words = [sys.executable, str(code / "train.py"), *recipe, f"run={folder / 'run'}"]
         if subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode:

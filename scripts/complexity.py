@@ -3,7 +3,7 @@
     python scripts/complexity.py [configs/frih.yaml configs/ablations/baseline.yaml ...] [--foreground 0.2] [--submasks 8]
 
 "literal" is the paper's second stage, at full size for every submask; "default" is this project's, with the same weights and
-result. The picture is made: a centred square of noise, cut into bands. Real submasks are scattered and touch more tiles, which
+result. The image is made: a centred square of noise, cut into bands. Real submasks are scattered and touch more tiles, which
 benchmarks/model.py measures. Time is the median of some rounds, memory the most held at once beyond the model.
 """
 
@@ -17,15 +17,15 @@ from typing import Any
 import torch
 
 from frih import FRIH, __version__
+from frih.common.distributed import choose_device
+from frih.common.errors import UserError, run_command
+from frih.common.files import write_whole
 from frih.config import Config
-from frih.distributed import choose_device
-from frih.errors import UserError, run_command
-from frih.experiments.complexity import Costs, made_picture, multiply_adds, parameters, peak_memory, seconds
-from frih.files import write_whole
+from frih.config.recipes import load_config
+from frih.evaluation.layout import Table
+from frih.evaluation.tables import efficiency
 from frih.models import build_model
-from frih.report.layout import Table
-from frih.report.tables import efficiency
-from frih.settings import load_config
+from frih.tools.experiments.complexity import Costs, made_image, multiply_adds, parameters, peak_memory, seconds
 
 PARTS = {"base": "base network", "cascade": "cascade", "head": "fusion head", "all": "all"}
 COUNTS = (1, 2, 4, 8, 10)
@@ -45,7 +45,7 @@ def main() -> int:
         measured[str(recipe)] = found
         sections.append(by_part(str(recipe), config, found, args.foreground, args.submasks))
         if config.model.cascade:
-            found["grid"] = grid = against_picture(config)
+            found["grid"] = grid = against_image(config)
             sections.append(grid_table(grid))
     heading = f"frih {__version__}, PyTorch {torch.__version__}, {platform.machine()}, {where}, float32, batch 1"
     print("\n\n".join([heading, *(section.text() for section in sections)]))
@@ -62,8 +62,8 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", type=Path, metavar="RECIPE", default=[Path("configs/frih.yaml")])
-    parser.add_argument("--foreground", type=float, default=0.2, metavar="SHARE", help="of the picture (default: 0.2)")
-    parser.add_argument("--submasks", type=int, default=8, metavar="K", help="of the picture (default: 8)")
+    parser.add_argument("--foreground", type=float, default=0.2, metavar="SHARE", help="of the image (default: 0.2)")
+    parser.add_argument("--submasks", type=int, default=8, metavar="K", help="of the image (default: 8)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="measurements of time (default: 3)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write complexity.md and complexity.json there")
@@ -77,7 +77,7 @@ def parse() -> argparse.Namespace:
 
 def measure(config: Config, share: float, count: int, rounds: int, device: torch.device) -> dict[str, dict[str, Costs]]:
     """Costs by form (default, literal) and kind."""
-    inputs = made_picture(config.data.size, share, count, device)
+    inputs = made_image(config.data.size, share, count, device)
     found = {}
     for form in ("default", "literal") if config.model.cascade else ("default",):
         build = partial(_build, config, dense=form == "literal")
@@ -91,13 +91,13 @@ def measure(config: Config, share: float, count: int, rounds: int, device: torch
     return found
 
 
-def against_picture(config: Config) -> dict[str, list[list[float]]]:
+def against_image(config: Config) -> dict[str, list[list[float]]]:
     """Multiply-adds of all, a list for each K, by share of foreground, on which the literal form's do not depend."""
     grid = {}
     for form, shares in (("default", SHARES), ("literal", SHARES[:1])):
         model = _build(config, dense=form == "literal").eval()
         grid[form] = [
-            [multiply_adds(model, made_picture(config.data.size, share, count))["all"] for share in shares]
+            [multiply_adds(model, made_image(config.data.size, share, count))["all"] for share in shares]
             for count in COUNTS
         ]
     return grid
@@ -117,7 +117,7 @@ def by_part(name: str, config: Config, found: dict[str, dict[str, Costs]], share
         for part, number in found["default"]["parameters"].items()
     ]
     groups = ["parameters", *(f"{kind}, {form}" for kind in ("multiply-adds", "time", "memory") for form in forms)]
-    title = f"{name}: a picture of {config.data.size} x {config.data.size}, foreground {share:.0%}, K = {count}"
+    title = f"{name}: an image of {config.data.size} x {config.data.size}, foreground {share:.0%}, K = {count}"
     return Table("", groups, [], lines, (), title)
 
 

@@ -1,4 +1,4 @@
-"""A page in the browser: open a picture, mark its foreground, harmonize it, compare, and keep it at its own size.
+"""A page in the browser: open an image, mark its foreground, harmonize it, compare, and keep it at its own size.
 
     python scripts/demo.py [WEIGHTS]
 
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from PIL import Image, ImageChops
 
 from frih import Harmonizer
-from frih.drawing import color_labels
-from frih.errors import UserError, need, run_command
+from frih.common.drawing import color_labels
+from frih.common.errors import UserError, need, run_command
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.harmonizing.own_pictures import read_picture
+from frih.harmonizing.own_images import read_image
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 SHOWN = 1024, 1024
 """What the page shows, and what is painted on, is no larger."""
 OPACITY = 0.5
-"""Of the paint, so that the picture is seen through it."""
+"""Of the paint, so that the image is seen through it."""
 
 
 class Result(NamedTuple):
-    """A picture harmonized once, for any strength."""
+    """An image harmonized once, for any strength."""
 
     before: Image.Image
     after: Image.Image
 
     def at(self, strength: float) -> Image.Image:
-        """The picture at its own size; 0 gives the pixels of ``before``, 1 of ``after``."""
+        """The image at its own size; 0 gives the pixels of ``before``, 1 of ``after``."""
         mixed = Image.blend(self.before, self.after, strength)
         mixed.info = self.after.info
         return mixed
@@ -73,11 +73,11 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
     brush = gr.Brush(colors=[("#ff2d20", OPACITY)], color_mode="fixed")
     with gr.Blocks(title="FRIH", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         result = gr.State(time_to_live=3600)
-        gr.Markdown("# FRIH: image harmonization\nOpen a picture, paint over its foreground, and press Harmonize.")
+        gr.Markdown("# FRIH: image harmonization\nOpen an image, paint over its foreground, and press Harmonize.")
         with gr.Row():
             with gr.Column():
                 with gr.Row():
-                    picture = gr.File(label="Picture", file_types=["image"], height=150)
+                    image = gr.File(label="Image", file_types=["image"], height=150)
                     mask = gr.File(label="Mask, instead of painting", file_types=["image"], height=150)
                 drawing = gr.ImageEditor(
                     label="Foreground",
@@ -97,24 +97,24 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
                     submasks = gr.Image(label="Submasks", format="png", height=260, buttons=[])
                     with gr.Column():
                         save = gr.Button("Make the file, at its own size")
-                        file = gr.File(label="Harmonized picture")
+                        file = gr.File(label="Harmonized image")
         shown = [result, slider, submasks, file]
-        picture.change(_told(open_picture), picture, [drawing, *shown])
+        image.change(_told(open_image), image, [drawing, *shown])
         start.click(
             _told(partial(harmonize, harmonizer)),
-            [picture, drawing, mask, strength],
+            [image, drawing, mask, strength],
             shown,
             show_progress_on=slider,
             api_name="harmonize",
         )
         live = {"trigger_mode": "always_last", "show_progress": "hidden"}
         strength.change(_told(change_strength), [result, strength], [slider, file], **live)
-        save.click(_told(save_result), [picture, result, strength], file)
+        save.click(_told(save_result), [image, result, strength], file)
     return page
 
 
-def open_picture(path: str | None) -> tuple[Image.Image | None, ...]:
-    """A new picture to paint on, and no result yet."""
+def open_image(path: str | None) -> tuple[Image.Image | None, ...]:
+    """A new image to paint on, and no result yet."""
     return (_small(_open(path)) if path else None), None, None, None, None
 
 
@@ -125,7 +125,7 @@ def harmonize(
 
     Args:
         harmonizer: the network.
-        path: the picture's file.
+        path: the image's file.
         drawing: what the editor holds; the paint on its ``"layers"`` is foreground.
         mask: a file, which goes before the paint.
         strength: share of the change that is shown.
@@ -147,17 +147,17 @@ def change_strength(result: Result | None, strength: float) -> tuple[tuple[Image
 
 
 def save_result(path: str | None, result: Result | None, strength: float) -> str:
-    """Writes the harmonized picture beside the one that was sent; as PNG, which keeps every value."""
+    """Writes the harmonized image beside the one that was sent; as PNG, which keeps every value."""
     if not path or not result:
-        raise UserError("there is no harmonized picture yet; press Harmonize first")
+        raise UserError("there is no harmonized image yet; press Harmonize first")
     target = Path(tempfile.mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-harmonized.png"
-    picture = result.at(strength)
-    picture.save(target, exif=picture.info.get("exif"), compress_level=1)  # Pillow's own choice takes seconds
+    image = result.at(strength)
+    image.save(target, exif=image.info.get("exif"), compress_level=1)  # Pillow's own choice takes seconds
     return str(target)
 
 
 def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Image:
-    """The mask at the picture's size, of paint; where strokes of half-transparent paint cross they are no more than full."""
+    """The mask at the image's size, of paint; where strokes of half-transparent paint cross they are no more than full."""
     mask = Image.new("L", size)
     for layer in layers:
         alpha = layer.getchannel("A").point(lambda value: min(255, round(value / OPACITY)))
@@ -169,8 +169,8 @@ def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Ima
 
 def _open(path: str | None) -> Image.Image:
     if not path:
-        raise UserError("there is no picture yet; open one first")
-    return Image.fromarray(read_picture(path).pixels)
+        raise UserError("there is no image yet; open one first")
+    return Image.fromarray(read_image(path).pixels)
 
 
 def _small(image: Image.Image) -> Image.Image:

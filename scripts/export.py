@@ -7,18 +7,19 @@
     python scripts/export.py RUN --push USER/NAME                     # the same, published on the Hugging Face Hub
 
 RUN is a run's folder, one of its checkpoints, or weights that were exported before (a file, a folder, hf://USER/NAME). The
-comparison is on three made pictures, or on one's own with --check IMAGES MASKS, two folders in which a mask is named as its
-picture. See docs/export.md.
+comparison is on three made images, or on one's own with --check IMAGES MASKS, two folders in which a mask is named as its
+image. See docs/export.md.
 """
 
 import argparse
 from pathlib import Path
 
-from frih.checkpoint import load_model
-from frih.data.pictures import SUFFIXES
-from frih.errors import UserError, run_command
-from frih.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
-from frih.sharing.hub import locate, push_to_hub, save_pretrained
+from frih.common.errors import UserError, run_command
+from frih.data.images import SUFFIXES
+from frih.models.checkpoint import load_model
+from frih.models.locate import locate
+from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
+from frih.tools.sharing.hub import push_to_hub, save_pretrained
 
 
 def main() -> int:
@@ -31,14 +32,14 @@ def main() -> int:
         save_pretrained(args.run, args.out, best=args.best, half=args.half)
         print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
         return 0
-    pictures = find_pictures(*args.check) if args.check else []
+    images = find_images(*args.check) if args.check else []
     checkpoint = locate(args.run, "best" if args.best else "last")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     about = export(checkpoint, args.out, args.format, half=args.half)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, of {checkpoint} at step {about['step']}")
-    worst = check(open_exported(args.out, args.format), *load_model(checkpoint), pictures)
+    worst = check(open_exported(args.out, args.format), *load_model(checkpoint), images)
     print(
-        f"on {len(pictures) if pictures else 'three made'} pictures it differs from the original by at most "
+        f"on {len(images) if images else 'three made'} images it differs from the original by at most "
         f"{worst.coarse:.1e} (coarse) and {worst.refined:.1e} (refined), of RGB in [0, 1]"
     )
     if max(worst) > TOLERANCE and not args.half:
@@ -54,7 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
     parser.add_argument("--half", action="store_true", help="safetensors, hub: weights in float16")
-    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these pictures")
+    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these images")
     parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")
     args = parser.parse_args()
@@ -68,17 +69,17 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def find_pictures(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """The pictures of a folder and their masks."""
+def find_images(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """The images of a folder and their masks."""
     for folder in (images, masks):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-    found = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in SUFFIXES}
-    pictures = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
-    lacking = [path.name for path in pictures if path.stem not in found]
-    if lacking or not pictures:
-        raise UserError(f"{masks}: has no mask for {lacking[0]}" if lacking else f"{images}: holds no picture")
-    return [(path, found[path.stem]) for path in pictures]
+    by_stem = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in SUFFIXES}
+    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
+    lacking = [path.name for path in found if path.stem not in by_stem]
+    if lacking or not found:
+        raise UserError(f"{masks}: has no mask for {lacking[0]}" if lacking else f"{images}: holds no image")
+    return [(path, by_stem[path.stem]) for path in found]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Harmonizes one's own pictures with a trained network: ``frih harmonize``, with the weights named first.
+"""Harmonizes one's own images with a trained network: ``frih harmonize``, with the weights named first.
 
     python scripts/harmonize.py CHECKPOINT IMAGE MASK --out OUT
 
@@ -8,7 +8,7 @@ CHECKPOINT is a run's folder, a file or a folder of weights, or hf://USER/NAME. 
 import argparse
 
 from frih.cli import add_arguments, harmonize_files
-from frih.errors import run_command
+from frih.common.errors import run_command
 
 
 def main() -> int:

@@ -18,16 +18,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from frih.checkpoint import find_checkpoint
-from frih.data.composites import describe, make_composites
-from frih.data.journal import MANIFEST
-from frih.errors import STOPPED, USER_ERROR, UserError, run_command
-from frih.experiments.ablations import Job, latest, next_command, progress, refuse_others
-from frih.experiments.jobs import Runner
-from frih.files import write_whole
-from frih.processes import cores
-from frih.settings import load_config
-from frih.sharing.export import export
+from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.common.files import write_whole
+from frih.common.processes import cores
+from frih.config.recipes import load_config
+from frih.models.checkpoint import find_checkpoint
+from frih.tools.composites.making import describe, make_composites
+from frih.tools.experiments.ablations import Job, latest, next_command, progress, refuse_others
+from frih.tools.experiments.jobs import Runner
+from frih.tools.journal import MANIFEST
+from frih.tools.sharing.export import export
 from frih.training.stopping import stop_requests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ RUNS: dict[str, dict[str, tuple[str, ...]]] = {
 """The runs of each rung, trained side by side: a recipe below configs/, and keys that differ from it."""
 KEPT = ("config.yaml", "metrics.jsonl", "log.txt", "evaluation/*/rows.csv", "evaluation/*/summary.json")
 """Of a run's folder, what is brought back beside its weights."""
-SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/pictures_per_second", "time/data_wait")
+SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/images_per_second", "time/data_wait")
 PART = 15 << 20
 """Bytes of a file that is brought back, at most."""
 MARGIN = 30.0

@@ -14,9 +14,9 @@ says more.
 import argparse
 from pathlib import Path
 
-from frih.data.composites import describe, make_composites
-from frih.data.objects import parse_limits
-from frih.errors import run_command
+from frih.common.errors import run_command
+from frih.tools.composites.making import describe, make_composites
+from frih.tools.composites.objects import parse_limits
 
 PUBLISHED = "  iHarmony4's test composites, in the paper: mean mse 172.47, fmse 1387.30, psnr 31.63"
 

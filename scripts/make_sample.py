@@ -2,14 +2,14 @@
 
     python scripts/make_sample.py [ROOT=data/sample] [--seed N]
 
-Takes seconds and downloads nothing. Where it is whole already, nothing is done. See frih/data/sample.py.
+Takes seconds and downloads nothing. Where it is whole already, nothing is done. See frih/tools/composites/sample.py.
 """
 
 import argparse
 from pathlib import Path
 
-from frih.data.sample import SPLITS, make_sample
-from frih.errors import run_command
+from frih.common.errors import run_command
+from frih.tools.composites.sample import SPLITS, make_sample
 
 
 def main() -> int:

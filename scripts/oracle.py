@@ -18,14 +18,20 @@ import io
 import json
 from pathlib import Path
 
-from frih.checkpoint import load_checkpoint, rebuild_model
+from frih.common.distributed import connect
+from frih.common.errors import SharedError, UserError, alike, run_command
+from frih.common.files import write_whole
 from frih.config import SubmaskConfig
+from frih.config.recipes import load_config, with_overrides
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Pictures
-from frih.distributed import connect
-from frih.errors import SharedError, UserError, alike, run_command
+from frih.data.loader import CompositeDataset
 from frih.evaluation import Rows, evenly
-from frih.experiments.oracle import (
+from frih.evaluation.layout import counted
+from frih.evaluation.rows import read_rows, write_rows
+from frih.metrics import Row
+from frih.models.checkpoint import load_checkpoint, rebuild_model
+from frih.models.locate import locate
+from frih.tools.experiments.oracle import (
     CORRECTIONS,
     METHODS,
     PAPER,
@@ -37,12 +43,6 @@ from frih.experiments.oracle import (
     size_table,
     sizes,
 )
-from frih.files import write_whole
-from frih.metrics import Row
-from frih.report.layout import counted
-from frih.report.rows import read_rows, write_rows
-from frih.settings import load_config, with_overrides
-from frih.sharing.hub import locate
 
 CORRECTED = {"shift": "the best colour shift", "affine": "the best affine map of RGB"}
 
@@ -61,11 +61,11 @@ def main() -> int:
         items = read_split(config.data.root, args.split, config.data.subsets).items
         items = [items[index] for index in evenly(len(items), args.images or len(items))]
         submasks = config.submasks if model and model.cascade else SubmaskConfig(method="whole")
-        pictures = Pictures(items, config.data, submasks)
+        images = CompositeDataset(items, config.data, submasks)
 
     with connect(config.train.device) as world:
         oracle = Oracle(
-            pictures,
+            images,
             world=world,
             batch=config.evaluation.batch,
             workers=config.data.workers,

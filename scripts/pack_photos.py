@@ -9,9 +9,9 @@ called again. docs/data.md says more.
 import argparse
 from pathlib import Path
 
-from frih.data.objects import parse_limits
-from frih.data.packing import QUALITY, pack_photos
-from frih.errors import run_command
+from frih.common.errors import run_command
+from frih.tools.composites.objects import parse_limits
+from frih.tools.composites.packing import QUALITY, pack_photos
 
 
 def main() -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from frih.errors import UserError, did_you_mean, run_command
-from frih.files import whole_file
-from frih.report.comparison import short_names
+from frih.common.errors import UserError, did_you_mean, run_command
+from frih.common.files import whole_file
+from frih.tools.report.comparison import short_names
 
 DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 

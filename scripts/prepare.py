@@ -4,7 +4,7 @@
     python scripts/prepare.py OUT --verify
 
 ROOT is only read. A run that was stopped goes on when it is called again. Sizes: 256 is exactly 256 x 256, what evaluation
-makes of every picture; 512 and 1024 bound the longer side; original makes anew only what is not upright or in plain colours.
+makes of every image; 512 and 1024 bound the longer side; original makes anew only what is not upright or in plain colours.
 The exit status is 2 if files of ROOT are missing or damaged, or if --verify finds that files of OUT are; each is named.
 docs/data.md says what to choose.
 """
@@ -13,9 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from frih.data.prepare import describe, prepare_dataset, verify_dataset
-from frih.data.shrinking import QUALITY, SIZES, SUFFIXES
-from frih.errors import USER_ERROR, UserError, run_command
+from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.tools.datasets.prepare import describe, prepare_dataset, verify_dataset
+from frih.tools.datasets.shrinking import QUALITY, SIZES, SUFFIXES
 
 
 def main() -> int:
@@ -23,8 +23,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="the data set")
     parser.add_argument("out", type=Path, metavar="OUT", help="the copy's folder")
-    parser.add_argument("--size", choices=SIZES, default="512", help="of the stored pictures (default: 512)")
-    parser.add_argument("--format", choices=list(SUFFIXES), help="of pictures that are made anew (default: by size)")
+    parser.add_argument("--size", choices=SIZES, default="512", help="of the stored images (default: 512)")
+    parser.add_argument("--format", choices=list(SUFFIXES), help="of images that are made anew (default: by size)")
     parser.add_argument("--quality", type=int, metavar="Q", help=f"of JPEG, 1 to 100 (default: {QUALITY})")
     parser.add_argument("--link", action="store_true", help="hard links for files that stay as they are, not copies")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; as many as cores by default")

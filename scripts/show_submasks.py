@@ -4,7 +4,7 @@
     python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
     python scripts/show_submasks.py IMAGE MASK --out FILE --method kmeans --clusters 4 8
 
-With several cutoffs or numbers of clusters their divisions stand side by side. Pictures are resized to 256x256 as for
+With several cutoffs or numbers of clusters their divisions stand side by side. Images are resized to 256x256 as for
 evaluation, since that is what the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...)
 decides its format.
 """
@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
-from frih.data.pictures import HALF, open_mask, open_rgb
+from frih.common.drawing import COLORS
+from frih.common.errors import UserError, run_command
+from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
-from frih.drawing import COLORS
-from frih.errors import UserError, run_command
 from frih.submasks import DensityPeaks, KMeans, density_peaks, kmeans
 
 TEN = COLORS[1:]
@@ -43,9 +43,7 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=10)
     parser.add_argument("--min-density", type=int, default=10)
     parser.add_argument("--distance", choices=["euclidean", "normalized"], default="euclidean")
-    parser.add_argument(
-        "--size", type=int, default=256, help="side in pixels; 0: the picture's own size (default: 256)"
-    )
+    parser.add_argument("--size", type=int, default=256, help="side in pixels; 0: the image's own size (default: 256)")
     args = parser.parse_args()
     composite, mask = read(args.image, args.mask, args.size)
     try:
@@ -69,10 +67,10 @@ def divide(colors: np.ndarray, args: argparse.Namespace) -> dict[str, Division]:
 
 
 def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (H, W, 3) uint8 and its foreground (H, W) bool."""
+    """An image (H, W, 3) uint8 and its foreground (H, W) bool."""
     composite, grey = open_rgb(image), open_mask(mask)
     if grey.size != composite.size:
-        theirs, ours = ("{} x {}".format(*picture.size) for picture in (grey, composite))
+        theirs, ours = ("{} x {}".format(*one.size) for one in (grey, composite))
         raise UserError(f"{mask}: is {theirs} pixels but {image} is {ours}; they must be of one size")
     if size < 0:
         raise UserError(f"--size: must be 0 or more, not {size}")
@@ -96,8 +94,8 @@ def draw_one(composite: np.ndarray, mask: np.ndarray, name: str, one: Division) 
     """Composite, submasks, sizes and the decision graph, or the colours of k-means."""
     figure = Figure(figsize=(11, 9), layout="constrained", facecolor="white")
     axes = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1, 1.1]})
-    show_picture(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
-    show_picture(axes[0, 1], paint(composite, mask, one), f"{count(one)}, {name}")
+    show_image(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
+    show_image(axes[0, 1], paint(composite, mask, one), f"{count(one)}, {name}")
     draw_sizes(axes[1, 0], one)
     draw_reason(axes[1, 1], composite[mask], one)
     return figure
@@ -108,17 +106,17 @@ def draw_sweep(composite: np.ndarray, mask: np.ndarray, found: dict[str, Divisio
     columns = len(found) + 1
     figure = Figure(figsize=(3.1 * columns, 6.2), layout="constrained", facecolor="white")
     axes = figure.subplots(2, columns, squeeze=False)
-    show_picture(axes[0, 0], composite, "Composite")
-    show_picture(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
+    show_image(axes[0, 0], composite, "Composite")
+    show_image(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
     for column, (name, one) in enumerate(found.items(), start=1):
-        show_picture(axes[0, column], paint(composite, mask, one), f"{name.capitalize()}: {count(one)}")
+        show_image(axes[0, column], paint(composite, mask, one), f"{name.capitalize()}: {count(one)}")
         draw_reason(axes[1, column], composite[mask], one)
     return figure
 
 
-def show_picture(axes: Axes, picture: np.ndarray, title: str) -> None:
-    """A picture without scales."""
-    axes.imshow(picture, interpolation="nearest")
+def show_image(axes: Axes, image: np.ndarray, title: str) -> None:
+    """An image without scales."""
+    axes.imshow(image, interpolation="nearest")
     axes.set_title(title, fontsize=11, color=INK)
     axes.set_axis_off()
 
@@ -199,9 +197,9 @@ def tidy(axes: Axes) -> None:
 def paint(composite: np.ndarray, mask: np.ndarray, one: Division) -> np.ndarray:
     """The submasks in their colours over a faded grey composite."""
     grey = composite.mean(axis=2, keepdims=True) / 255
-    picture = np.repeat(0.78 + 0.18 * grey, 3, axis=2)
-    picture[mask] = label_colors(len(one.centers))[one.labels - 1] * (0.72 + 0.28 * grey[mask])
-    return picture.clip(0, 1)
+    image = np.repeat(0.78 + 0.18 * grey, 3, axis=2)
+    image[mask] = label_colors(len(one.centers))[one.labels - 1] * (0.72 + 0.28 * grey[mask])
+    return image.clip(0, 1)
 
 
 def label_colors(number: int) -> np.ndarray:

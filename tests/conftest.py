@@ -18,7 +18,7 @@ SMALL = {
     "data": {"size": 128, "workers": 0},
     "submasks": {"candidates": 2},
     "train": {"batch": 4, "epochs": 2, "milestones": [1], "device": "cpu"},
-    "validation": {"fraction": 0.25, "every": 1, "pictures": 2},
+    "validation": {"fraction": 0.25, "every": 1, "images": 2},
     "evaluation": {"batch": 3},
     "logging": {"every": 1},
 }
@@ -57,7 +57,7 @@ def make_dataset(root: Path, suffix: str = "jpg") -> Path:
         names = []
         for photo in range(photos):
             name = f"{subset.lower()}-{photo}_x"  # hyphens and underscores belong to a photo's name
-            real = smooth_picture(seed=100 * ord(subset) + photo, width=160, height=140)
+            real = smooth_image(seed=100 * ord(subset) + photo, width=160, height=140)
             mask = ellipse(160, 140, grow=1 + photo)
             save(root / subset / "real_images" / f"{name}.{suffix}", real)
             save(root / subset / "masks" / f"{name}_1.png", mask)
@@ -71,7 +71,7 @@ def make_dataset(root: Path, suffix: str = "jpg") -> Path:
     return root
 
 
-def smooth_picture(*, seed: int, width: int, height: int) -> np.ndarray:
+def smooth_image(*, seed: int, width: int, height: int) -> np.ndarray:
     """(height, width, 3) uint8: a few soft blobs of colour, which JPEG keeps."""
     coarse = np.random.default_rng(seed).integers(30, 226, size=(5, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
@@ -101,14 +101,14 @@ def no_weight_is_zero(model: FRIH) -> FRIH:
 def random_batch(
     *, size: int = 128, ks: tuple[int, ...] = (3, 1, 0), seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Batch:
-    """A batch whose pictures have ks[i] submasks each: vertical stripes of a centred square."""
+    """A batch whose images have ks[i] submasks each: vertical stripes of a centred square."""
     rng = torch.Generator().manual_seed(seed)
     composite = torch.rand(len(ks), 3, size, size, generator=rng, dtype=torch.float64).to(dtype)
     real = torch.rand(len(ks), 3, size, size, generator=rng, dtype=torch.float64).to(dtype)
     labels = torch.zeros(len(ks), size, size, dtype=torch.uint8)
-    for picture, k in zip(labels, ks, strict=True):
+    for image, k in zip(labels, ks, strict=True):
         for label in range(k):
-            picture[size // 4 : 3 * size // 4, size // 4 + label * 9 : size // 4 + (label + 1) * 9] = label + 1
+            image[size // 4 : 3 * size // 4, size // 4 + label * 9 : size // 4 + (label + 1) * 9] = label + 1
     mask = (labels > 0).to(dtype).unsqueeze(1)
     names = [f"{i}.jpg" for i in range(len(ks))]
     return Batch(composite, real, mask, mask, labels, ["A"] * len(ks), names, mask.mean(dim=(1, 2, 3)).tolist())

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from frih.checkpoint import save_checkpoint
+from frih.config.recipes import to_yaml
 from frih.models import build_model
-from frih.settings import to_yaml
+from frih.models.checkpoint import save_checkpoint
 from scripts.check_resume import ROOT, _family, _kill_all, _parent, differences
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_is_killed_twice_ends_as_one_left_alone(dataset, tmp_path, sm
     config = small_config(
         train={"epochs": 20, "milestones": [20]},
         data={"root": str(dataset), "workers": 0},
-        validation={"fraction": 0.0, "every": 20, "pictures": 0},
+        validation={"fraction": 0.0, "every": 20, "images": 0},
         checkpoint={"every_steps": 2},
     )
     (tmp_path / "recipe.yaml").write_text(to_yaml(config))

@@ -9,24 +9,24 @@ import pytest
 from PIL import Image
 
 from frih import Harmonizer
-from frih.checkpoint import save_checkpoint
 from frih.cli import main
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import build_model
-from frih.sharing.hub import save_pretrained
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
+from frih.models.checkpoint import save_checkpoint
+from frih.tools.sharing.hub import save_pretrained
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
 
 
 @pytest.fixture
 def place(tmp_path, small_config, monkeypatch):
-    """A folder with weights, three pictures and their masks; the weights are the default ones."""
+    """A folder with weights, three images and their masks; the weights are the default ones."""
     config = small_config()
     save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
     monkeypatch.setenv("FRIH_WEIGHTS", str(tmp_path / "model.pt"))
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for number, name in enumerate(("a.png", "b.jpg", "c.tif")):
-        save(tmp_path / "images" / name, smooth_picture(seed=number, width=60, height=50))
+        save(tmp_path / "images" / name, smooth_image(seed=number, width=60, height=50))
         save(tmp_path / "masks" / f"{name[0]}.png", ellipse(60, 50, grow=3))
     return tmp_path
 
@@ -50,7 +50,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_one_picture(place, frih):
+def test_one_image(place, frih):
     image, mask = place / "images/a.png", place / "masks/a.png"
     status, said, errors = frih("harmonize", image, mask, "-o", place / "out.png")
     assert (status, errors) == (0, [])
@@ -99,7 +99,7 @@ def test_sheets(place, frih):
 def test_metadata_and_profile_are_in_the_file(place, frih):
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "maker", 6
-    turned = np.rot90(smooth_picture(seed=0, width=60, height=50))
+    turned = np.rot90(smooth_image(seed=0, width=60, height=50))
     Image.fromarray(turned).save(place / "p.jpg", exif=exif, icc_profile=b"profile", dpi=(300, 300))
     for name in ("out.jpg", "out.png", "out.webp", "out.tif"):
         assert frih("harmonize", place / "p.jpg", place / "masks/a.png", "-o", place / name)[0] == 0
@@ -117,12 +117,12 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
         "grey": (np.full((40, 50), 9, np.uint8), np.full((40, 50), 255, np.uint8), "grey.png: is greyscale"),
         "size": (np.full((40, 50, 3), 9, np.uint8), np.full((9, 9), 255, np.uint8), "size.png: is 9 x 9 pixels but"),
         "half": (np.full((40, 50, 3), 9, np.uint8), np.full((40, 50), 255, np.uint8), "half.png: cannot be read"),
-        "moving": (None, np.full((40, 50), 255, np.uint8), "moving.gif: holds 2 pictures"),
+        "moving": (None, np.full((40, 50), 255, np.uint8), "moving.gif: holds 2 images"),
         "lone": (np.full((40, 50, 3), 9, np.uint8), None, "has no mask for lone.png"),
     }
-    for name, (picture, mask, _) in wrong.items():
-        if picture is not None:
-            save(images / f"{name}.png", picture)
+    for name, (image, mask, _) in wrong.items():
+        if image is not None:
+            save(images / f"{name}.png", image)
         if mask is not None:
             save(masks / f"{name}.png", mask)
     frames = [Image.new("RGB", (50, 40), colour) for colour in ("red", "blue")]
@@ -137,13 +137,13 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
         assert sum(message in error for error in errors) == 1
 
 
-def test_a_picture_is_not_replaced_by_its_result_unless_asked(place, frih):
+def test_a_image_is_not_replaced_by_its_result_unless_asked(place, frih):
     image, mask = place / "images/a.png", place / "masks/a.png"
     before = image.read_bytes()
     for out in (image, place / "images"):
         status, _, errors = frih("harmonize", image, mask, "-o", out)
         assert status == 2
-        assert errors == [f"{image}: is the picture itself; give another place by -o, or --overwrite"]
+        assert errors == [f"{image}: is the image itself; give another place by -o, or --overwrite"]
     assert image.read_bytes() == before
     assert frih("harmonize", image, mask, "-o", image, "--overwrite")[0] == 0
     assert image.read_bytes() != before
@@ -160,11 +160,11 @@ def test_nothing_half_written(place, frih, full_disk):
 def test_command_lines_that_make_no_sense(place, frih, monkeypatch):
     image, mask = place / "images/a.png", place / "masks/a.png"
     (place / "file").write_text("")
-    save(place / "images/a.bmp", smooth_picture(seed=0, width=60, height=50))
+    save(place / "images/a.bmp", smooth_image(seed=0, width=60, height=50))
     for arguments, says in (
         ((image, place / "masks", "-o", "out"), "give two files, or two folders"),
-        ((place / "masks/*.none", place / "masks", "-o", "out"), "holds no picture"),
-        ((place / "images", place / "masks", "-o", "out.png"), "is one file for 4 pictures; give a folder"),
+        ((place / "masks/*.none", place / "masks", "-o", "out"), "holds no image"),
+        ((place / "images", place / "masks", "-o", "out.png"), "is one file for 4 images; give a folder"),
         ((image, mask, "-o", "out.heic"), "-o out.heic: its format is unknown"),
         ((image, mask, "-o", "out", "--strength", "2"), "--strength: must be from 0"),
         ((image, mask, "-o", "out", "-w", "nothing"), "nothing: no such run folder or checkpoint"),

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from frih.config import Config
-from frih.settings import to_yaml
+from frih.config.recipes import to_yaml
 from tests.conftest import SMALL, make_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_evaluating_a_run(place):
     assert summary["about"]["step"] == 2
     assert summary["subsets"]["All"]["images"] == 2
     assert len((out / "rows.csv").read_text().splitlines()) == 3
-    with Image.open(out / "pictures.png") as sheet:
+    with Image.open(out / "images.png") as sheet:
         assert sheet.width > 6 * 128
 
 
@@ -126,13 +126,13 @@ def test_harmonizing_a_folder_goes_on_after_a_failure(place, tmp_path, refusal):
     (images / "b.png").write_bytes((images / "b.png").read_bytes()[:60])
     done = run("scripts/harmonize.py", place / "run", images, masks, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert f"error: {images / 'b.png'}: cannot be read as a picture" in done.stderr
+    assert f"error: {images / 'b.png'}: cannot be read as an image" in done.stderr
     assert "2 of 3 harmonized" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
     (masks / "c.png").unlink()
     (images / "b.png").unlink()
     message = refusal("scripts/harmonize.py", place / "run", images, masks, "--out", tmp_path / "out")
-    assert message == f"error: {masks}: has no mask for c.png; a mask is named as its picture"
+    assert message == f"error: {masks}: has no mask for c.png; a mask is named as its image"
 
 
 def test_resuming_a_finished_run(place):
@@ -172,7 +172,7 @@ def test_a_gpu_that_is_not_there(place, refusal):
     assert "sees no GPU" in refusal("train.py", place / "recipe.yaml", f"run={place / 'gpu'}", "train.device=cuda")
 
 
-def test_a_truncated_picture_stops_training_by_name(place, tmp_path, refusal):
+def test_a_truncated_image_stops_training_by_name(place, tmp_path, refusal):
     dataset = make_dataset(tmp_path / "dataset")
     for path in (dataset / "A/composite_images").iterdir():
         path.write_bytes(path.read_bytes()[:400])
@@ -180,4 +180,4 @@ def test_a_truncated_picture_stops_training_by_name(place, tmp_path, refusal):
         "train.py", place / "recipe.yaml", f"data.root={dataset}", f"run={tmp_path / 'run'}", "data.workers=1"
     )
     assert str(dataset / "A/composite_images") in message
-    assert "cannot be read as a picture" in message
+    assert "cannot be read as an image" in message

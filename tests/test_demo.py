@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from frih import Harmonizer
-from frih.checkpoint import save_checkpoint
-from frih.drawing import color_labels
-from frih.errors import UserError
+from frih.common.drawing import color_labels
+from frih.common.errors import UserError
 from frih.models import build_model
+from frih.models.checkpoint import save_checkpoint
 from scripts import demo
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
 
 SIZE = 200, 91
 
@@ -28,11 +28,11 @@ def harmonizer(small_config):
 
 
 @pytest.fixture
-def picture(tmp_path) -> str:
+def image(tmp_path) -> str:
     exif = Image.Exif()
     exif[0x010F] = "maker"
-    image = Image.fromarray(smooth_picture(seed=0, width=SIZE[0], height=SIZE[1]))
-    image.save(tmp_path / "photo.png", exif=exif, icc_profile=b"profile")
+    photo = Image.fromarray(smooth_image(seed=0, width=SIZE[0], height=SIZE[1]))
+    photo.save(tmp_path / "photo.png", exif=exif, icc_profile=b"profile")
     return str(tmp_path / "photo.png")
 
 
@@ -52,11 +52,11 @@ def square(left: int) -> np.ndarray:
     return cover
 
 
-def test_a_painted_picture_becomes_what_the_harmonizer_makes_of_it(harmonizer, picture):
-    result, pair, submasks, file = demo.harmonize(harmonizer, picture, paint(square(30), square(70)), None, 1.0)
+def test_a_painted_image_becomes_what_the_harmonizer_makes_of_it(harmonizer, image):
+    result, pair, submasks, file = demo.harmonize(harmonizer, image, paint(square(30), square(70)), None, 1.0)
     mask = (np.maximum(square(30), square(70)) > 0).astype(np.uint8) * 255
-    expected, details = harmonizer(picture, Image.fromarray(mask), return_details=True)
-    original = np.asarray(Image.open(picture))
+    expected, details = harmonizer(image, Image.fromarray(mask), return_details=True)
+    original = np.asarray(Image.open(image))
     assert np.array_equal(result.at(1.0), expected)
     assert not np.array_equal(expected, original)
     assert np.array_equal(pair[0], original)
@@ -67,11 +67,11 @@ def test_a_painted_picture_becomes_what_the_harmonizer_makes_of_it(harmonizer, p
     assert file is None
 
 
-def test_strength_mixes_without_the_network(harmonizer, picture, monkeypatch):
-    result, *_ = demo.harmonize(harmonizer, picture, paint(square(30)), None, 1.0)
-    half = np.asarray(harmonizer(picture, Image.fromarray(square(30) > 0), 0.5)).astype(int)
+def test_strength_mixes_without_the_network(harmonizer, image, monkeypatch):
+    result, *_ = demo.harmonize(harmonizer, image, paint(square(30)), None, 1.0)
+    half = np.asarray(harmonizer(image, Image.fromarray(square(30) > 0), 0.5)).astype(int)
     monkeypatch.setattr(Harmonizer, "__call__", None)
-    before, after = (np.asarray(image) for image in result)
+    before, after = (np.asarray(one) for one in result)
     assert np.array_equal(result.at(0.0), before)
     (_, mixed), file = demo.change_strength(result, 0.5)
     inside = (after > 0) & (after < 255)
@@ -81,13 +81,13 @@ def test_strength_mixes_without_the_network(harmonizer, picture, monkeypatch):
     assert demo.change_strength(None, 0.5) == (None, None)
 
 
-def test_a_mask_from_a_file_goes_before_paint(harmonizer, picture, tmp_path):
+def test_a_mask_from_a_file_goes_before_paint(harmonizer, image, tmp_path):
     save(tmp_path / "mask.png", ellipse(*SIZE, grow=3))
-    result, *_ = demo.harmonize(harmonizer, picture, paint(square(30)), str(tmp_path / "mask.png"), 1.0)
-    assert np.array_equal(result.after, harmonizer(picture, tmp_path / "mask.png"))
+    result, *_ = demo.harmonize(harmonizer, image, paint(square(30)), str(tmp_path / "mask.png"), 1.0)
+    assert np.array_equal(result.after, harmonizer(image, tmp_path / "mask.png"))
 
 
-def test_paint_is_scaled_to_the_picture_and_crossing_strokes_are_full():
+def test_paint_is_scaled_to_the_image_and_crossing_strokes_are_full():
     cover = np.zeros((4, 8), np.uint8)
     cover[:, 4:], cover[:, 6:] = 128, 192  # 192: two strokes of half-transparent paint, one over the other
     mask = np.asarray(demo.paint_to_mask(paint(cover)["layers"], (80, 40)))
@@ -98,10 +98,10 @@ def test_paint_is_scaled_to_the_picture_and_crossing_strokes_are_full():
     assert demo.paint_to_mask(paint(cover)["layers"], (8, 4)).getextrema() == (0, 128)
 
 
-def test_large_pictures_are_shown_small_and_saved_at_their_own_size(harmonizer, tmp_path):
+def test_large_images_are_shown_small_and_saved_at_their_own_size(harmonizer, tmp_path):
     path = tmp_path / "large.jpg"
-    save(path, smooth_picture(seed=0, width=1500, height=300))
-    ground, *cleared = demo.open_picture(str(path))
+    save(path, smooth_image(seed=0, width=1500, height=300))
+    ground, *cleared = demo.open_image(str(path))
     assert ground.size == (1024, 205)
     assert cleared == [None] * 4
     cover = np.zeros((205, 1024), np.uint8)
@@ -114,9 +114,9 @@ def test_large_pictures_are_shown_small_and_saved_at_their_own_size(harmonizer, 
         assert saved.size == (1500, 300)
 
 
-def test_metadata_goes_with_the_file(harmonizer, picture):
-    result, *_ = demo.harmonize(harmonizer, picture, paint(square(30)), None, 1.0)
-    first, second = (demo.save_result(picture, result, strength) for strength in (0.0, 1.0))
+def test_metadata_goes_with_the_file(harmonizer, image):
+    result, *_ = demo.harmonize(harmonizer, image, paint(square(30)), None, 1.0)
+    first, second = (demo.save_result(image, result, strength) for strength in (0.0, 1.0))
     assert first != second
     with Image.open(first) as saved:
         assert saved.getexif()[0x010F] == "maker"
@@ -124,21 +124,21 @@ def test_metadata_goes_with_the_file(harmonizer, picture):
         assert np.array_equal(saved, result.before)
 
 
-def test_what_is_missing_is_said(harmonizer, picture, tmp_path):
-    assert demo.open_picture(None) == (None,) * 5
+def test_what_is_missing_is_said(harmonizer, image, tmp_path):
+    assert demo.open_image(None) == (None,) * 5
     faint = np.full(SIZE[::-1], 40, np.uint8)
     for arguments, says in (
-        ((None, None, None), "there is no picture yet"),
-        ((picture, None, None), "no foreground is marked; paint over it, or open a mask"),
-        ((picture, paint(), None), "no foreground is marked"),
-        ((picture, paint(0 * faint), None), "no foreground is marked"),
-        ((picture, paint(faint), None), "too small for the network to see"),
-        ((picture, None, str(tmp_path / "no.png")), r"no\.png: no such file"),
+        ((None, None, None), "there is no image yet"),
+        ((image, None, None), "no foreground is marked; paint over it, or open a mask"),
+        ((image, paint(), None), "no foreground is marked"),
+        ((image, paint(0 * faint), None), "no foreground is marked"),
+        ((image, paint(faint), None), "too small for the network to see"),
+        ((image, None, str(tmp_path / "no.png")), r"no\.png: no such file"),
     ):
         with pytest.raises(UserError, match=says):
             demo.harmonize(harmonizer, *arguments, 1.0)
     with pytest.raises(UserError, match="press Harmonize first"):
-        demo.save_result(picture, None, 1.0)
+        demo.save_result(image, None, 1.0)
 
 
 PAGE = """
@@ -154,7 +154,7 @@ def launch(page, **settings):
     serve(page, prevent_thread_lock=True, **settings)
 
 serve, gradio.Blocks.launch = gradio.Blocks.launch, launch
-port, picture = sys.argv[2:]
+port, image = sys.argv[2:]
 sys.argv[1:] = [sys.argv[1], "--port", port]
 assert demo.main() == 0
 with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
@@ -163,9 +163,9 @@ for thread in set(threading.enumerate()) - {threading.current_thread()}:
     thread.join(0.3)  # time for what would report to Gradio
 assert hosts <= {"127.0.0.1"}, hosts
 
-open_picture = next(handler.fn for handler in pages[0].fns.values() if handler.api_name == "open_picture")
+open_image = next(handler.fn for handler in pages[0].fns.values() if handler.api_name == "open_image")
 try:
-    open_picture(picture)
+    open_image(image)
 except gradio.Error as error:
     print(error.message)
 """
@@ -175,7 +175,7 @@ except gradio.Error as error:
 def test_the_page_is_served_tells_user_errors_and_asks_no_other_machine(small_config, tmp_path):
     config = small_config()
     save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
-    (tmp_path / "<b>.png").write_text("no picture")
+    (tmp_path / "<b>.png").write_text("no image")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     done = subprocess.run(
@@ -189,4 +189,4 @@ def test_the_page_is_served_tells_user_errors_and_asks_no_other_machine(small_co
     assert done.returncode == 0, done.stderr
     address, message = done.stdout.splitlines()
     assert address == f"http://127.0.0.1:{port}, until stopped (Ctrl-C)"
-    assert message.startswith("&lt;b&gt;.png: cannot be read as a picture")  # without the folder
+    assert message.startswith("&lt;b&gt;.png: cannot be read as an image")  # without the folder

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frih.config import Config
-from frih.settings import load_config
+from frih.config.recipes import load_config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from frih.common.distributed import World
 from frih.config import Config
-from frih.distributed import World
 from frih.training.runs import start_run
 from tests.conftest import SMALL, make_dataset
 
@@ -20,13 +20,13 @@ TRAIN = {"batch": 4, "epochs": 10, "milestones": [8], "lr": 1e-3, "device": "cpu
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
-    """Trains on lossless pictures, for decoders of JPEG differ."""
+    """Trains on lossless images, for decoders of JPEG differ."""
     dataset = make_dataset(folder / "dataset", "png")
     tree = {
         **SMALL,
         "data": {**SMALL["data"], "root": str(dataset)},
         "train": TRAIN,
-        "validation": {"fraction": 0, "pictures": 0},
+        "validation": {"fraction": 0, "images": 0},
         "run": str(folder / "run"),
     }
     trainer = start_run(Config.model_validate_json(json.dumps(tree)), World())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from frih.checkpoint import load_model
-from frih.errors import STOPPED, UserError
+from frih.common.errors import STOPPED, UserError
+from frih.models.checkpoint import load_model
 from scripts import ladder
 from tests.conftest import SMALL, make_dataset
 
@@ -44,7 +44,7 @@ def test_a_rung_trains_evaluates_and_brings_back_what_can_be_loaded(climb, monke
     assert {part.stat().st_size for part in parts[:-1]} == {10_000}
     names = ["config.yaml", "evaluation/test/rows.csv", "evaluation/test/summary.json", "log.txt", "metrics.jsonl"]
     assert unpack() == [Path("table3/frih", name) for name in (*names, "weights.safetensors")]
-    model, config = load_model(Path("home/table3/frih/weights.safetensors"))
+    model, config = load_model(Path("home/table3/frih/models/weights.safetensors"))
     assert model.cascade is not None
     assert config.train.precision == "bf16"
     log = Path("outputs/ladder/table3/frih/log.txt").read_text()

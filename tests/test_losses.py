@@ -5,28 +5,28 @@ from frih.losses import coarse_loss, harmonization_loss, refine_loss
 from frih.models import Harmonized
 
 
-def picture(*pixels: tuple[float, float, float]) -> torch.Tensor:
+def image(*pixels: tuple[float, float, float]) -> torch.Tensor:
     """(1, 3, 1, N)."""
     return torch.tensor(pixels).T.reshape(1, 3, 1, -1)
 
 
 def test_coarse_loss_by_hand():
-    """Equation 7: the whole picture's squared error, RGB summed, over the mask's area."""
-    guess, real = picture((0.5, 0, 0), (0, 0, 0), (0.1, 0.2, 0.2)), picture((0, 0, 0), (0, 0, 0), (0, 0, 0))
+    """Equation 7: the whole image's squared error, RGB summed, over the mask's area."""
+    guess, real = image((0.5, 0, 0), (0, 0, 0), (0.1, 0.2, 0.2)), image((0, 0, 0), (0, 0, 0), (0, 0, 0))
     mask = torch.tensor([[[[1.0, 1.0, 0.0]]]])
     assert coarse_loss(guess, real, mask, 1).tolist() == [pytest.approx((0.25 + 0.09) / 2)]
 
 
 def test_refine_loss_by_hand():
     """Equation 8: each submask's squared error over its own area; nothing outside."""
-    guess = picture((0.5, 0, 0), (0.1, 0, 0), (0.2, 0, 0), (1, 1, 1))
+    guess = image((0.5, 0, 0), (0.1, 0, 0), (0.2, 0, 0), (1, 1, 1))
     labels = torch.tensor([[[2, 1, 1, 0]]], dtype=torch.uint8)
     expected = 0.25 / 1 + (0.01 + 0.04) / 2
     assert refine_loss(guess, torch.zeros_like(guess), labels, 1).tolist() == [pytest.approx(expected)]
 
 
 def test_where_pixels_count_alike_the_refine_loss_is_the_mean_over_the_mask():
-    guess = picture((0.5, 0, 0), (0.1, 0, 0), (0.2, 0, 0), (1, 1, 1))
+    guess = image((0.5, 0, 0), (0.1, 0, 0), (0.2, 0, 0), (1, 1, 1))
     labels = torch.tensor([[[2, 1, 1, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 0]]], dtype=torch.uint8)
     guess = guess.expand(3, -1, -1, -1)
     found = refine_loss(guess, torch.zeros_like(guess), labels, 1, "pixels").tolist()

@@ -16,12 +16,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from frih.checkpoint import load_checkpoint
-from frih.data.loader import GlobalBatches
-from frih.distributed import World
+from frih.common.distributed import World
+from frih.config.recipes import to_yaml
+from frih.data.loader import GlobalBatchSampler
 from frih.losses import harmonization_loss
 from frih.models import build_model
-from frih.settings import to_yaml
+from frih.models.checkpoint import load_checkpoint
 from tests.conftest import random_batch
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ LAYOUTS = ((1, 1), (2, 2), (4, 1))
 
 
 def test_one_two_and_four_processes_train_alike_in_double_precision(small_config):
-    """With batches of 4 of 8 pictures, stochastic gradient descent and no normalisation over batches."""
+    """With batches of 4 of 8 images, stochastic gradient descent and no normalisation over batches."""
     config = small_config(model={"norm": "none"})
     context = mp.get_context("spawn")
     curves = []
@@ -61,10 +61,8 @@ def _descend(rank: int, size: int, accumulate: int, port: int, config, results) 
     network = build_model(config).double()
     model = world.wrap(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
-    pictures = [
-        random_batch(ks=(k,), seed=seed, dtype=torch.float64) for seed, k in enumerate((3, 1, 0, 2, 4, 1, 2, 0))
-    ]
-    order = GlobalBatches(len(pictures), 4, seed=0, world=world, accumulate=accumulate)
+    images = [random_batch(ks=(k,), seed=seed, dtype=torch.float64) for seed, k in enumerate((3, 1, 0, 2, 4, 1, 2, 0))]
+    order = GlobalBatchSampler(len(images), 4, seed=0, world=world, accumulate=accumulate)
     curve = []
     while len(curve) < STEPS:
         order.seek(len(curve) // len(order), 0)
@@ -73,7 +71,7 @@ def _descend(rank: int, size: int, accumulate: int, port: int, config, results) 
             total = torch.zeros((), dtype=torch.float64)
             count = len(keys) // accumulate
             for part in range(accumulate):
-                chosen = [pictures[index] for _, index in keys[part * count : (part + 1) * count]]
+                chosen = [images[index] for _, index in keys[part * count : (part + 1) * count]]
                 composite, real, mask, labels = (
                     torch.cat(columns)
                     for columns in list(
@@ -100,7 +98,7 @@ def recipe(dataset, tmp_path, small_config):
     config = small_config(
         train={"epochs": 5000, "milestones": [5000]},
         data={"root": str(dataset), "workers": 1},
-        validation={"fraction": 0, "every": 5000, "pictures": 0},
+        validation={"fraction": 0, "every": 5000, "images": 0},
         checkpoint={"every_steps": 5},
     )
     path = tmp_path / "recipe.yaml"
@@ -173,7 +171,7 @@ def test_an_error_in_one_process_is_told_once_and_ends_all(recipe, dataset, tmp_
     (dataset / "A/real_images/a-1_x.jpg").write_bytes(b"damaged")
     statuses, out = job.end()
     assert statuses == [1]
-    assert out.count("a-1_x.jpg: cannot be read as a picture") == 1
+    assert out.count("a-1_x.jpg: cannot be read as an image") == 1
     assert "[process " in out
     assert "Traceback (most recent call last)" not in out.partition("elastic")[0]
     assert load_checkpoint(run / "checkpoints/last.pt")["training"]["step"] > 0

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from frih.config.recipes import load_config
 from frih.models import build_model
-from frih.settings import load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(CONFIGS.rglob("*.yaml"))

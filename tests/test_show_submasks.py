@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def show(tmp_path, monkeypatch, capsys):
     """Runs the program on a foreground of two colours and returns its status, its output and its file."""
-    picture = np.zeros((30, 40, 3), np.uint8)
-    picture[:, :12], picture[:, 12:] = [200, 30, 30], [20, 60, 220]
-    Image.fromarray(picture).save(tmp_path / "image.png")
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[:, :12], image[:, 12:] = [200, 30, 30], [20, 60, 220]
+    Image.fromarray(image).save(tmp_path / "image.png")
     Image.fromarray(np.full((30, 40), 255, np.uint8)).save(tmp_path / "mask.png")
 
     def run(*options):

@@ -1,1 +1,1 @@
-"""Pictures from disk to the network: :mod:`~frih.data.iharmony4` lists them, :mod:`~frih.data.loader` batches them."""
+"""Images from disk to the network: :mod:`~frih.data.iharmony4` lists them, :mod:`~frih.data.loader` batches them."""

@@ -1,4 +1,4 @@
-"""iHarmony4 on disk: which composites there are, with their masks and real pictures.
+"""iHarmony4 on disk: which composites there are, with their masks and real images.
 
 ::
 
@@ -6,7 +6,7 @@
     <root>/<subset>/<subset>_{train,test}.txt     one composite's file name a line
     <root>/IHD_{train,test}.txt                   lines such as HAdobe5k/composite_images/a0001_1_1.jpg
 
-Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real picture ``X.jpg``. Any dataset in
+Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real image ``X.jpg``. Any dataset in
 this layout is read, whatever its subsets are called.
 """
 
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from frih.data.pictures import SUFFIXES
-from frih.errors import UserError, did_you_mean
+from frih.common.errors import UserError, did_you_mean
+from frih.data.images import SUFFIXES
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
 """Those of iHarmony4, in the order of the paper's tables; others follow by name."""
@@ -26,7 +26,7 @@ FOLDERS = ("composite_images", "masks", "real_images")
 """Of each subset."""
 SPLITS = ("train", "test")
 PREPARED, PREPARED_FILES = "prepared.json", "prepared_files.jsonl"
-"""What a copy made by :mod:`frih.data.prepare` says of itself, once it is finished, and of its files."""
+"""What a copy made by :mod:`frih.tools.datasets.prepare` says of itself, once it is finished, and of its files."""
 
 
 class Item(NamedTuple):
@@ -50,7 +50,7 @@ class Item(NamedTuple):
 
     @property
     def real(self) -> Path:
-        """The real picture's path."""
+        """The real image's path."""
         return Path(self.root, self.subset, "real_images", self.real_name)
 
 
@@ -115,9 +115,9 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
 
 
 def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Parts training items into (training, validation) by real picture, so that no photo is on both sides.
+    """Parts training items into (training, validation) by real image, so that no photo is on both sides.
 
-    In each subset ``fraction`` of the real pictures go to validation, rounded, but one at least where there are two. Subsets
+    In each subset ``fraction`` of the real images go to validation, rounded, but one at least where there are two. Subsets
     may share photos, as those of ``make_composites.py`` do: one that is held out in any of them is in all, and since they
     are chosen in the order of a hash of their names, it is mostly the same ones.
     """
@@ -163,7 +163,7 @@ def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
         raise UserError(f"data.root: {root} holds no subset, that is, no folder with composite_images/ inside")
     doubled = [subset for subset, count in Counter(wanted or ()).items() if count > 1]
     if doubled:
-        raise UserError(f"data.subsets: {doubled[0]} is given twice; its pictures would count twice")
+        raise UserError(f"data.subsets: {doubled[0]} is given twice; its images would count twice")
     for subset in wanted or ():
         if subset not in found:
             hint = did_you_mean(subset, found)
@@ -247,7 +247,7 @@ def match_files(root: Path, subset: str, names: Sequence[str]) -> tuple[list[Ite
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    """Pictures of a folder by name without suffix.
+    """Images of a folder by name without suffix.
 
     Raises:
         UserError: two have the same, so that which is meant cannot be known.

@@ -1,7 +1,7 @@
-"""Labels kept on disk, for the pictures that are evaluated time and again.
+"""Labels kept on disk, for the images that are evaluated time and again.
 
 An entry is named by a digest of all that its labels follow from: the rendered composite and mask, the settings of the
-clustering and its version. So a picture that was changed in any way is clustered anew, whatever its name and time, and an old
+clustering and its version. So an image that was changed in any way is clustered anew, whatever its name and time, and an old
 entry does no harm. Entries are written whole; any number of processes may share a folder.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from frih.errors import UserError
-from frih.files import write_whole
+from frih.common.errors import UserError
+from frih.common.files import write_whole
 from frih.submasks import extract_submasks
 
 CLUSTERING = 1

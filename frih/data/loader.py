@@ -1,7 +1,7 @@
-"""Batches: what the loader's workers make of the pictures, and in which order.
+"""Batches: what the loader's workers make of the images, and in which order.
 
 All randomness comes from (seed, epoch, index), so any number of workers and processes gives the same stream, and a run that
-is resumed meets the pictures it would have met.
+is resumed meets the images it would have met.
 """
 
 import atexit
@@ -9,7 +9,7 @@ import multiprocessing
 import re
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,20 +19,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from frih.common.distributed import World
+from frih.common.errors import UserError
+from frih.common.processes import cores
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import Item
+from frih.data.images import HALF, Opened, open_mask, open_reduced
 from frih.data.label_cache import LabelCache
-from frih.data.online import Restyler
-from frih.data.pictures import HALF, Opened, open_mask, open_reduced
 from frih.data.transforms import random_view, render, whole
-from frih.distributed import World
-from frih.errors import UserError
-from frih.processes import cores
 from frih.submasks import extract_submasks
+
+Restyle = Callable[[Item, np.ndarray, np.ndarray, np.random.Generator], np.ndarray | None]
+"""Makes a new composite of an item's rendered real image (H, W, 3) uint8 and its grey mask (H, W) uint8, or none."""
+Restyling = Callable[[Sequence[Item], int, int], Restyle]
+"""What makes that, of the training items, ``data.size`` and ``data.regions``:
+:class:`frih.tools.composites.online.Restyler`."""
 
 
 class Batch(NamedTuple):
-    """B pictures on their way through the network."""
+    """B images on their way through the network."""
 
     composite: Tensor
     """(B, 3, H, W) float, RGB in [0, 1]."""
@@ -48,11 +53,11 @@ class Batch(NamedTuple):
     name: list[str]
     """File names of the composites."""
     fg_ratio: list[float]
-    """Share of the picture's pixels that are foreground."""
+    """Share of the image's pixels that are foreground."""
 
 
 class Sample(NamedTuple):
-    """One picture as a worker makes it: 8 bits a channel, for the way between processes is narrow."""
+    """One image as a worker makes it: 8 bits a channel, for the way between processes is narrow."""
 
     composite: np.ndarray
     """(H, W, 3) uint8."""
@@ -103,24 +108,32 @@ def pack(samples: Sequence[Sample]) -> Packed:
     return Packed(composite, real, soft_mask, labels, list(next(columns)))
 
 
-class Pictures(Dataset[Sample]):
-    """Samples by key: an index shows the whole picture, a pair (epoch, index) the random box of that epoch.
+class CompositeDataset(Dataset[Sample]):
+    """Samples by key: an index shows the whole image, a pair (epoch, index) the random box of that epoch.
 
     Args:
         items: composites of a dataset.
         data: size and augmentation.
         submasks: how to divide the foreground.
         seed: of the augmentation.
+        restyling: what makes composites anew for ``data.online``; who only shows whole images needs none.
     """
 
-    def __init__(self, items: Sequence[Item], data: DataConfig, submasks: SubmaskConfig, seed: int = 0) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        data: DataConfig,
+        submasks: SubmaskConfig,
+        seed: int = 0,
+        restyling: Restyling | None = None,
+    ) -> None:
         self.items = items
         self.data = data
         self.submasks = submasks.model_dump()
         self.seed = seed
         cached = data.label_cache is not None and submasks.method != "whole"
         self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
-        self.restyler = Restyler(items, data.size, data.regions) if data.online else None
+        self.restyle = restyling(items, data.size, data.regions) if restyling and data.online else None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -133,7 +146,7 @@ class Pictures(Dataset[Sample]):
         extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
 
     def _whole(self, item: Item) -> Sample:
-        """All of a picture, exactly."""
+        """All of an image, exactly."""
         mask = open_mask(item.mask)
         view, size = whole(mask), self.data.size
         composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
@@ -145,7 +158,7 @@ class Pictures(Dataset[Sample]):
         return Sample(composite, real, soft_mask, labels, item)
 
     def _random(self, epoch: int, index: int) -> Sample:
-        """A random box of a picture."""
+        """A random box of an image."""
         item = self.items[index]
         mask = open_mask(item.mask)
         view, soft_mask = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
@@ -157,17 +170,21 @@ class Pictures(Dataset[Sample]):
         unchanged = self.data.unchanged
         if unchanged and np.random.default_rng((self.seed, epoch, index, 2)).random() < unchanged:
             composite = real
-        elif self.restyler:
+        elif self.data.online:
+            if not self.restyle:
+                raise UserError(
+                    "data.online: takes what makes composites; hand Restyler (frih.tools.composites.online) in"
+                )
             rng = np.random.default_rng((self.seed, epoch, index, 1))
             if rng.random() < self.data.online:
-                made = self.restyler.restyle(item, real, soft_mask, rng)
+                made = self.restyle(item, real, soft_mask, rng)
                 composite = composite if made is None else made
         labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
         return Sample(composite, real, soft_mask, labels, item)
 
 
 def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:
-    """Opens composite and real picture, reduced where they may be.
+    """Opens composite and real image, reduced where they may be.
 
     Raises:
         UserError: one of them cannot be read, or they or the mask differ in size.
@@ -180,16 +197,16 @@ def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tup
     return composite, real
 
 
-class GlobalBatches(Sampler[list[tuple[int, int]]]):
+class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
     """The order of training: keys (epoch, index), batch by batch, of which each process takes its share.
 
     The batch of a step is fixed by (seed, epoch, step) whatever the number of processes; process r of n takes every n-th
-    picture of it, from the r-th. The last pictures of an epoch that fill no batch are left out of that epoch.
+    image of it, from the r-th. The last images of an epoch that fill no batch are left out of that epoch.
     """
 
-    def __init__(self, pictures: int, batch: int, *, seed: int, world: World, accumulate: int = 1) -> None:
-        if pictures < batch:
-            raise UserError(f"train.batch: {batch} is more than the {pictures} training pictures; give at most that")
+    def __init__(self, images: int, batch: int, *, seed: int, world: World, accumulate: int = 1) -> None:
+        if images < batch:
+            raise UserError(f"train.batch: {batch} is more than the {images} training images; give at most that")
         shares = world.size * accumulate
         if batch % shares:
             parts = f" in {accumulate} parts each (train.accumulate)" if accumulate > 1 else ""
@@ -199,7 +216,7 @@ class GlobalBatches(Sampler[list[tuple[int, int]]]):
             raise UserError(
                 f"train.batch: {batch} does not divide among {world.size} processes{parts}; {fitting} would"
             )
-        self.pictures = pictures
+        self.images = images
         self.batch = batch
         self.seed = seed
         self.world = world
@@ -207,45 +224,45 @@ class GlobalBatches(Sampler[list[tuple[int, int]]]):
         self.first = 0
 
     def __len__(self) -> int:
-        return self.pictures // self.batch
+        return self.images // self.batch
 
     def seek(self, epoch: int, step: int) -> None:
         """Makes the next pass that of ``epoch``, from its batch number ``step`` on."""
         self.epoch, self.first = epoch, step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.pictures)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.images)
         for step in range(self.first, len(self)):
             batch = order[step * self.batch : (step + 1) * self.batch]
             yield [(self.epoch, int(index)) for index in batch[self.world.rank :: self.world.size]]
 
 
-def training_loader(pictures: Pictures, order: GlobalBatches, workers: int, pin: bool) -> Iterable[Packed]:
+def training_loader(images: CompositeDataset, order: GlobalBatchSampler, workers: int, pin: bool) -> Iterable[Packed]:
     """Batches in a given order; each pass over it is one epoch, as ``order.seek`` says."""
-    return _Loader(pictures, workers, pin, batch_sampler=order)
+    return _Loader(images, workers, pin, batch_sampler=order)
 
 
 def evaluation_loader(
-    pictures: Pictures, batch: int, workers: int, world: World, pin: bool = False
+    images: CompositeDataset, batch: int, workers: int, world: World, pin: bool = False
 ) -> Iterable[Packed]:
-    """This process's share of the pictures, whole and each once, in batches of at most ``batch``."""
-    indices = range(len(pictures))[world.rank :: world.size]
-    return _Loader(pictures, workers, pin, sampler=indices, batch_size=batch)
+    """This process's share of the images, whole and each once, in batches of at most ``batch``."""
+    indices = range(len(images))[world.rank :: world.size]
+    return _Loader(images, workers, pin, sampler=indices, batch_size=batch)
 
 
 class _Loader:
     """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback.
 
     Raises:
-        UserError: while iterating: a picture cannot be read, or a worker was killed.
+        UserError: while iterating: an image cannot be read, or a worker was killed.
     """
 
-    def __init__(self, pictures: Pictures, workers: int, pin: bool, **kwargs: Any) -> None:
+    def __init__(self, images: CompositeDataset, workers: int, pin: bool, **kwargs: Any) -> None:
         workers = min(workers, cores())
         if workers:
-            pictures.warm_up()  # compiled code is inherited by the workers, which would each load it
+            images.warm_up()  # compiled code is inherited by the workers, which would each load it
         self.loader: DataLoader[Any] = DataLoader(
-            _Guarded(pictures),
+            _Guarded(images),
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=workers > 0,
@@ -313,19 +330,19 @@ def _end_workers() -> None:
 
 
 class _Guarded(Dataset[Sample | UserError]):
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, images: CompositeDataset) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample | UserError:
         try:
-            return self.pictures[key]
+            return self.images[key]
         except UserError as error:
             return error
         except Exception as error:
-            item = self.pictures.items[key if isinstance(key, int) else key[1]]
+            item = self.images.items[key if isinstance(key, int) else key[1]]
             raise RuntimeError(f"{item.composite}, sample {key}: the loader failed on it") from error
 
 

@@ -1,4 +1,4 @@
-"""From stored pictures to the network's size: one box, one resize, one flip, the same for composite, mask and real."""
+"""From stored images to the network's size: one box, one resize, one flip, the same for composite, mask and real."""
 
 from typing import NamedTuple
 
@@ -6,38 +6,38 @@ import numpy as np
 from PIL import Image
 
 from frih.config import DataConfig
-from frih.data.pictures import HALF
+from frih.data.images import HALF
 
 FILTER = Image.Resampling.BILINEAR
-"""Of every resize. Pillow's widens when it shrinks, so large pictures do not alias."""
+"""Of every resize. Pillow's widens when it shrinks, so large images do not alias."""
 
 _DRAWS = 10
 _REDRAWS = 50
 _SPARE = 2
-"""A picture may be decoded reduced while its box keeps so many times the rendered size: the antialiased resize then decides."""
+"""An image may be decoded reduced while its box keeps so many times the rendered size: the antialiased resize then decides."""
 
 
 class View(NamedTuple):
-    """What is seen of a picture: a box (left, top, right, bottom) in its pixels, mirrored or not."""
+    """What is seen of an image: a box (left, top, right, bottom) in its pixels, mirrored or not."""
 
     box: tuple[int, int, int, int]
     flip: bool = False
 
     def reduction(self, size: int) -> int:
-        """By how much, 1, 2, 4 or 8, a picture may be reduced before its box is rendered at ``size``."""
+        """By how much, 1, 2, 4 or 8, an image may be reduced before its box is rendered at ``size``."""
         shorter = min(self.box[2] - self.box[0], self.box[3] - self.box[1])
         return max(n for n in (1, 2, 4, 8) if n == 1 or shorter >= _SPARE * size * n)
 
 
 def whole(image: Image.Image) -> View:
-    """All of a picture."""
+    """All of an image."""
     return View((0, 0, image.width, image.height))
 
 
 def random_view(mask: Image.Image, config: DataConfig, rng: np.random.Generator) -> tuple[View, np.ndarray]:
     """Draws a box for training; one without foreground is drawn again, except for a share of ``config.keep_empty_box``.
 
-    If the foreground is so small that no draw meets it, the whole picture is taken.
+    If the foreground is so small that no draw meets it, the whole image is taken.
 
     Returns:
         The view, and the mask rendered by it.
@@ -58,7 +58,7 @@ def random_box(
 ) -> tuple[int, int, int, int]:
     """A box of random size, shape and place: its share of the area is uniform, the logarithm of its aspect ratio too.
 
-    If ten draws do not fit in the picture, the largest centred box of an allowed shape is taken.
+    If ten draws do not fit in the image, the largest centred box of an allowed shape is taken.
     """
     for _ in range(_DRAWS):
         area = width * height * rng.uniform(*scale)
@@ -79,13 +79,13 @@ def has_foreground(mask: Image.Image, view: View, size: int) -> bool:
 
 
 def render(image: Image.Image, view: View, size: int, reduction: int = 1) -> np.ndarray:
-    """Cuts, resizes and flips: (size, size, 3) uint8 of a picture, (size, size) uint8 of a mask.
+    """Cuts, resizes and flips: (size, size, 3) uint8 of an image, (size, size) uint8 of a mask.
 
-    Bilinear with antialiasing: the filter widens when it shrinks, so large pictures do not alias.
+    Bilinear with antialiasing: the filter widens when it shrinks, so large images do not alias.
 
     Args:
-        image: the picture.
-        view: what of it is seen, in pixels of the stored picture.
+        image: the image.
+        view: what of it is seen, in pixels of the stored image.
         size: side of the result.
         reduction: stored pixels to a pixel of ``image``, in each direction.
     """

@@ -1,7 +1,7 @@
-"""Evaluation: one row of figures a picture, for a network, for anyone's pictures, or for the composites themselves.
+"""Evaluation: one row of figures an image, for a network, for anyone's images, or for the composites themselves.
 
-While a network is at work on the next pictures, threads compare the last ones with the real pictures. Several processes share
-the pictures; a picture's row is the same whatever their number.
+While a network is at work on the next images, threads compare the last ones with the real images. Several processes share
+the images; an image's row is the same whatever their number.
 """
 
 import copy
@@ -21,72 +21,74 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from frih.common.distributed import World
+from frih.common.drawing import color_labels
+from frih.common.errors import SharedError, UserError
+from frih.common.processes import cores
+from frih.common.progress import progress_bar
 from frih.data.iharmony4 import Item
-from frih.data.loader import Packed, Pictures, evaluation_loader, open_pair, pack
-from frih.data.pictures import HALF, open_mask
-from frih.distributed import World
-from frih.drawing import color_labels
-from frih.errors import SharedError, UserError
+from frih.data.images import HALF, open_mask
+from frih.data.loader import CompositeDataset, Packed, evaluation_loader, open_pair, pack
 from frih.evaluation.predictions import Files, find_predictions, open_prediction
 from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import Row, Scoring, Target
 from frih.models import FRIH
-from frih.processes import cores
-from frih.progress import progress_bar
-from frih.report.thumbnails import Thumbnails
 
 FAULTS = 20
-"""Pictures that cannot be evaluated; after so many a process looks at no more."""
+"""Images that cannot be evaluated; after so many a process looks at no more."""
 CHECK = 32
-"""Pictures between two questions of the processes to each other whether one has failed."""
+"""Images between two questions of the processes to each other whether one has failed."""
 THREADS = 8
 """For scoring, at most, in each process."""
 
 Rows = dict[str, list[Row]]
-"""One row a picture, in the order of the pictures, by protocol."""
+"""One row an image, in the order of the images, by protocol."""
 Harmonize = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From a composite (H, W, 3) and its grey mask (H, W) to the harmonized picture (H, W, 3), all uint8."""
+"""From a composite (H, W, 3) and its grey mask (H, W) to the harmonized image (H, W, 3), all uint8."""
+Show = Callable[[str, str, Mapping[str, np.ndarray]], None]
+"""Takes a composite's sub-dataset, its file name and its stages, (H, W, 3) or (H, W) uint8, by name."""
 _Job = Callable[[], list[Row]]
 _Jobs = Callable[[Sequence[int]], Iterator[_Job]]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated of which pictures, and where it is kept on the way.
+    """What is evaluated of which images, and where it is kept on the way.
 
     Every process must call its methods, each evaluates its own share, and every one has all rows in the end.
     """
 
-    pictures: Pictures
+    images: CompositeDataset
     scoring: Scoring = field(default_factory=Scoring)
     world: World = field(default_factory=World)
     batch: int = 16
-    """Pictures per forward pass."""
+    """Images per forward pass."""
     workers: int = 0
-    """Loader processes for a network's pictures."""
+    """Loader processes for a network's images."""
     original: bool = False
-    """Compare the pictures at their own size, not at that of the network."""
+    """Compare the images at their own size, not at that of the network."""
     finished: FinishedRows | None = None
     """Rows to go on from, and to be kept; they are left there."""
-    thumbnails: Mapping[str, Thumbnails] = field(default_factory=dict)
-    """Where small pictures are kept, by the name of the predictions; those of a network and of the input are under ``""``."""
+    show: Mapping[str, Show] = field(default_factory=dict)
+    """What is shown each image's stages, by the name of the predictions; those of a network and of the input are under
+    ``""``."""
 
     def of_model(self, model: FRIH) -> Rows:
-        """Rows of a network's pictures; ``input_`` and, with a second stage, ``coarse_`` scores beside them.
+        """Rows of a network's images; ``input_`` and, with a second stage, ``coarse_`` scores beside them.
 
         The model is left in the mode it was in.
 
         Raises:
-            UserError: a picture cannot be read, or the network predicts values that are not finite.
+            UserError: an image cannot be read, or the network predicts values that are not finite.
         """
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
             pin = self.world.device.type == "cuda"
             for packed in evaluation_loader(self._part(share), self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
-                pictures = {"": refined} if model.cascade is None else {"": refined, "coarse_": coarse}
+                images = {"": refined} if model.cascade is None else {"": refined, "coarse_": coarse}
                 for i, case in enumerate(_unpack(packed)):
-                    yield partial(self.score, case, {"": {prefix: all_[i] for prefix, all_ in pictures.items()}})
+                    yield partial(self.score, case, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
 
         with _evaluating(model):
             return self._run(jobs, [""], 2 * self.batch)[""]
@@ -95,7 +97,7 @@ class Evaluation:
         """Rows of the composites themselves: what "Input composite" is in the paper's tables.
 
         Raises:
-            UserError: a picture cannot be read.
+            UserError: an image cannot be read.
         """
 
         def job(index: int) -> list[Row]:
@@ -105,18 +107,18 @@ class Evaluation:
         return self._run(lambda share: (partial(job, index) for index in share), [""])[""]
 
     def of_predictions(self, folders: Mapping[str, Path], pattern: str | None = None) -> dict[str, Rows]:
-        """Rows of harmonized pictures in files, with ``input_`` scores beside them, by the names of the folders.
+        """Rows of harmonized images in files, with ``input_`` scores beside them, by the names of the folders.
 
         Args:
             folders: where they lie; see :func:`~frih.evaluation.predictions.find_predictions`.
             pattern: how they are named, where that is unusual.
 
         Raises:
-            UserError: naming pictures that are missing, found twice, of another size, or cannot be read.
+            UserError: naming images that are missing, found twice, of another size, or cannot be read.
         """
-        size = None if self.original else self.pictures.data.size
+        size = None if self.original else self.images.data.size
         files: dict[str, Files] = {
-            name: find_predictions(folder, self.pictures.items, size=size, pattern=pattern)
+            name: find_predictions(folder, self.images.items, size=size, pattern=pattern)
             for name, folder in folders.items()
         }
 
@@ -124,33 +126,33 @@ class Evaluation:
             case = self._read(index)
             key = case.item.subset, case.item.composite_name
             found = {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
-            return self.score(case, {name: {"": picture} for name, picture in found.items()})
+            return self.score(case, {name: {"": image} for name, image in found.items()})
 
         return self._run(lambda share: (partial(job, index) for index in share), list(folders))
 
     def of_harmonizer(self, harmonize: Harmonize) -> Rows:
-        """Rows of pictures that are harmonized one by one at their own size; ``input_`` scores beside them.
+        """Rows of images that are harmonized one by one at their own size; ``input_`` scores beside them.
 
         Raises:
-            UserError: a picture cannot be read.
+            UserError: an image cannot be read.
         """
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
             for index in share:
                 case = self._read(index)
-                picture = harmonize(case.composite, case.soft_mask)
-                yield partial(self.score, case, {"": {"": picture}})
+                image = harmonize(case.composite, case.soft_mask)
+                yield partial(self.score, case, {"": {"": image}})
 
         return self._run(jobs, [""], ahead=1)[""]
 
-    def _part(self, share: Sequence[int]) -> Pictures:
-        part = copy.copy(self.pictures)
-        part.items = [self.pictures.items[index] for index in share]
+    def _part(self, share: Sequence[int]) -> CompositeDataset:
+        part = copy.copy(self.images)
+        part.items = [self.images.items[index] for index in share]
         return part
 
     def _read(self, index: int) -> "Case":
-        """One picture at the evaluated size. Its submasks are those of the network's size in either case."""
-        sample = self.pictures[index]
+        """One image at the evaluated size. Its submasks are those of the network's size in either case."""
+        sample = self.images[index]
         if not self.original:
             return Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
         mask = open_mask(sample.item.mask)
@@ -159,7 +161,7 @@ class Evaluation:
         return Case(sample.item, *shown, sample.labels)
 
     def score(self, case: "Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
-        """One row for each system and protocol, of pictures by the prefix of their scores. To be overridden by other scores."""
+        """One row for each system and protocol, of images by the prefix of their scores. To be overridden by other scores."""
         targets = [
             Target(case.real, case.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
             for protocol in self.scoring.protocols
@@ -167,32 +169,32 @@ class Evaluation:
         rows = []
         try:
             of_input = [target.score(case.composite) for target in targets]
-            for pictures in systems.values():
+            for images in systems.values():
                 for target, beside in zip(targets, of_input, strict=True):
                     scores = beside
-                    if pictures[""] is not case.composite:
-                        scores = target.score(pictures[""]) | _prefixed("input_", beside)
-                    if "coarse_" in pictures:
-                        scores |= _prefixed("coarse_", target.score(pictures["coarse_"]))
+                    if images[""] is not case.composite:
+                        scores = target.score(images[""]) | _prefixed("input_", beside)
+                    if "coarse_" in images:
+                        scores |= _prefixed("coarse_", target.score(images["coarse_"]))
                     rows.append(case.row(scores))
         except ValueError as error:
             raise UserError(f"{case.name}: cannot be evaluated: {error}") from None
-        for system, thumbnails in self.thumbnails.items():
-            thumbnails.add(case.item.subset, case.item.composite_name, case.stages(systems[system]))
+        for system, show in self.show.items():
+            show(case.item.subset, case.item.composite_name, case.stages(systems[system]))
         return rows
 
     def _run(self, jobs: _Jobs, systems: Sequence[str], ahead: int = THREADS) -> dict[str, Rows]:
-        """Rows of all pictures, by system and protocol.
+        """Rows of all images, by system and protocol.
 
         Args:
-            jobs: makes the jobs for pictures of these numbers, in their order.
+            jobs: makes the jobs for images of these numbers, in their order.
             systems: of which each job makes a row for each protocol.
             ahead: jobs that may wait for their turn.
         """
-        world, total = self.world, len(self.pictures)
+        world, total = self.world, len(self.images)
         done = world.gather(self.finished.read() if self.finished and world.is_main else {})[0]
         if done and world.is_main:
-            tqdm.write(f"going on: {len(done)} of {total} pictures were evaluated before")
+            tqdm.write(f"going on: {len(done)} of {total} images were evaluated before")
         found, faults = self._run_share(jobs, [index for index in range(total) if index not in done], ahead)
         _refuse([fault for one in world.gather(faults) for fault in one])
         for part in world.gather(found):
@@ -201,18 +203,18 @@ class Evaluation:
         return {system: {protocol: list(next(columns)) for protocol in self.scoring.protocols} for system in systems}
 
     def _run_share(self, jobs: _Jobs, left: Sequence[int], ahead: int) -> tuple[dict[int, list[Row]], list[str]]:
-        """This process's share of what is left: the rows of each picture, and what was wrong with others.
+        """This process's share of what is left: the rows of each image, and what was wrong with others.
 
         After a failure in one process no process goes on for long.
         """
-        world, total = self.world, len(self.pictures)
+        world, total = self.world, len(self.images)
         share = left[world.rank :: world.size]
         keeping = self.finished.writing(world.rank) if self.finished else nullcontext(lambda index, rows: None)
         progress = progress_bar(
             desc="evaluating",
             total=total,
             initial=total - len(left),
-            unit="picture",
+            unit="image",
             disable=not world.is_main,
             leave=False,
         )
@@ -244,7 +246,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Case:
-    """A picture to be compared: arrays of one size, (H, W, 3) or (H, W), but for the labels, which are the network's."""
+    """An image to be compared: arrays of one size, (H, W, 3) or (H, W), but for the labels, which are the network's."""
 
     item: Item
     composite: np.ndarray
@@ -263,7 +265,7 @@ class Case:
         item = self.item
         return Row(item.subset, item.composite_name, item.real_name, ratio, int(self.labels.max()), scores)
 
-    def stages(self, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def stages(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What there is to look at, in 8 bits."""
         submasks = Image.fromarray(color_labels(self.labels))
         size = self.soft_mask.shape[::-1]
@@ -272,15 +274,15 @@ class Case:
             "mask": self.soft_mask,
             "submasks": np.asarray(submasks.resize(size, Image.Resampling.NEAREST)),
         }
-        if "coarse_" in pictures:
-            stages |= {"coarse": _bytes(pictures["coarse_"]), "refined": _bytes(pictures[""])}
-        elif pictures[""] is not self.composite:
-            stages["prediction"] = _bytes(pictures[""])
+        if "coarse_" in images:
+            stages |= {"coarse": _bytes(images["coarse_"]), "refined": _bytes(images[""])}
+        elif images[""] is not self.composite:
+            stages["prediction"] = _bytes(images[""])
         return {**stages, "real": self.real}
 
 
 def harmonize(model: FRIH, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    """Coarse and refined pictures of a batch: (B, H, W, 3) float, 0..255, clamped."""
+    """Coarse and refined images of a batch: (B, H, W, 3) float, 0..255, clamped."""
     batch = packed.unpack(device)
     with torch.inference_mode():
         coarse, refined = model(batch.composite, batch.mask, batch.labels)
@@ -288,21 +290,21 @@ def harmonize(model: FRIH, packed: Packed, device: torch.device) -> tuple[np.nda
 
 
 def draw_stages(
-    model: FRIH, pictures: Pictures, indices: Sequence[int], device: torch.device
+    model: FRIH, images: CompositeDataset, indices: Sequence[int], device: torch.device
 ) -> list[list[np.ndarray]]:
-    """The stages of some pictures (:data:`frih.drawing.STAGES`), a row each, to look at."""
+    """The stages of some images (:data:`frih.common.drawing.STAGES`), a row each, to look at."""
     rows = []
     with _evaluating(model):
         for index in indices:
-            sample = pictures[index]
+            sample = images[index]
             both = harmonize(model, pack([sample]), device)
-            coarse, refined = (_bytes(np.nan_to_num(picture[0])) for picture in both)
+            coarse, refined = (_bytes(np.nan_to_num(image[0])) for image in both)
             rows.append([sample.composite, sample.soft_mask, color_labels(sample.labels), coarse, refined, sample.real])
     return rows
 
 
 def evenly(total: int, count: int) -> list[int]:
-    """At most ``count`` indices below ``total``, evenly spaced from 0 on: pictures to look at, not picked by hand."""
+    """At most ``count`` indices below ``total``, evenly spaced from 0 on: images to look at, not picked by hand."""
     count = min(count, total)
     return [i * total // count for i in range(count)]
 
@@ -341,7 +343,7 @@ def _attempt(job: _Job) -> list[Row] | UserError:
 
 
 def _threads(original: bool) -> int:
-    """For each of the processes on this machine; a large picture takes gigabytes."""
+    """For each of the processes on this machine; a large image takes gigabytes."""
     most = 2 if original else THREADS
     return max(1, min(most, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
@@ -352,18 +354,18 @@ def _refuse(faults: Sequence[str]) -> None:
     if faults:
         more = f"\n... and {len(faults) - 3} more" if len(faults) > 3 else ""
         listed = "\n".join(faults[:3])
-        raise SharedError(f"{len(faults)} pictures cannot be evaluated, so there is no result:\n{listed}{more}")
+        raise SharedError(f"{len(faults)} images cannot be evaluated, so there is no result:\n{listed}{more}")
 
 
 def _prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
     return {prefix + name: value for name, value in scores.items()}
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.rint(picture).astype(np.uint8)
+def _bytes(image: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.rint(image).astype(np.uint8)
     return result
 
 
-def _to_numpy(picture: Tensor) -> np.ndarray:
-    array: np.ndarray = picture.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy()
+def _to_numpy(image: Tensor) -> np.ndarray:
+    array: np.ndarray = image.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy()
     return array

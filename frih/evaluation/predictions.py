@@ -1,4 +1,4 @@
-"""Anyone's harmonized pictures: the files that belong to a data set's composites, and whether they all fit."""
+"""Anyone's harmonized images: the files that belong to a data set's composites, and whether they all fit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from frih.common.errors import UserError
 from frih.data.iharmony4 import Item
-from frih.data.pictures import SUFFIXES, open_rgb
+from frih.data.images import SUFFIXES, open_rgb
 from frih.data.transforms import render, whole
-from frih.errors import UserError
 
 ENDINGS = (
     "",
@@ -30,27 +30,27 @@ ENDINGS = (
 EXIF_ORIENTATION = 0x0112
 
 Files = Mapping[tuple[str, str], Path]
-"""A picture's file by subset and composite's name."""
+"""An image's file by subset and composite's name."""
 
 
 def find_predictions(
     folder: Path, items: Sequence[Item], *, size: int | None, pattern: str | None = None
 ) -> dict[tuple[str, str], Path]:
-    """The file of each composite's harmonized picture.
+    """The file of each composite's harmonized image.
 
-    It lies in the folder or in a subfolder named as the subset, in any picture format, and is named as the composite is,
+    It lies in the folder or in a subfolder named as the subset, in any image format, and is named as the composite is,
     perhaps with one of :data:`ENDINGS` behind.
 
     Args:
         folder: where to look.
         items: the composites.
-        size: side in pixels of the evaluated pictures, which a prediction has if it has not its composite's own; None: it
+        size: side in pixels of the evaluated images, which a prediction has if it has not its composite's own; None: it
             must have that.
         pattern: how the files are named instead, from the folder or the subset's on; ``{name}`` stands for the composite's name
             without suffix, ``{subset}`` for its subset.
 
     Raises:
-        UserError: naming how many pictures are missing, doubled or of another size, and the first of each.
+        UserError: naming how many images are missing, doubled or of another size, and the first of each.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of predictions")
@@ -62,7 +62,7 @@ def find_predictions(
     if not faults:
         faults = _missized(files, items, size)
     if faults:
-        raise UserError(f"{folder}: is not evaluated, for every picture has to count once: {'; '.join(faults)}")
+        raise UserError(f"{folder}: is not evaluated, for every image has to count once: {'; '.join(faults)}")
     return files
 
 
@@ -159,7 +159,7 @@ def _wrong(path: Path, theirs: tuple[int, int], own: tuple[int, int], size: int 
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture held upright, without reading its pixels."""
+    """Width and height of an image held upright, without reading its pixels."""
     try:
         with Image.open(path) as image:
             turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)

@@ -2,7 +2,7 @@
 
 ::
 
-    <folder>/unfinished-rows/<process>-<number>.jsonl     first what is evaluated, then a line for each finished picture
+    <folder>/unfinished-rows/<process>-<number>.jsonl     first what is evaluated, then a line for each finished image
 
 Every process writes a file of its own. What is evaluated is all that decides the figures; rows of anything else are not used.
 """
@@ -19,7 +19,7 @@ from frih.metrics import Row
 FOLDER = "unfinished-rows"
 
 Add = Callable[[int, Sequence[Row]], None]
-"""Keeps the rows of a picture, by the picture's number."""
+"""Keeps the rows of an image, by the image's number."""
 
 
 class FinishedRows:
@@ -35,7 +35,7 @@ class FinishedRows:
         self.heading = json.dumps({"what": what}, sort_keys=True)
 
     def read(self) -> dict[int, list[Row]]:
-        """The rows of each finished picture, by its number. Those of another evaluation are removed."""
+        """The rows of each finished image, by its number. Those of another evaluation are removed."""
         rows: dict[int, list[Row]] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
             heading, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
@@ -55,8 +55,8 @@ class FinishedRows:
         number = len(list(self.folder.glob(f"{process}-*.jsonl")))
         with (self.folder / f"{process}-{number}.jsonl").open("w", encoding="utf-8") as file:
 
-            def add(picture: int, rows: Sequence[Row]) -> None:
-                file.write(json.dumps([picture, *rows]) + "\n")
+            def add(image: int, rows: Sequence[Row]) -> None:
+                file.write(json.dumps([image, *rows]) + "\n")
                 file.flush()
 
             file.write(self.heading + "\n")

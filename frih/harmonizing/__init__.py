@@ -1,1 +1,1 @@
-"""One's own pictures: read in any kind, harmonized at the network's size, carried to their own."""
+"""One's own images: read in any kind, harmonized at the network's size, carried to their own."""

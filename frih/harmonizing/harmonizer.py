@@ -1,4 +1,4 @@
-"""One's own picture: a trained network behind a function from a picture and its mask to the harmonized picture."""
+"""One's own image: a trained network behind a function from an image and its mask to the harmonized image."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from frih.checkpoint import load_model
+from frih.common.distributed import choose_device
+from frih.common.errors import UserError
 from frih.config import Config
-from frih.data.pictures import HALF
+from frih.data.images import HALF
 from frih.data.transforms import render, whole
-from frih.distributed import choose_device
-from frih.errors import UserError
-from frih.harmonizing.own_pictures import Picture, check_sizes, read_mask, read_picture, to_bytes
+from frih.harmonizing.own_images import AnyImage, check_sizes, read_image, read_mask, to_bytes
 from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import FRIH
-from frih.sharing.hub import locate
+from frih.models.checkpoint import load_model
+from frih.models.locate import locate
 from frih.submasks import extract_submasks
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -25,23 +25,23 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 class Details(NamedTuple):
-    """What the network made of a picture, at its own size S."""
+    """What the network made of an image, at its own size S."""
 
     composite: np.ndarray
-    """(S, S, 3) uint8, the picture as the network saw it."""
+    """(S, S, 3) uint8, the image as the network saw it."""
     labels: np.ndarray
     """(S, S) uint8: 0 = background, k = submask k. All 0 if at this size no pixel of the mask reaches one half."""
     coarse: np.ndarray
-    """(S, S, 3) uint8, the first stage's whole picture."""
+    """(S, S, 3) uint8, the first stage's whole image."""
     change: np.ndarray
     """(S, S, 3) float32: what the second stage adds to the composite, RGB in [-1, 1]; 0 outside the mask."""
 
 
 class Harmonizer:
-    """Harmonizes pictures with a trained network.
+    """Harmonizes images with a trained network.
 
-    The network sees the picture at the size it was trained for, unless another is given. Its change of the colours is carried
-    over to the picture's own size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does
+    The network sees the image at the size it was trained for, unless another is given. Its change of the colours is carried
+    over to the image's own size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does
     every pixel outside.
     """
 
@@ -59,9 +59,9 @@ class Harmonizer:
 
         Args:
             path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
-                ``hf://user/name`` (:mod:`frih.sharing.hub`); by default :data:`PRETRAINED`.
+                ``hf://user/name`` (:mod:`frih.tools.sharing.hub`); by default :data:`PRETRAINED`.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-            size: side in pixels at which the network sees pictures, a multiple of 128; by default that of its training.
+            size: side in pixels at which the network sees images, a multiple of 128; by default that of its training.
 
         Raises:
             UserError: the weights are missing, damaged, not finite or another program's; there is no GPU; the size is none.
@@ -73,37 +73,37 @@ class Harmonizer:
         return cls(model, config, choose_device(device), size)
 
     @overload
-    def __call__(self, image: np.ndarray, mask: Picture, strength: float = 1.0) -> np.ndarray: ...
+    def __call__(self, image: np.ndarray, mask: AnyImage, strength: float = 1.0) -> np.ndarray: ...
     @overload
-    def __call__(self, image: Image.Image | str | Path, mask: Picture, strength: float = 1.0) -> Image.Image: ...
+    def __call__(self, image: Image.Image | str | Path, mask: AnyImage, strength: float = 1.0) -> Image.Image: ...
     @overload
     def __call__(
-        self, image: Picture, mask: Picture, strength: float = 1.0, *, return_details: Literal[True]
+        self, image: AnyImage, mask: AnyImage, strength: float = 1.0, *, return_details: Literal[True]
     ) -> tuple[Image.Image | np.ndarray, Details]: ...
     def __call__(
-        self, image: Picture, mask: Picture, strength: float = 1.0, return_details: bool = False
+        self, image: AnyImage, mask: AnyImage, strength: float = 1.0, return_details: bool = False
     ) -> Image.Image | np.ndarray | tuple[Image.Image | np.ndarray, Details]:
-        """Harmonizes one picture.
+        """Harmonizes one image.
 
         Args:
             image: a PIL image, RGB or RGBA; an array (H, W, 3 or 4) of uint8, uint16 or floating point in [0, 1]; or a file of
                 8 bits, which is turned upright by its EXIF orientation.
-            mask: a PIL image, an array (H, W), or a file, of the picture's size. White is foreground, greys blend. Of a cut-out
+            mask: a PIL image, an array (H, W), or a file, of the image's size. White is foreground, greys blend. Of a cut-out
                 foreground (with alpha) the alpha channel is the mask.
             strength: share of the network's change that is made, 0 to 1.
             return_details: return a pair with :class:`Details` as well.
 
         Returns:
-            The picture in the form it came in: an array as an array of its type, everything else as a PIL image, with alpha,
+            The image in the form it came in: an array as an array of its type, everything else as a PIL image, with alpha,
             colour profile and metadata. Outside the mask it is the input; without foreground, everywhere.
 
         Raises:
-            UserError: a file cannot be read; the picture is of a kind that has no room for new colours (greyscale, palette,
-                CMYK); picture and mask differ in size; values are not finite.
+            UserError: a file cannot be read; the image is of a kind that has no room for new colours (greyscale, palette,
+                CMYK); image and mask differ in size; values are not finite.
         """
         if not 0 <= strength <= 1:
             raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
-        own, cover = read_picture(image), read_mask(mask)
+        own, cover = read_image(image), read_mask(mask)
         names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
         check_sizes(own.pixels, cover, names)
         details, change = self._look(own.pixels, cover)
@@ -114,35 +114,35 @@ class Harmonizer:
         return (result, details) if return_details else result
 
     def frames(
-        self, images: Iterable[Picture], masks: Iterable[Picture], strength: float = 1.0
+        self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float = 1.0
     ) -> Iterator[Image.Image | np.ndarray]:
-        """Harmonizes pictures one after the other, each by itself, as they are asked for.
+        """Harmonizes images one after the other, each by itself, as they are asked for.
 
         Args:
             images: as above, of any sizes and kinds.
-            masks: one a picture; ``itertools.repeat(mask)`` gives all of them the same.
+            masks: one an image; ``itertools.repeat(mask)`` gives all of them the same.
             strength: as above.
 
         Raises:
-            UserError: as above, naming the picture's number where it has no name.
+            UserError: as above, naming the image's number where it has no name.
         """
         masks = iter(masks)
         for number, image in enumerate(images):
             try:
                 mask = next(masks)
             except StopIteration:
-                raise UserError(f"masks: there are only {number}, fewer than pictures") from None
+                raise UserError(f"masks: there are only {number}, fewer than images") from None
             try:
                 result: Image.Image | np.ndarray = self(image, mask, strength)
             except UserError as error:
-                raise UserError(f"picture {number}, counted from 0: {error}") from None
+                raise UserError(f"image {number}, counted from 0: {error}") from None
             yield result
 
     def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
-        """What the network makes of a picture; no change where it sees no foreground."""
+        """What the network makes of an image; no change where it sees no foreground."""
         size = self.size
-        picture, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
-        composite, soft = render(picture, whole(picture), size), render(grey, whole(grey), size)
+        image, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
+        composite, soft = render(image, whole(image), size), render(grey, whole(grey), size)
         mask = soft >= HALF
         labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
         x = torch.from_numpy(composite).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -161,6 +161,6 @@ class Harmonizer:
 
 
 def _array(planes: torch.Tensor) -> np.ndarray:
-    """A picture (1, 3, H, W) as (H, W, 3), on the CPU."""
+    """An image (1, 3, H, W) as (H, W, 3), on the CPU."""
     array: np.ndarray = planes[0].permute(1, 2, 0).cpu().numpy()
     return array

@@ -1,14 +1,14 @@
-"""From the network's size to a picture's own: its change of the colours, carried over with the picture's detail kept.
+"""From the network's size to an image's own: its change of the colours, carried over with the image's detail kept.
 
 The network's change is known at S x S pixels. Enlarged, it lacks what the network could not see: where a foreground is to be
 brighter by a fifth, its finest texture is to be stronger by a fifth as well. So::
 
-    change at full size = enlarged change + slopes x (picture - enlarged composite)
+    change at full size = enlarged change + slopes x (image - enlarged composite)
 
-with bicubic enlargement. The bracket is the picture's own detail, and the slopes, a 3 x 3 matrix, say how the change goes with
+with bicubic enlargement. The bracket is the image's own detail, and the slopes, a 3 x 3 matrix, say how the change goes with
 the colour from one pixel to the next. Each submask has slopes of its own, since that is what the network corrects one by one;
-at the submasks' borders they go over into each other, and at the mask's border they fade, since there the picture's detail is
-the background's as well. At the network's own size its picture comes back as it was.
+at the submasks' borders they go over into each other, and at the mask's border they fade, since there the image's detail is
+the background's as well. At the network's own size its image comes back as it was.
 
 ``docs/harmonize.md`` has the other ways that were measured.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from frih.processes import cores
+from frih.common.processes import cores
 
 try:
     from frih.submasks.jit import kernel
@@ -57,13 +57,13 @@ class Change(NamedTuple):
     change: Array
     """(S, S, 3): of the network; beyond the mask, what is nearest."""
     composite: Array
-    """(S, S, 3): the picture as the network saw it; beyond the mask, what is nearest."""
+    """(S, S, 3): the image as the network saw it; beyond the mask, what is nearest."""
     slopes: Array
     """(S, S, 3, 3): by colour of the detail and colour of the change."""
 
 
 def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], strength: float = 1.0) -> None:
-    """Adds a change to a picture of any size, in place, in two threads or more, and without any copy of it.
+    """Adds a change to an image of any size, in place, in two threads or more, and without any copy of it.
 
     Args:
         change: as :func:`fit_change` makes it; its slopes are enlarged bilinearly, the others bicubically.
@@ -90,14 +90,14 @@ def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], stre
 
 
 def fit_change(composite: Array, refined: Array, mask: NDArray[np.bool_], soft_mask: Array, labels: Array) -> Change:
-    """Fits a change to what the network has made of a picture.
+    """Fits a change to what the network has made of an image.
 
     The network sees the foreground through its mask: where that is half transparent, the change is half of what the foreground
-    itself has to go through. So it is divided by the mask, and the picture at full size applies its own mask again.
+    itself has to go through. So it is divided by the mask, and the image at full size applies its own mask again.
 
     Args:
         composite: (S, S, 3) RGB in [0, 1], as the network has seen it.
-        refined: (S, S, 3) RGB in [0, 1], the network's picture.
+        refined: (S, S, 3) RGB in [0, 1], the network's image.
         mask: (S, S) bool, the foreground, not empty.
         soft_mask: (S, S) in [0, 1], the mask before it was thresholded.
         labels: (S, S) integers, 0 = background, k = submask k.
@@ -162,7 +162,7 @@ def _trust(slopes: NDArray[np.float64], fine: Array, weight: Array) -> float:
 
     Texture need not follow what larger parts do, so what counts is the share of the slopes that fits the finest detail best. A
     share well over 1 is the mark of a network that blurs: it takes more of the detail than the colours tell, and then the
-    picture's own detail is better left alone.
+    image's own detail is better left alone.
     """
     chosen = weight > 0
     explained, weights = fine[chosen][:, :3] @ slopes, weight[chosen][:, None]

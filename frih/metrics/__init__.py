@@ -1,4 +1,4 @@
-"""How close a picture is to the real one, by named protocols.
+"""How close an image is to the real one, by named protocols.
 
 :mod:`~frih.metrics.scoring` holds the protocols and what they compute; :mod:`~frih.metrics.ssim` and
 :mod:`~frih.metrics.perceptual` (LPIPS) are metrics that take more than a mean; :mod:`~frih.metrics.harm` says which images

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018), by the authors' package ``lpips``: how different a network finds two pictures.
+"""LPIPS (Zhang et al. 2018), by the authors' package ``lpips``: how different a network finds two images.
 
 Its own few weights come with the package. Those of the AlexNet below them do not, and nothing here downloads them: they are
 taken from a file that the user names, or from where torchvision keeps what it has downloaded.
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from frih.errors import UserError
+from frih.common.errors import UserError
 
 FILE = "alexnet-owt-7be5be79.pth"
 SOURCE = f"https://download.pytorch.org/models/{FILE}"
 """torchvision's AlexNet, trained on ImageNet."""
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
-"""Of two pictures (H, W, 3), 0..255."""
+"""Of two images (H, W, 3), 0..255."""
 
 
 def load_lpips(weights: str | None = None) -> Distance:
@@ -69,10 +69,10 @@ def _load(path: Path) -> Distance:
     except Exception:  # whatever a damaged or another file makes torch raise
         raise UserError(f"evaluation.lpips: {path}: does not hold AlexNet's weights; get them from {SOURCE}") from None
 
-    def distance(picture: np.ndarray, real: np.ndarray) -> float:
+    def distance(image: np.ndarray, real: np.ndarray) -> float:
         first, second = (
             torch.from_numpy(np.asarray(one, dtype=np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-            for one in (picture, real)
+            for one in (image, real)
         )
         with torch.inference_mode():
             return float(network(first, second))

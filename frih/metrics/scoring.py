@@ -1,8 +1,8 @@
-"""How close a picture is to the real one, by a named protocol, on values of 0..255.
+"""How close an image is to the real one, by a named protocol, on values of 0..255.
 
 Evaluators of the field share the names MSE, PSNR and fMSE but not their meaning, so no figure is computed here without a
 protocol, and none is reported without its name. :data:`PROTOCOLS` says how the field's evaluators differ, :data:`METRICS` what
-can be computed. All are functions of one picture; tables are means over pictures.
+can be computed. All are functions of one image; tables are means over images.
 """
 
 import io
@@ -17,12 +17,12 @@ from frih.metrics.perceptual import load_lpips
 from frih.metrics.ssim import MARGIN, SIDE, Windows, similarity_map
 
 Scores = dict[str, float]
-"""By the names of :data:`METRICS`; NaN where a picture has none: those of the foreground where the mask is empty."""
+"""By the names of :data:`METRICS`; NaN where an image has none: those of the foreground where the mask is empty."""
 
 LEAST = 1e-6
-"""MSE under which no PSNR looks, and the least square of a peak: identical and black pictures have finite scores."""
+"""MSE under which no PSNR looks, and the least square of a peak: identical and black images have finite scores."""
 BAND = 1 << 22
-"""Pixels whose squared errors are summed at once; larger pictures go in bands, for the sake of memory."""
+"""Pixels whose squared errors are summed at once; larger images go in bands, for the sake of memory."""
 SMALL_BAND = 1 << 14
 """Pixels that are compared at once where it takes many arrays, which then stay in the processor's cache."""
 
@@ -34,16 +34,16 @@ class Protocol(NamedTuple):
     summary: str
     """One line, printed with every table."""
     rounding: Literal["none", "truncate", "round", "jpeg"]
-    """What becomes of the values of both pictures, clamped to 0..255: ``none`` leaves fractions, ``truncate`` and ``round``
+    """What becomes of the values of both images, clamped to 0..255: ``none`` leaves fractions, ``truncate`` and ``round``
     make 8 bits of them, ``jpeg`` truncates and then saves as JPEG (quality 100, colours at half resolution)."""
     region: Literal["whole", "masked"]
-    """MSE is the mean over the whole picture of the squared error, or of the squared error times the mask."""
+    """MSE is the mean over the whole image of the squared error, or of the squared error times the mask."""
     peak: Literal["255", "real", "range"]
-    """Under the PSNR: 255, the largest value of the real picture, or the difference of the picture's largest and smallest."""
+    """Under the PSNR: 255, the largest value of the real image, or the difference of the image's largest and smallest."""
     mask: Literal["soft", "binary"]
     """Grey borders weigh as much as they are grey, or the mask is thresholded at 0.5."""
     background: Literal["own", "real"]
-    """The picture's own background, or the real one pasted over it, by the mask and before rounding."""
+    """The image's own background, or the real one pasted over it, by the mask and before rounding."""
     epsilon: float
     """Added to the MSE under the PSNR."""
     users: str
@@ -51,7 +51,7 @@ class Protocol(NamedTuple):
 
     @property
     def identical(self) -> str:
-        """The rule for identical pictures."""
+        """The rule for identical images."""
         if self.epsilon:
             return f"MSE 0 counts as {self.epsilon:g} under the PSNR"
         return f"MSE 0, of which the original makes an infinite PSNR, counts as {LEAST:g}"
@@ -63,7 +63,7 @@ class Protocol(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """Something to compute of a picture."""
+    """Something to compute of an image."""
 
     label: str
     """Heading of its columns; the arrow points to the better."""
@@ -84,31 +84,31 @@ METRICS = {
     ),
     "lpips": Metric("LPIPS↓", "0 at least", "lower", "distance of AlexNet's features (LPIPS 0.1); needs its weights"),
 }
-"""All metrics. Those besides MSE, PSNR and fMSE are no evaluator's own: they look at the pictures that the protocol makes
+"""All metrics. Those besides MSE, PSNR and fMSE are no evaluator's own: they look at the images that the protocol makes
 (rounded, background pasted), and those of the foreground weigh by its mask."""
 PAPER = ("mse", "psnr", "fmse")
 """Those of the paper's tables, always computed."""
 FOREGROUND = ("fmse", "fpsnr", "fssim", "ciede2000")
-"""Those that a picture with an empty mask does not have."""
+"""Those that an image with an empty mask does not have."""
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
             "idih",
-            "whole picture, unrounded; PSNR against the real picture's largest value; fMSE by the grey mask",
+            "whole image, unrounded; PSNR against the real image's largest value; fMSE by the grey mask",
             *("none", "whole", "real", "soft", "own", 1e-6),
             "iDIH, DucoNet, CDTNet",
         ),
         Protocol(
             "dovenet",
-            "whole picture, 8 bits truncated; PSNR against the range of the picture's own values",
+            "whole image, 8 bits truncated; PSNR against the range of the image's own values",
             *("truncate", "whole", "range", "binary", "own", 0.0),
             "DoveNet, BargainNet",
         ),
         Protocol(
             "ht",
-            "whole picture, saved as JPEG; PSNR against 255",
+            "whole image, saved as JPEG; PSNR against 255",
             *("jpeg", "whole", "255", "binary", "own", 0.0),
             "HarmonyTransformer, IIH",
         ),
@@ -120,51 +120,51 @@ PROTOCOLS = {
         ),
         Protocol(
             "dccf",
-            "squared error inside the grey mask only, unrounded; PSNR against the real picture's largest value",
+            "squared error inside the grey mask only, unrounded; PSNR against the real image's largest value",
             *("none", "masked", "real", "soft", "own", 1e-6),
             "DCCF, INR",
         ),
         Protocol(
             "rainnet",
-            "real background pasted, 8 bits truncated; whole picture; PSNR against 255",
+            "real background pasted, 8 bits truncated; whole image; PSNR against 255",
             *("truncate", "whole", "255", "binary", "real", 0.0),
             "RainNet, HDNet",
         ),
         Protocol(
             "diffharmony",
-            "real background pasted, 8 bits rounded; whole picture; PSNR against 255",
+            "real background pasted, 8 bits rounded; whole image; PSNR against 255",
             *("round", "whole", "255", "binary", "real", 0.0),
             "DiffHarmony, R2R",
         ),
         Protocol(
             "frih",
-            "whole picture, unrounded; PSNR against 255; fMSE by the mask thresholded at 0.5",
+            "whole image, unrounded; PSNR against 255; fMSE by the mask thresholded at 0.5",
             *("none", "whole", "255", "binary", "own", 1e-6),
             "this project",
         ),
     )
 }
-"""The field's evaluators, as far as they differ in arithmetic. How pictures came to their size is not part of a protocol."""
+"""The field's evaluators, as far as they differ in arithmetic. How images came to their size is not part of a protocol."""
 
 
 class Row(NamedTuple):
-    """The figures of one picture: what every table is made from."""
+    """The figures of one image: what every table is made from."""
 
     subset: str
     name: str
     """File name of the composite."""
     real: str
-    """File name of the real picture, which several composites may share."""
+    """File name of the real image, which several composites may share."""
     fg_ratio: float
     """Share of the pixels, at the evaluated size, that are foreground; 0 for an empty mask."""
     submasks: int
     """K, the number of submasks."""
     scores: Scores
-    """Of the final picture by the metric's name; of others with the name in front, as ``input_mse`` or ``coarse_psnr``."""
+    """Of the final image by the metric's name; of others with the name in front, as ``input_mse`` or ``coarse_psnr``."""
 
 
 class Scoring(NamedTuple):
-    """What is computed of each picture."""
+    """What is computed of each image."""
 
     protocols: tuple[str, ...] = ("idih",)
     """Names of :data:`PROTOCOLS`."""
@@ -184,7 +184,7 @@ class Scoring(NamedTuple):
 
 
 class Target:
-    """A real picture, with which any number of pictures are compared by one protocol.
+    """A real image, with which any number of images are compared by one protocol.
 
     Args:
         real: (H, W, 3), 0..255.
@@ -215,69 +215,67 @@ class Target:
         self.distance = load_lpips(lpips) if "lpips" in self.metrics else None
         self._windows: dict[int, Windows] = {}
 
-    def score(self, picture: np.ndarray) -> Scores:
-        """Compares a picture (H, W, 3), 0..255, with the real one; fractions count as the protocol says.
+    def score(self, image: np.ndarray) -> Scores:
+        """Compares an image (H, W, 3), 0..255, with the real one; fractions count as the protocol says.
 
         Raises:
             ValueError: the shapes differ, or a value is not finite.
         """
-        if not picture.shape == self.real.shape == (*self.mask.shape, 3):
-            raise ValueError(f"shapes differ: picture {picture.shape}, real {self.real.shape}, mask {self.mask.shape}")
-        if not np.isfinite(picture).all():
-            raise ValueError("the picture holds values that are not finite")
-        picture = self._prepared(picture)
-        inside, mse = self._squared_errors(picture)
+        if not image.shape == self.real.shape == (*self.mask.shape, 3):
+            raise ValueError(f"shapes differ: image {image.shape}, real {self.real.shape}, mask {self.mask.shape}")
+        if not np.isfinite(image).all():
+            raise ValueError("the image holds values that are not finite")
+        image = self._prepared(image)
+        inside, mse = self._squared_errors(image)
         fmse = inside / (3 * self.area) if self.area > 0 else math.nan
-        scores = {"mse": mse, "psnr": self._psnr(mse, picture), "fmse": fmse, "fpsnr": self._psnr(fmse, picture)}
+        scores = {"mse": mse, "psnr": self._psnr(mse, image), "fmse": fmse, "fpsnr": self._psnr(fmse, image)}
         if "ssim" in self.metrics or "fssim" in self.metrics:
-            scores |= self._similarity(picture)
+            scores |= self._similarity(image)
         if "ciede2000" in self.metrics:
-            scores["ciede2000"] = self._color_difference(picture)
+            scores["ciede2000"] = self._color_difference(image)
         if self.distance:
-            scores["lpips"] = self.distance(picture, self.real)
+            scores["lpips"] = self.distance(image, self.real)
         return {name: scores[name] for name in self.metrics}
 
-    def _prepared(self, picture: np.ndarray) -> np.ndarray:
+    def _prepared(self, image: np.ndarray) -> np.ndarray:
         """Clamped, with the background and the rounding of the protocol: float64."""
-        picture = np.clip(np.asarray(picture, dtype=np.float64), 0, 255)
+        image = np.clip(np.asarray(image, dtype=np.float64), 0, 255)
         if self.protocol.background == "real":
-            picture = np.where(self.mask[..., None] > 0, picture, self.source)  # the mask is binary
-        return self._rounded(picture)
+            image = np.where(self.mask[..., None] > 0, image, self.source)  # the mask is binary
+        return self._rounded(image)
 
-    def _rounded(self, picture: np.ndarray) -> np.ndarray:
-        return ROUNDINGS[self.protocol.rounding](picture)
+    def _rounded(self, image: np.ndarray) -> np.ndarray:
+        return ROUNDINGS[self.protocol.rounding](image)
 
-    def _squared_errors(self, picture: np.ndarray) -> tuple[float, float]:
+    def _squared_errors(self, image: np.ndarray) -> tuple[float, float]:
         """The weighted sum inside the mask, and the MSE."""
         inside, everywhere = [], []
         for band in self._bands(BAND):
-            error = np.square(picture[band] - self.real[band])
+            error = np.square(image[band] - self.real[band])
             inside.append(float((error * self.mask[band][..., None]).sum()))
             everywhere.append(float(error.sum()))
         total = inside if self.protocol.region == "masked" else everywhere
-        return math.fsum(inside), math.fsum(total) / picture.size
+        return math.fsum(inside), math.fsum(total) / image.size
 
-    def _psnr(self, mse: float, picture: np.ndarray) -> float:
+    def _psnr(self, mse: float, image: np.ndarray) -> float:
         peak = {
             "255": lambda: 255.0,
             "real": lambda: float(self.real.max()),
-            "range": lambda: float(picture.max() - picture.min()),
+            "range": lambda: float(image.max() - image.min()),
         }[self.protocol.peak]()
         if math.isnan(mse):
             return math.nan
         return 10 * math.log10(max(peak**2, LEAST) / max(mse + self.protocol.epsilon, LEAST))
 
-    def _similarity(self, picture: np.ndarray) -> Scores:
-        """``ssim``, the mean over all windows inside the picture, and ``fssim``."""
+    def _similarity(self, image: np.ndarray) -> Scores:
+        """``ssim``, the mean over all windows inside the image, and ``fssim``."""
         height, width = self.mask.shape
         if min(height, width) < SIDE:
-            raise ValueError(f"structural similarity needs pictures of at least {SIDE} x {SIDE} pixels")
+            raise ValueError(f"structural similarity needs images of at least {SIDE} x {SIDE} pixels")
         whole, inside = [], []
         for band in self._bands(SMALL_BAND):
             above = band.start - _with_margin(band).start
-            found = similarity_map(Windows(picture[_with_margin(band)]), self._real_windows(band))[above:][
-                : _rows(band)
-            ]
+            found = similarity_map(Windows(image[_with_margin(band)]), self._real_windows(band))[above:][: _rows(band)]
             inner = slice(max(0, MARGIN - band.start), max(0, height - MARGIN - band.start))
             whole.append(float(found[inner, MARGIN:-MARGIN].sum()))
             inside.append(float((found * self.mask[band][..., None]).sum()))
@@ -286,13 +284,13 @@ class Target:
         return {"ssim": math.fsum(whole) / (3 * windows), "fssim": fssim}
 
     def _real_windows(self, band: slice) -> Windows:
-        """Those of the real picture, kept for the next one; those of a large picture would fill the memory."""
+        """Those of the real image, kept for the next one; those of a large image would fill the memory."""
         windows = self._windows.get(band.start) or Windows(self.real[_with_margin(band)])
         if self.mask.size <= BAND:
             self._windows[band.start] = windows
         return windows
 
-    def _color_difference(self, picture: np.ndarray) -> float:
+    def _color_difference(self, image: np.ndarray) -> float:
         from skimage.color import deltaE_ciede2000, rgb2lab
 
         if self.area == 0:
@@ -300,7 +298,7 @@ class Target:
         total = []
         for band in self._bands(SMALL_BAND):
             inside = self.mask[band] > 0
-            ours, theirs = (rgb2lab(one[band][inside] / 255) for one in (picture, self.real))
+            ours, theirs = (rgb2lab(one[band][inside] / 255) for one in (image, self.real))
             total.append(float((deltaE_ciede2000(ours, theirs) * self.mask[band][inside]).sum()))
         return math.fsum(total) / self.area
 
@@ -312,26 +310,26 @@ class Target:
 
 
 def score(
-    picture: np.ndarray,
+    image: np.ndarray,
     real: np.ndarray,
     soft_mask: np.ndarray,
     protocol: str = "idih",
     metrics: Sequence[str] = PAPER,
     lpips: str | None = None,
 ) -> Scores:
-    """Compares a picture with the real one; arguments and errors as those of :class:`Target` and its ``score``."""
-    return Target(real, soft_mask, protocol, metrics, lpips).score(picture)
+    """Compares an image with the real one; arguments and errors as those of :class:`Target` and its ``score``."""
+    return Target(real, soft_mask, protocol, metrics, lpips).score(image)
 
 
-def _as_jpeg(picture: np.ndarray) -> np.ndarray:
+def _as_jpeg(image: np.ndarray) -> np.ndarray:
     """Truncated, saved as JPEG of quality 100 (colours at half resolution, as Pillow does unless told) and read again."""
     file = io.BytesIO()
-    Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=100)
+    Image.fromarray(image.astype(np.uint8)).save(file, "JPEG", quality=100)
     return np.asarray(Image.open(file), dtype=np.float64)
 
 
 ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "none": lambda picture: picture,
+    "none": lambda image: image,
     "truncate": np.trunc,
     "round": np.rint,
     "jpeg": _as_jpeg,

@@ -1,4 +1,4 @@
-"""Stage two: the lightweight cascaded module, which harmonizes one submask of the coarse picture at a time."""
+"""Stage two: the lightweight cascaded module, which harmonizes one submask of the coarse image at a time."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ CASCADE_WIDTHS = (16, 32, 32, 80, 80, 96, 128)
 class Cascade(nn.Module):
     """The cascaded U-Net of the paper's figure 2, by its equations 3 to 5.
 
-    Each pair of a coarse picture and one of its submasks goes through seven 4x4 convolutions (features EC_i). On the way
+    Each pair of a coarse image and one of its submasks goes through seven 4x4 convolutions (features EC_i). On the way
     back, each decoder layer fuses three sources at the scale of encoder layer i, from the deepest (i = 7) to the first::
 
         ET_i = Conv_trans(E_i)                          (3)   E_i: encoder layer i of the base network
@@ -61,26 +61,26 @@ class Cascade(nn.Module):
         initialize(self)
 
     def forward(
-        self, coarse: Tensor, submasks: Tensor, image: Tensor, features: Sequence[Tensor], *, last: bool = True
+        self, coarse: Tensor, submasks: Tensor, owner: Tensor, features: Sequence[Tensor], *, last: bool = True
     ) -> list[Tensor]:
         """Decodes every pair.
 
         Args:
-            coarse: (B, 3, H, W), the base network's pictures.
+            coarse: (B, 3, H, W), the base network's images.
             submasks: (P, 1, H, W), one submask a pair, 1 inside. P may be 0.
-            image: (P,), index of the picture in the batch that each submask belongs to.
+            owner: (P,), index of the image in the batch that each submask belongs to.
             features: E_1 ... E_7 of the base encoder, (B, C_i, H / 2^i, W / 2^i).
             last: compute DC_1. Otherwise F_1 stands in its place, for :meth:`last_in_tiles`.
 
         Returns:
             DC_7, DC_6 ... DC_1, of ``decoder_widths`` channels, the last at full size: (P, ., H / 2^(i-1), W / 2^(i-1)).
         """
-        x = torch.cat([self.color_space.normalize(coarse)[image], submasks], dim=1)
+        x = torch.cat([self.color_space.normalize(coarse)[owner], submasks], dim=1)
         encoded: list[Tensor] = []  # EC_1 ... EC_7
         for layer in self.encoder:
             x = layer(x)
             encoded.append(x)
-        transferred = [transfer(feature)[image] for transfer, feature in zip(self.transfers, features, strict=True)]
+        transferred = [transfer(feature)[owner] for transfer, feature in zip(self.transfers, features, strict=True)]
         decoded: list[Tensor] = []
         for i in reversed(range(len(encoded))):
             fused = self.fuses[i](torch.cat([*decoded[-1:], transferred[i], encoded[i]], dim=1))
@@ -89,11 +89,11 @@ class Cascade(nn.Module):
 
     @property
     def takes_statistics(self) -> bool:
-        """Whether layers normalise by the statistics of the batch at hand, for which they need whole pictures."""
+        """Whether layers normalise by the statistics of the batch at hand, for which they need whole images."""
         return self.training and self.norm == "batch"
 
     def last_in_tiles(self, fused: Tensor, tiles: Tiles) -> Tensor:
-        """DC_1 in some tiles and two pixels around, zero outside the picture: (N, ., T + 4, T + 4).
+        """DC_1 in some tiles and two pixels around, zero outside the image: (N, ., T + 4, T + 4).
 
         Not while the cascade :attr:`takes_statistics`.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from frih.models.cascade import CASCADE_WIDTHS, Cascade
 from frih.models.fusion import HEAD_WIDTH, FusionHead
 from frih.models.output import Kind
-from frih.models.tiles import add_tiles, of_pictures, touched, windows
+from frih.models.tiles import add_tiles, of_images, touched, windows
 from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
 
 
@@ -17,9 +17,9 @@ class Harmonized(NamedTuple):
     """What the network makes of a batch; RGB in [0, 1], not clamped."""
 
     coarse: Tensor
-    """(B, 3, H, W), the base network's whole picture."""
+    """(B, 3, H, W), the base network's whole image."""
     refined: Tensor
-    """(B, 3, H, W), the final picture. With a cascade: its predictions inside the submasks, the composite outside."""
+    """(B, 3, H, W), the final image. With a cascade: its predictions inside the submasks, the composite outside."""
 
 
 class FRIH(nn.Module):
@@ -29,11 +29,11 @@ class FRIH(nn.Module):
     Table 3, ``fusion=False`` the rows in between.
 
     Args:
-        cascade: refine by the second stage; otherwise the coarse picture is the final one.
+        cascade: refine by the second stage; otherwise the coarse image is the final one.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
         residual: stages that predict a change, which is added to the image they are given: both (True), none (False),
             ``"base"`` or ``"cascade"``.
-        refine_blend: mix the second stage's prediction with the coarse picture by a blending layer.
+        refine_blend: mix the second stage's prediction with the coarse image by a blending layer.
         dense: evaluate the fusion head literally, at full size for every pair. The result is the same but for rounding, at many
             times the cost: the reference of the default, which works where a pair's submask is and nowhere else.
         end_to_end: let the second stage's gradient reach the base network.
@@ -84,7 +84,7 @@ class FRIH(nn.Module):
             labels: (B, H, W), integers: 0 = background, k = submask k. Not read without a cascade.
 
         Returns:
-            The coarse and the refined pictures, of the composite's precision.
+            The coarse and the refined images, of the composite's precision.
 
         Raises:
             ValueError: the shapes do not fit each other, or the network.
@@ -97,42 +97,42 @@ class FRIH(nn.Module):
         given = coarse
         if not self.end_to_end:
             given, features = coarse.detach(), [feature.detach() for feature in features]
-        image, submasks = pairs(labels)
+        owner, submasks = pairs(labels)
         submasks = submasks.to(composite)
         refined = composite * (labels == 0).unsqueeze(1)
         if self.dense:
-            decoded = self.cascade(given, submasks, image, features)
-            predicted = self.head(decoded if self.fusion else decoded[-1:], given[image]).to(composite)
-            return Harmonized(coarse, refined.index_add(0, image, predicted * submasks))
+            decoded = self.cascade(given, submasks, owner, features)
+            predicted = self.head(decoded if self.fusion else decoded[-1:], given[owner]).to(composite)
+            return Harmonized(coarse, refined.index_add(0, owner, predicted * submasks))
         tiles = touched(submasks)
         whole = self.cascade.takes_statistics
-        *lower, last = self.cascade(given, submasks, image, features, last=whole)
+        *lower, last = self.cascade(given, submasks, owner, features, last=whole)
         last = windows(last, tiles, halo=2) if whole else self.cascade.last_in_tiles(last, tiles)
-        predicted = self.head.in_tiles(lower if self.fusion else [], last, given, image, tiles).to(composite)
+        predicted = self.head.in_tiles(lower if self.fusion else [], last, given, owner, tiles).to(composite)
         predicted = predicted * windows(submasks, tiles, halo=0)
-        return Harmonized(coarse, add_tiles(refined, predicted, of_pictures(tiles, image)))
+        return Harmonized(coarse, add_tiles(refined, predicted, of_images(tiles, owner)))
 
 
 def _check_shapes(composite: Tensor, mask: Tensor, labels: Tensor) -> None:
-    pictures, channels, height, width = composite.shape if composite.dim() == 4 else (0, 0, 0, 0)
+    images, channels, height, width = composite.shape if composite.dim() == 4 else (0, 0, 0, 0)
     if channels != 3 or height % 128 or width % 128:
         raise ValueError(f"composite: must be (B, 3, H, W), H and W divisible by 128, not {tuple(composite.shape)}")
-    if mask.shape != (pictures, 1, height, width) or labels.shape != (pictures, height, width):
-        shapes = f"{(pictures, 1, height, width)} and {(pictures, height, width)}"
+    if mask.shape != (images, 1, height, width) or labels.shape != (images, height, width):
+        shapes = f"{(images, 1, height, width)} and {(images, height, width)}"
         raise ValueError(f"mask and labels: must be {shapes}, not {tuple(mask.shape)} and {tuple(labels.shape)}")
 
 
 def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Lists the submasks of a batch, picture by picture and in the order of their labels.
+    """Lists the submasks of a batch, image by image and in the order of their labels.
 
     Args:
         labels: (B, H, W), integers from 0 to 255: 0 = background.
 
     Returns:
-        image: (P,), the picture each submask belongs to.
+        owner: (P,), the image each submask belongs to.
         submasks: (P, 1, H, W), boolean. Labels that no pixel bears make no pair.
     """
     present = torch.zeros(labels.shape[0], 256, dtype=torch.bool, device=labels.device)
     present.scatter_(1, labels.flatten(1).long(), True)
-    image, label = present[:, 1:].nonzero(as_tuple=True)
-    return image, (labels[image] == (label + 1).view(-1, 1, 1)).unsqueeze(1)
+    owner, label = present[:, 1:].nonzero(as_tuple=True)
+    return owner, (labels[owner] == (label + 1).view(-1, 1, 1)).unsqueeze(1)

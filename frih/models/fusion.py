@@ -1,4 +1,4 @@
-"""The fusion prediction module: one picture from all cascaded decoder layers (the paper's figure 4)."""
+"""The fusion prediction module: one image from all cascaded decoder layers (the paper's figure 4)."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frih.models.output import Kind, Output, initialize
-from frih.models.tiles import Tiles, convolve_upsampled, inside, of_pictures, windows
+from frih.models.tiles import Tiles, convolve_upsampled, inside, of_images, windows
 
 HEAD_WIDTH = 32
 
@@ -21,7 +21,7 @@ class FusionHead(nn.Module):
     Args:
         in_widths: channels of the decoder layers it fuses.
         width: channels of its two 3x3 convolutions.
-        output: how a picture is made of the prediction; see :class:`~frih.models.output.Output`.
+        output: how an image is made of the prediction; see :class:`~frih.models.output.Output`.
     """
 
     def __init__(self, in_widths: Sequence[int], *, width: int = HEAD_WIDTH, output: Kind = "plain") -> None:
@@ -33,11 +33,11 @@ class FusionHead(nn.Module):
         initialize(self)
 
     def forward(self, decoded: Sequence[Tensor], coarse: Tensor) -> Tensor:
-        """Predicts each pair's picture.
+        """Predicts each pair's image.
 
         Args:
             decoded: decoder layers, coarsest first, (P, in_widths[j], h_j, w_j); the last at full size, (P, ., H, W).
-            coarse: (P, 3, H, W), each pair's coarse picture; not read by a plain output.
+            coarse: (P, 3, H, W), each pair's coarse image; not read by a plain output.
 
         Returns:
             (P, 3, H, W), RGB in [0, 1], not clamped.
@@ -46,17 +46,17 @@ class FusionHead(nn.Module):
         x = torch.cat([upsample(feature, size) for feature in decoded], dim=1)
         x = self.activation(self.conv1(x))
         x = self.activation(self.conv2(x))
-        picture: Tensor = self.output(x, coarse)
-        return picture
+        image: Tensor = self.output(x, coarse)
+        return image
 
-    def in_tiles(self, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, image: Tensor, tiles: Tiles) -> Tensor:
+    def in_tiles(self, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, owner: Tensor, tiles: Tiles) -> Tensor:
         """Predicts the pixels of some tiles alone: :meth:`forward` there, but for rounding.
 
         Args:
             lower: decoder layers below full size, as for :meth:`forward`.
-            last: windows of the last one, two pixels around each tile: (N, ., T + 4, T + 4), zero outside the picture.
-            coarse: (B, 3, H, W), the batch's coarse pictures; not read by a plain output.
-            image: (P,), the picture of each pair.
+            last: windows of the last one, two pixels around each tile: (N, ., T + 4, T + 4), zero outside the image.
+            coarse: (B, 3, H, W), the batch's coarse images; not read by a plain output.
+            owner: (P,), the image of each pair.
             tiles: N of them.
 
         Returns:
@@ -69,11 +69,11 @@ class FusionHead(nn.Module):
             x = x + convolve_upsampled(feature, weight, tiles, size)
         x = self.activation(x) * inside(tiles, 1, size)  # conv2 pads with zeros
         x = self.activation(F.conv2d(x, self.conv2.weight, self.conv2.bias))
-        given = None if self.output.kind == "plain" else windows(coarse, of_pictures(tiles, image), halo=0)
-        picture: Tensor = self.output(x, given)
-        return picture
+        given = None if self.output.kind == "plain" else windows(coarse, of_images(tiles, owner), halo=0)
+        image: Tensor = self.output(x, given)
+        return image
 
 
 def upsample(feature: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, (P, C, h, w) to (P, C, H, W), pixel centres aligned as in a resized picture."""
+    """Bilinear, (P, C, h, w) to (P, C, H, W), pixel centres aligned as in a resized image."""
     return F.interpolate(feature, size=tuple(size), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Batch normalisation over all pictures of a step, whichever process holds them."""
+"""Batch normalisation over all images of a step, whichever process holds them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class BatchNorm(nn.BatchNorm2d):
     """
 
     synchronized = False
-    """Whether to share statistics with the other processes; :meth:`frih.distributed.World.wrap` says so."""
+    """Whether to share statistics with the other processes; :meth:`frih.common.distributed.World.wrap` says so."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to the same shape; N may be 0."""

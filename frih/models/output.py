@@ -1,4 +1,4 @@
-"""The last layer of either stage: from features, and the picture that the stage was given, to the picture it gives."""
+"""The last layer of either stage: from features, and the image that the stage was given, to the image it gives."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ Kind = Literal["plain", "blend", "add"]
 
 
 class Output(nn.Module):
-    """A 1x1 convolution to RGB, and one of three ways to make a picture of that.
+    """A 1x1 convolution to RGB, and one of three ways to make an image of that.
 
-    ``plain``: it is the picture. ``blend``, iDIH's blending layer: it is mixed with the given picture, pixel by pixel,
-    a * picture + (1 - a) * rgb with a = sigmoid(3 conv1x1(features)). ``add``: it is a change that is added to the given
-    picture, at first none. With the latter two unchanged detail passes by the network, which has only the change to learn.
+    ``plain``: it is the image. ``blend``, iDIH's blending layer: it is mixed with the given image, pixel by pixel,
+    a * image + (1 - a) * rgb with a = sigmoid(3 conv1x1(features)). ``add``: it is a change that is added to the given
+    image, at first none. With the latter two unchanged detail passes by the network, which has only the change to learn.
 
     Args:
         width: channels of the features.
@@ -32,20 +32,20 @@ class Output(nn.Module):
         self.gate: Tensor | None = None
         """``blend``, while training: the last a, (N, 1, H, W). Where it is 1, the given image comes back."""
 
-    def forward(self, features: Tensor, picture: Tensor | None) -> Tensor:
-        """Features (N, width, H, W) and the given picture (N, 3, H, W), which ``plain`` does not read, to a picture in [0, 1].
+    def forward(self, features: Tensor, image: Tensor | None) -> Tensor:
+        """Features (N, width, H, W) and the given image (N, 3, H, W), which ``plain`` does not read, to an image in [0, 1].
 
         It is not clamped, so that the gradient of what lies outside lives.
         """
         rgb: Tensor = self.to_rgb(features)
-        if picture is None or self.kind == "plain":
+        if image is None or self.kind == "plain":
             return self.color_space.denormalize(rgb)
         if self.attention is None:
-            return picture + rgb * self.color_space.std
+            return image + rgb * self.color_space.std
         a = torch.sigmoid(3.0 * self.attention(features))
         if self.training:
             self.gate = a.detach()
-        return a * picture + (1.0 - a) * self.color_space.denormalize(rgb)
+        return a * image + (1.0 - a) * self.color_space.denormalize(rgb)
 
 
 class ColorSpace(nn.Module):
@@ -59,9 +59,9 @@ class ColorSpace(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
-    def normalize(self, picture: Tensor) -> Tensor:
+    def normalize(self, image: Tensor) -> Tensor:
         """(N, 3, H, W), from [0, 1]."""
-        return (picture - self.mean) / self.std
+        return (image - self.mean) / self.std
 
     def denormalize(self, rgb: Tensor) -> Tensor:
         """(N, 3, H, W), to RGB in [0, 1]; not clamped."""

@@ -1,6 +1,6 @@
-"""Square tiles of pictures: which of them a submask touches, and what lies under each, at any layer's resolution.
+"""Square tiles of images: which of them a submask touches, and what lies under each, at any layer's resolution.
 
-The fusion head's picture is wanted inside a pair's own submask alone, and the submasks of a picture do not overlap, so its
+The fusion head's image is wanted inside a pair's own submask alone, and the submasks of an image do not overlap, so its
 full-size work is done in the touched tiles. Shapes: N tiles of T x T pixels among those of all pairs.
 """
 
@@ -30,7 +30,7 @@ class Strips(NamedTuple):
     first: Tensor
     """(size / T,), the first of the ``taps`` low-resolution pixels that a strip depends on."""
     weight: Tensor
-    """(size / T, T + 2, 3, taps): pixel r of a strip, displaced by t - 1, from those pixels. Zero outside the picture."""
+    """(size / T, T + 2, 3, taps): pixel r of a strip, displaced by t - 1, from those pixels. Zero outside the image."""
 
 
 def touched(submasks: Tensor) -> Tiles:
@@ -39,13 +39,13 @@ def touched(submasks: Tensor) -> Tiles:
     return Tiles(pair, row, column)
 
 
-def of_pictures(tiles: Tiles, image: Tensor) -> Tiles:
-    """The same places in the pairs' pictures; ``image`` (P,) is the picture of each pair."""
-    return tiles._replace(pair=image[tiles.pair])
+def of_images(tiles: Tiles, owner: Tensor) -> Tiles:
+    """The same places in the pairs' images; ``owner`` (P,) is the image of each pair."""
+    return tiles._replace(pair=owner[tiles.pair])
 
 
 def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tensor:
-    """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W); zero outside the picture.
+    """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W); zero outside the image.
 
     Args:
         features: at full size, or at a lower resolution at which a tile has ``tile`` pixels a side.
@@ -63,7 +63,7 @@ def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tens
 
 
 def inside(tiles: Tiles, halo: int, size: tuple[int, int], tile: int = TILE) -> Tensor:
-    """Which pixels of :func:`windows` lie in the picture of height and width ``size``: (N, 1, ., .), boolean."""
+    """Which pixels of :func:`windows` lie in the image of height and width ``size``: (N, 1, ., .), boolean."""
     rows, columns = (_positions(at, halo, tile) for at in (tiles.row, tiles.column))
     valid_rows, valid_columns = ((at >= 0) & (at < limit) for at, limit in zip((rows, columns), size, strict=True))
     return (valid_rows[:, :, None] & valid_columns[:, None, :]).unsqueeze(1)
@@ -104,15 +104,15 @@ def convolve_upsampled(features: Tensor, weight: Tensor, tiles: Tiles, size: tup
     return (along @ down.view(count, TILE + 2, taps_x * 3, out)).permute(0, 3, 1, 2)
 
 
-def add_tiles(picture: Tensor, tiled: Tensor, tiles: Tiles) -> Tensor:
-    """Adds tiles (N, C, T, T) to pictures (B, C, H, W) at their places; ``tiles.pair`` counts pictures here."""
-    batch, channels, height, width = picture.shape
+def add_tiles(image: Tensor, tiled: Tensor, tiles: Tiles) -> Tensor:
+    """Adds tiles (N, C, T, T) to images (B, C, H, W) at their places; ``tiles.pair`` counts images here."""
+    batch, channels, height, width = image.shape
     down, across = height // TILE, width // TILE
-    blocks = picture.view(batch, channels, down, TILE, across, TILE).permute(0, 2, 4, 1, 3, 5)
+    blocks = image.view(batch, channels, down, TILE, across, TILE).permute(0, 2, 4, 1, 3, 5)
     place = (tiles.pair * down + tiles.row) * across + tiles.column
     blocks = blocks.reshape(-1, channels, TILE, TILE).index_add(0, place, tiled)
     blocks = blocks.view(batch, down, across, channels, TILE, TILE).permute(0, 3, 1, 4, 2, 5)
-    return blocks.reshape(picture.shape)
+    return blocks.reshape(image.shape)
 
 
 @lru_cache(maxsize=64)

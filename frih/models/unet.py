@@ -18,15 +18,15 @@ BASE_DECODER_WIDTH = 32
 
 
 class BaseNetwork(nn.Module):
-    """Composite and mask to the coarse picture.
+    """Composite and mask to the coarse image.
 
     Normalisation starts at the third encoder layer; the decoder has it throughout, and adds (not concatenates) its skips.
 
     Args:
         widths: channels C_1 ... C_7 of the encoder; the decoder mirrors them.
-        decoder_width: channels of the decoder's last layer, from which the picture is predicted.
+        decoder_width: channels of the decoder's last layer, from which the image is predicted.
         norm: ``"batch"`` or ``"none"``.
-        residual: predict a change that is added to the composite, instead of a picture that is blended with it.
+        residual: predict a change that is added to the composite, instead of an image that is blended with it.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class BaseNetwork(nn.Module):
         initialize(self)
 
     def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Predicts the coarse picture.
+        """Predicts the coarse image.
 
         Args:
             composite: (B, 3, H, W), RGB in [0, 1].
             mask: (B, 1, H, W), 1 = foreground.
 
         Returns:
-            The coarse picture (B, 3, H, W), and the encoder's features E_1 ... E_7, E_i of shape (B, C_i, H / 2^i, W / 2^i).
+            The coarse image (B, 3, H, W), and the encoder's features E_1 ... E_7, E_i of shape (B, C_i, H / 2^i, W / 2^i).
         """
         x = torch.cat([self.color_space.normalize(composite), mask], dim=1)
         features: list[Tensor] = []

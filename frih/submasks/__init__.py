@@ -1,6 +1,6 @@
 """The foreground into submasks by colour: the paper's *Submask Extraction*, exact and fast. Needs no torch.
 
-:mod:`~frih.submasks.extract` takes pictures; :mod:`~frih.submasks.density_peaks` and :mod:`~frih.submasks.kmeans` cluster
+:mod:`~frih.submasks.extract` takes images; :mod:`~frih.submasks.density_peaks` and :mod:`~frih.submasks.kmeans` cluster
 colours, on top of :mod:`~frih.submasks.compiled`, :mod:`~frih.submasks.columns` and :mod:`~frih.submasks.assignment` (numba),
 or where there is none :mod:`~frih.submasks.plain` (NumPy).
 """

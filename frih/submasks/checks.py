@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from frih.errors import did_you_mean
+from frih.common.errors import did_you_mean
 
 
 def check_colors(colors: Any) -> None:
@@ -15,7 +15,7 @@ def check_colors(colors: Any) -> None:
             f"colors: must be an (N, 3) array of uint8 (scale to 0..255 and convert), not {describe(colors)}"
         )
     if len(colors) >= 1 << 31:
-        raise ValueError(f"colors: must be fewer than 2^31, not {len(colors)}; cluster a smaller picture")
+        raise ValueError(f"colors: must be fewer than 2^31, not {len(colors)}; cluster a smaller image")
 
 
 def check_count(name: str, value: Any, usual: str) -> None:

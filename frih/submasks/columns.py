@@ -1,4 +1,4 @@
-"""Densities of hundreds of thousands of colours, as pictures of many megapixels have: exact, by sums along columns.
+"""Densities of hundreds of thousands of colours, as images of many megapixels have: exact, by sums along columns.
 
 A column is all blues of one (r, g). The ball of the cutoff around a colour cuts each column near by in one interval, whose
 weight is the difference of two running sums. From blue to blue of a column the intervals only move by one, so one loop, which

@@ -1,4 +1,4 @@
-"""From a picture and its mask to a map of submasks."""
+"""From an image and its mask to a map of submasks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ def extract_submasks(
     method: str = "cfsfdp",
     clusters: int = 8,
 ) -> np.ndarray:
-    """Divides a picture's foreground by colour.
+    """Divides an image's foreground by colour.
 
     Args:
         composite: (H, W, 3) uint8, RGB.
@@ -48,7 +48,7 @@ def extract_submasks(
     check_choice("method", method, METHODS)
     check_options(cutoff, candidates, min_density, distance)
     check_count("clusters", clusters, "8 by default")
-    _check_pictures(composite, mask)
+    _check_images(composite, mask)
     labels = mask.astype(np.uint8, order="C")
     if method == "whole" or not mask.any():
         return labels
@@ -67,7 +67,7 @@ def extract_submasks(
 
 
 def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> np.ndarray:
-    """:func:`extract_submasks` of each of B pictures: (B, H, W, 3) uint8 and (B, H, W) bool to (B, H, W) uint8."""
+    """:func:`extract_submasks` of each of B images: (B, H, W, 3) uint8 and (B, H, W) bool to (B, H, W) uint8."""
     labels = np.zeros(masks.shape, np.uint8)
     for found, composite, mask in zip(labels, composites, masks, strict=True):
         found[:] = extract_submasks(composite, mask, **options)
@@ -75,7 +75,7 @@ def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> 
 
 
 def _strips(mask: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """Indices of foreground pixels, and which of all these they are, in strips, so that large pictures need little memory."""
+    """Indices of foreground pixels, and which of all these they are, in strips, so that large images need little memory."""
     flat, done = mask.reshape(-1), 0
     for start in range(0, flat.size, _STRIP):
         pixels = np.flatnonzero(flat[start : start + _STRIP]) + start
@@ -83,7 +83,7 @@ def _strips(mask: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
         done += len(pixels)
 
 
-def _check_pictures(composite: np.ndarray, mask: np.ndarray) -> None:
+def _check_images(composite: np.ndarray, mask: np.ndarray) -> None:
     if not (
         isinstance(composite, np.ndarray)
         and composite.dtype == np.uint8

@@ -7,7 +7,7 @@ import torch
 from frih.models import FRIH
 
 
-class WeightAverage:
+class EMA:
     """A second network whose weights follow those of the first: w' <- decay w' + (1 - decay) w after every step.
 
     Args:

@@ -12,10 +12,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from tqdm import tqdm
 
+from frih.common.distributed import World
 from frih.config import SubmaskConfig
+from frih.data.images import HALF
 from frih.data.loader import Packed
-from frih.data.pictures import HALF
-from frih.distributed import World
 from frih.submasks.extract import extract_batch
 
 WARM_UP = 3

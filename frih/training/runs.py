@@ -4,21 +4,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from frih.checkpoint import find_checkpoint
+from frih.common.distributed import World
+from frih.common.errors import SharedError, UserError
+from frih.common.files import is_part, locked
 from frih.config import Config
+from frih.config.recipes import differences, load_config, with_overrides
 from frih.data.iharmony4 import Listing, read_split
-from frih.distributed import World
-from frih.errors import SharedError, UserError
-from frih.files import is_part, locked
-from frih.settings import differences, load_config, with_overrides
+from frih.data.loader import Restyling
+from frih.models.checkpoint import find_checkpoint
 from frih.training.trainer import MAY_CHANGE, Trainer, fingerprint
 
 
-def start_run(config: Config, world: World) -> Trainer:
+def start_run(config: Config, world: World, restyling: Restyling | None = None) -> Trainer:
     """Makes the folder of a new run and its trainer.
 
     Raises:
-        UserError: the folder already holds a run; the pictures cannot be listed.
+        UserError: the folder already holds a run; the images cannot be listed.
     """
     run = Path(config.run or "runs/frih")
     with world.together():
@@ -26,7 +27,7 @@ def start_run(config: Config, world: World) -> Trainer:
             raise UserError(
                 f"{run}: already holds a run; go on with it by --resume {run}, or give another by run=FOLDER"
             )
-    trainer = Trainer(config, world, run, _listing(config, world))
+    trainer = Trainer(config, world, run, _listing(config, world), restyling)
     with world.together():
         trainer.load_initial_weights()
     with world.together():  # once all have them: what fails before leaves no run behind
@@ -35,19 +36,20 @@ def start_run(config: Config, world: World) -> Trainer:
     return trainer
 
 
-def resume_run(config: Config, world: World, run: Path) -> Trainer:
+def resume_run(config: Config, world: World, run: Path, restyling: Restyling | None = None) -> Trainer:
     """Takes a run up from its last checkpoint, or from its start if it has none yet.
 
     Args:
         config: as :func:`resumed_config` reads it.
         world: this process's place in the run.
         run: its folder, or one of its checkpoints, to go back to.
+        restyling: what makes composites anew for ``data.online``.
 
     Raises:
-        UserError: the checkpoint is damaged, or the pictures or the configuration are not those it was trained with.
+        UserError: the checkpoint is damaged, or the images or the configuration are not those it was trained with.
     """
     folder = run_folder(run)
-    trainer = Trainer(config, world, folder, _listing(config, world))
+    trainer = Trainer(config, world, folder, _listing(config, world), restyling)
     with world.together():
         if run.is_file():
             trainer.load(run)
@@ -112,9 +114,7 @@ def _listing(config: Config, world: World) -> Listing:
     with world.together():
         listing = read_split(config.data.root, "train", config.data.subsets)
     if len(set(world.gather(fingerprint(listing)))) > 1:
-        raise SharedError(
-            f"data.root: {config.data.root} does not hold the same pictures on every machine; copy it anew"
-        )
+        raise SharedError(f"data.root: {config.data.root} does not hold the same images on every machine; copy it anew")
     if world.is_main:
         print(listing.describe())
     return listing

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from frih.files import write_whole
+from frih.common.files import write_whole
 
 
 class Tracker:
@@ -53,9 +53,9 @@ class Tracker:
             name, 0, len(counts) - 1, int(counts.sum()), total, squares, edges, held, global_step=step
         )
 
-    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
-        """Shows a picture, (H, W, 3) uint8."""
-        self.board.add_image(name, picture, step, dataformats="HWC")
+    def image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Shows an image, (H, W, 3) uint8."""
+        self.board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Writes out what is still held back."""

@@ -13,7 +13,22 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from tqdm import tqdm
 
-from frih.checkpoint import (
+from frih.common.distributed import World
+from frih.common.drawing import image_sheet
+from frih.common.errors import SharedError, UserError
+from frih.common.files import write_whole
+from frih.common.progress import progress_bar
+from frih.config import Config, SubmaskConfig
+from frih.config.recipes import differences, to_yaml
+from frih.data.iharmony4 import Listing, split_validation
+from frih.data.loader import Batch, CompositeDataset, GlobalBatchSampler, Restyling, training_loader
+from frih.evaluation import Evaluation, draw_stages, evenly
+from frih.evaluation.layout import MAIN, figure
+from frih.evaluation.tables import summarize
+from frih.losses import Losses, coarse_loss, harmonization_loss
+from frih.metrics import Scoring
+from frih.models import FRIH, build_model
+from frih.models.checkpoint import (
     Checkpoints,
     find_checkpoint,
     load_checkpoint,
@@ -22,22 +37,7 @@ from frih.checkpoint import (
     read_config,
     weights,
 )
-from frih.config import Config, SubmaskConfig
-from frih.data.iharmony4 import Listing, split_validation
-from frih.data.loader import Batch, GlobalBatches, Pictures, training_loader
-from frih.distributed import World
-from frih.drawing import picture_sheet
-from frih.errors import SharedError, UserError
-from frih.evaluation import Evaluation, draw_stages, evenly
-from frih.files import write_whole
-from frih.losses import Losses, coarse_loss, harmonization_loss
-from frih.metrics import Scoring
-from frih.models import FRIH, build_model
-from frih.progress import progress_bar
-from frih.report import summarize
-from frih.report.layout import MAIN, figure
-from frih.settings import differences, to_yaml
-from frih.training.averaging import WeightAverage
+from frih.training.averaging import EMA
 from frih.training.profiling import Profile
 from frih.training.stopping import stop_requests
 from frih.training.tracking import Tracker
@@ -63,23 +63,26 @@ LOSSES = ("loss", "loss_coarse", "loss_refine", "loss_unchanged")
 
 
 class Trainer:
-    """One run: the model, its optimizer, the pictures, and how far it has come.
+    """One run: the model, its optimizer, the images, and how far it has come.
 
     Args:
         config: the resolved recipe.
         world: this process's place in the run.
         run: the run's folder; :mod:`frih.training.runs` makes trainers from folders.
         listing: the training split.
+        restyling: what makes composites anew for ``data.online``.
     """
 
-    def __init__(self, config: Config, world: World, run: Path, listing: Listing) -> None:
+    def __init__(
+        self, config: Config, world: World, run: Path, listing: Listing, restyling: Restyling | None = None
+    ) -> None:
         self.config, self.world, self.run = config, world, run
         train = config.train
         self.fingerprint = fingerprint(listing)
         with world.together():  # all that may fail in one process comes before the processes are joined in `wrap`
-            training, self.validation = datasets(listing, config)
+            training, self.validation = datasets(listing, config, restyling)
             self.shown = self.validation if len(self.validation) else training
-            self.order = GlobalBatches(
+            self.order = GlobalBatchSampler(
                 len(training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
             )
             self.loader = training_loader(training, self.order, config.data.workers, pin=world.device.type == "cuda")
@@ -91,7 +94,7 @@ class Trainer:
         self.model = world.wrap(self.network)
         if train.compile:
             self.model.compile()
-        self.average = WeightAverage(self.network, train.ema) if train.ema else None
+        self.average = EMA(self.network, train.ema) if train.ema else None
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=config.learning_rate, betas=train.betas, fused=train.fused
         )
@@ -128,7 +131,7 @@ class Trainer:
             Whether the end was reached; False if a signal asked to stop (:mod:`frih.training.stopping`), the state being saved.
 
         Raises:
-            UserError: a picture cannot be read, a gradient is not finite, or a checkpoint cannot be written.
+            UserError: an image cannot be read, a gradient is not finite, or a checkpoint cannot be written.
         """
         self.tracker = Tracker(self.run, self.step, self.validated) if self.world.is_main else None
         try:
@@ -241,7 +244,7 @@ class Trainer:
         self.skips_in_a_row += 1
         if train.on_nonfinite == "stop":
             raise SharedError(
-                f"{message}. Look at these pictures; or train with a lower train.lr, with train.warmup_steps or "
+                f"{message}. Look at these images; or train with a lower train.lr, with train.warmup_steps or "
                 "train.clip_norm, in train.precision=fp32; or leave such steps out by train.on_nonfinite=skip"
             )
         if self.skips_in_a_row > train.max_skips:
@@ -258,7 +261,7 @@ class Trainer:
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1 and not self._nonfinite(losses, batch)
 
     def _nonfinite(self, losses: Losses, batch: Batch) -> list[str]:
-        """Pictures of all processes whose loss is not finite."""
+        """Images of all processes whose loss is not finite."""
         bad = (~losses.total.isfinite()).nonzero().flatten().tolist()
         names = [f"{batch.subset[i]}/{batch.name[i]}" for i in bad]
         return [name for part in self.world.gather(names) for name in part]
@@ -283,7 +286,7 @@ class Trainer:
             self.save()
 
     def validate(self) -> None:
-        """Evaluates on the pictures held out, logs it, and keeps the weights if they are the best so far."""
+        """Evaluates on the images held out, logs it, and keeps the weights if they are the best so far."""
         self.validated = self.step
         if self.tracker:
             self._draw(self.tracker)
@@ -354,7 +357,7 @@ class Trainer:
         """Goes back to where a checkpoint was written.
 
         Raises:
-            UserError: the checkpoint is damaged, or was trained on other pictures or by another configuration.
+            UserError: the checkpoint is damaged, or was trained on other images or by another configuration.
         """
         content = load_checkpoint(path)
         state = content["training"]
@@ -365,7 +368,7 @@ class Trainer:
         _refuse_changes(path, content["config"], self.config)
         if state["data"] != self.fingerprint:
             raise UserError(
-                f"data.root: {self.config.data.root} does not hold the pictures with which {path} was trained (names or sizes "
+                f"data.root: {self.config.data.root} does not hold the images with which {path} was trained (names or sizes "
                 "of files differ); give the folder it was trained on, or begin another run with its weights: "
                 f"train.init_from={path}"
             )
@@ -423,25 +426,30 @@ class Trainer:
         )
 
     def _draw(self, tracker: Tracker) -> None:
-        """Shows the same few pictures each time: held out ones if there are any."""
-        indices = evenly(len(self.shown), self.config.validation.pictures)
+        """Shows the same few images each time: held out ones if there are any."""
+        indices = evenly(len(self.shown), self.config.validation.images)
         rows = draw_stages(self.evaluated, self.shown, indices, self.world.device)
         for index, row in zip(indices, rows, strict=True):
             item = self.shown.items[index]
-            tracker.picture(f"{item.subset}/{Path(item.composite_name).stem}", picture_sheet([row]), self.step)
+            tracker.image(f"{item.subset}/{Path(item.composite_name).stem}", image_sheet([row]), self.step)
 
 
-def datasets(listing: Listing, config: Config) -> tuple[Pictures, Pictures]:
-    """The training pictures and those held out for validation."""
+def datasets(
+    listing: Listing, config: Config, restyling: Restyling | None = None
+) -> tuple[CompositeDataset, CompositeDataset]:
+    """The training images and those held out for validation."""
     parts = split_validation(listing.items, config.validation.fraction, config.seed)
     # without a cascade nothing reads the submasks, so nothing clusters
     submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
-    training, validation = (Pictures(part, config.data, submasks, config.seed) for part in parts)
-    return training, validation
+    training, validation = parts
+    return (
+        CompositeDataset(training, config.data, submasks, config.seed, restyling),
+        CompositeDataset(validation, config.data, submasks, config.seed),
+    )
 
 
 def fingerprint(listing: Listing) -> str:
-    """What tells pictures from others: the names of all, in order, and the sizes in bytes of up to 1,000 of them."""
+    """What tells images from others: the names of all, in order, and the sizes in bytes of up to 1,000 of them."""
     digest = hashlib.sha256()
     for item in listing.items:
         digest.update(f"{item.subset}/{item.composite_name}\n".encode())
@@ -457,7 +465,7 @@ def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
 
 
 def _submasks(batch: Batch) -> Tensor:
-    """(B,), K of each picture."""
+    """(B,), K of each image."""
     return batch.labels.flatten(1).amax(dim=1).long()
 
 

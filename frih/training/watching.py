@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from frih.common.distributed import World
 from frih.data.loader import Batch
-from frih.distributed import World
 from frih.models.output import Output
 
 Item = TypeVar("Item")
@@ -24,14 +24,14 @@ class Meter:
 
     Args:
         names: of the figures.
-        most: the most submasks a picture can have.
+        most: the most submasks an image can have.
         world: whose processes share the steps.
     """
 
     def __init__(self, names: Sequence[str], most: int, world: World) -> None:
         self.names, self.most, self.world = tuple(names), most, world
         self.sums = torch.zeros(1 + len(self.names) + most + 1, device=world.device)
-        """Steps, each figure's sum, and how many pictures had 0, 1, ... submasks."""
+        """Steps, each figure's sum, and how many images had 0, 1, ... submasks."""
         self.restart()
 
     def restart(self) -> None:
@@ -43,7 +43,7 @@ class Meter:
         """Forgets the timings alone, which no run goes on with."""
         self.waited = self.last_wait = 0.0
         self.pairs: list[Tensor] = []
-        self.pictures = 0
+        self.images = 0
         self.begun = time.perf_counter()
 
     def add(self, figures: Sequence[Tensor], submasks: Tensor) -> None:
@@ -51,13 +51,13 @@ class Meter:
 
         Args:
             figures: this process's value of each of the names.
-            submasks: (B,), integers: K of each of this process's pictures.
+            submasks: (B,), integers: K of each of this process's images.
         """
         counts = torch.bincount(submasks, minlength=self.most + 1)
         taken = torch.stack([self.sums.new_ones(()), *figures]).detach()
         self.sums += torch.cat([taken, counts.to(taken)])
         self.pairs.append(submasks.sum())
-        self.pictures += len(submasks)
+        self.images += len(submasks)
 
     def waiting(self, loader: Iterable[Item]) -> Iterator[Item]:
         """The same items; how long they are waited for is counted."""
@@ -82,25 +82,23 @@ class Meter:
     def read(self) -> dict[str, float | list[float]]:
         """The means and timings, over all processes; counting starts anew. Every process must call it.
 
-        ``train/<name>``; ``train/submasks``, the mean of K, and ``train/submask_histogram``, the pictures of K = 0, 1, ...;
-        ``time/pictures_per_second``; ``time/data_wait``, the share of the time that the main process waited for pictures;
-        ``time/imbalance``, how many more (picture, submask) pairs than the mean the fullest process of a step had; and
+        ``train/<name>``; ``train/submasks``, the mean of K, and ``train/submask_histogram``, the images of K = 0, 1, ...;
+        ``time/images_per_second``; ``time/data_wait``, the share of the time that the main process waited for images;
+        ``time/imbalance``, how many more (image, submask) pairs than the mean the fullest process of a step had; and
         ``time/memory_gib``, the most that the GPU held, or without one, the process.
         """
         steps, *sums = self.world.sum(self.sums).tolist()
         seconds = time.perf_counter() - self.begun
         figures, histogram = sums[: len(self.names)], sums[len(self.names) :]
-        pictures = sum(histogram)
+        images = sum(histogram)
         values: dict[str, float | list[float]] = {
             f"train/{name}": total / steps if steps else math.nan
             for name, total in zip(self.names, figures, strict=True)
         }
-        values["train/submasks"] = (
-            sum(k * count for k, count in enumerate(histogram)) / pictures if pictures else math.nan
-        )
+        values["train/submasks"] = sum(k * count for k, count in enumerate(histogram)) / images if images else math.nan
         values["train/submask_histogram"] = histogram
         pairs = torch.stack(self.pairs).float().cpu() if self.pairs else torch.zeros(0)
-        values["time/pictures_per_second"] = self.pictures * self.world.size / seconds
+        values["time/images_per_second"] = self.images * self.world.size / seconds
         values["time/data_wait"] = self.waited / seconds
         values["time/imbalance"] = _imbalance(torch.stack(self.world.gather(pairs)))
         values["time/memory_gib"] = _memory(self.world.device)

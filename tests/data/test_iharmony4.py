@@ -1,7 +1,7 @@
 import pytest
 
+from frih.common.errors import UserError
 from frih.data.iharmony4 import Item, read_split, split_validation
-from frih.errors import UserError
 
 
 def test_names_follow_from_the_composites(dataset):
@@ -142,7 +142,7 @@ def test_nothing_is_held_out_at_fraction_0(dataset):
 
 def test_two_files_that_could_be_meant(dataset):
     path = dataset / "A/masks/a-0_x_1.png"
-    path.with_suffix(".txt").write_text("notes are no pictures")
+    path.with_suffix(".txt").write_text("notes are no images")
     read_split(dataset, "train")
     path.with_suffix(".jpg").write_bytes(path.read_bytes())
     assert "either could be meant" in refusal(dataset, "train")

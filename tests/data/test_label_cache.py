@@ -3,15 +3,15 @@ import hashlib
 import numpy as np
 import pytest
 
+from frih.common.errors import UserError
 from frih.config import SubmaskConfig
 from frih.data import label_cache
 from frih.data.label_cache import LabelCache
-from frih.errors import UserError
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, smooth_picture
+from tests.conftest import ellipse, smooth_image
 
 SETTINGS = SubmaskConfig().model_dump()
-COMPOSITE, MASK = smooth_picture(seed=4, width=60, height=50), ellipse(60, 50, grow=3) >= 128
+COMPOSITE, MASK = smooth_image(seed=4, width=60, height=50), ellipse(60, 50, grow=3) >= 128
 
 
 @pytest.fixture

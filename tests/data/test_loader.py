@@ -10,31 +10,31 @@ import pytest
 import torch
 from PIL import Image
 
+from frih.common.distributed import World
+from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import GlobalBatches, Pictures, evaluation_loader, pack, training_loader
-from frih.data.online import Restyler, read_categories
-from frih.data.pictures import open_mask, open_reduced, open_rgb
+from frih.data.images import open_mask, open_reduced, open_rgb
+from frih.data.loader import CompositeDataset, GlobalBatchSampler, evaluation_loader, pack, training_loader
 from frih.data.transforms import render, whole
-from frih.distributed import World
-from frih.errors import UserError
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, save, smooth_picture
+from frih.tools.composites.online import Restyler, read_categories
+from tests.conftest import ellipse, save, smooth_image
 
 SMALL = DataConfig(size=128, workers=0)
 
 
 @pytest.fixture
-def pictures(dataset):
-    return Pictures(read_split(dataset, "train").items, SMALL, SubmaskConfig(), seed=5)
+def images(dataset):
+    return CompositeDataset(read_split(dataset, "train").items, SMALL, SubmaskConfig(), seed=5)
 
 
 def same(a, b) -> bool:
     return a.item == b.item and all(np.array_equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
-def test_a_whole_picture_is_resized_as_a_whole(pictures):
-    sample = pictures[3]
+def test_a_whole_image_is_resized_as_a_whole(images):
+    sample = images[3]
     for image, array in (
         (open_rgb(sample.item.composite), sample.composite),
         (open_rgb(sample.item.real), sample.real),
@@ -43,25 +43,25 @@ def test_a_whole_picture_is_resized_as_a_whole(pictures):
         assert np.array_equal(render(image, whole(image), 128), array)
 
 
-def test_labels_are_those_of_the_resized_composite_and_the_thresholded_mask(pictures):
+def test_labels_are_those_of_the_resized_composite_and_the_thresholded_mask(images):
     for key in (3, (0, 3), (1, 3)):
-        sample = pictures[key]
+        sample = images[key]
         assert np.array_equal(sample.labels, extract_submasks(sample.composite, sample.soft_mask >= 128))
         assert np.array_equal(sample.labels > 0, sample.mask)
 
 
-def test_randomness_comes_from_seed_epoch_and_index_alone(pictures, dataset):
+def test_randomness_comes_from_seed_epoch_and_index_alone(images, dataset):
     items = read_split(dataset, "train").items
-    again = Pictures(items, SMALL, SubmaskConfig(), seed=5)
+    again = CompositeDataset(items, SMALL, SubmaskConfig(), seed=5)
     np.random.seed(99)  # noqa: NPY002  (the global state must not matter)
-    assert same(pictures[2, 1], again[2, 1])
-    other = Pictures(items, SMALL, SubmaskConfig(), seed=6)
-    views = [pictures[2, 1], pictures[3, 1], other[2, 1]]
+    assert same(images[2, 1], again[2, 1])
+    other = CompositeDataset(items, SMALL, SubmaskConfig(), seed=6)
+    views = [images[2, 1], images[3, 1], other[2, 1]]
     assert not any(same(views[i], views[j]) for i in range(3) for j in range(i))
 
 
-def test_unpacking_scales_and_thresholds(pictures):
-    samples = [pictures[i] for i in range(2)]
+def test_unpacking_scales_and_thresholds(images):
+    samples = [images[i] for i in range(2)]
     batch = pack(samples).unpack(torch.device("cpu"))
     assert batch.composite.shape == batch.real.shape == (2, 3, 128, 128)
     assert batch.mask.shape == batch.soft_mask.shape == (2, 1, 128, 128)
@@ -79,11 +79,11 @@ def collect(loader) -> list:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_any_number_of_workers_gives_the_same_stream(pictures, workers):
+def test_any_number_of_workers_gives_the_same_stream(images, workers):
     def stream(count):
-        order = GlobalBatches(len(pictures), 4, seed=0, world=World())
+        order = GlobalBatchSampler(len(images), 4, seed=0, world=World())
         order.seek(1, 0)
-        return collect(training_loader(pictures, order, count, pin=False))
+        return collect(training_loader(images, order, count, pin=False))
 
     expected, found = stream(0), stream(workers)
     assert len(expected) == 2
@@ -93,21 +93,21 @@ def test_any_number_of_workers_gives_the_same_stream(pictures, workers):
         assert torch.equal(composite, composite2)
 
 
-def test_processes_share_the_batches_of_one(pictures):
-    whole_order = GlobalBatches(10, 4, seed=3, world=World())
-    shares = [GlobalBatches(10, 4, seed=3, world=World(rank, 2)) for rank in range(2)]
+def test_processes_share_the_batches_of_one(images):
+    whole_order = GlobalBatchSampler(10, 4, seed=3, world=World())
+    shares = [GlobalBatchSampler(10, 4, seed=3, world=World(rank, 2)) for rank in range(2)]
     for order in (whole_order, *shares):
         order.seek(4, 0)
     batches = list(whole_order)
     assert len(batches) == len(whole_order) == 2
     for batch, even, odd in zip(batches, *shares, strict=True):
         assert (even, odd) == (batch[0::2], batch[1::2])
-    assert len({index for batch in batches for _, index in batch}) == 8  # no picture twice in an epoch
+    assert len({index for batch in batches for _, index in batch}) == 8  # no image twice in an epoch
     assert {epoch for batch in batches for epoch, _ in batch} == {4}
 
 
 def test_seeking_goes_on_where_an_epoch_was_left():
-    order = GlobalBatches(10, 2, seed=3, world=World())
+    order = GlobalBatchSampler(10, 2, seed=3, world=World())
     everything = list(order)
     order.seek(0, 3)
     assert list(order) == everything[3:]
@@ -116,59 +116,59 @@ def test_seeking_goes_on_where_an_epoch_was_left():
 
 
 def test_batches_that_cannot_be():
-    with pytest.raises(UserError, match="11 is more than the 10 training pictures"):
-        GlobalBatches(10, 11, seed=0, world=World())
+    with pytest.raises(UserError, match="11 is more than the 10 training images"):
+        GlobalBatchSampler(10, 11, seed=0, world=World())
     with pytest.raises(UserError, match="7 does not divide among 2 processes; 6 or 8 would"):
-        GlobalBatches(10, 7, seed=0, world=World(0, 2))
+        GlobalBatchSampler(10, 7, seed=0, world=World(0, 2))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_evaluation_meets_every_picture_once_whatever_the_number_of_processes(pictures, size):
+def test_evaluation_meets_every_image_once_whatever_the_number_of_processes(images, size):
     names = []
     for rank in range(size):
-        for packed in evaluation_loader(pictures, 3, 0, World(rank, size)):
+        for packed in evaluation_loader(images, 3, 0, World(rank, size)):
             assert len(packed.items) <= 3
             names += [item.composite_name for item in packed.items]
-    assert sorted(names) == sorted(item.composite_name for item in pictures.items)
+    assert sorted(names) == sorted(item.composite_name for item in images.items)
 
 
-# pictures that do not fit
+# images that do not fit
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_truncated_picture_is_named_by_one_user_error(pictures, workers):
-    path = pictures.items[4].composite
+def test_a_truncated_image_is_named_by_one_user_error(images, workers):
+    path = images.items[4].composite
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError) as caught:
-        collect(evaluation_loader(pictures, 2, workers, World()))
+        collect(evaluation_loader(images, 2, workers, World()))
     assert str(caught.value).startswith(str(path))
 
 
 @pytest.mark.parametrize("which", ["mask", "real"])
-def test_pictures_of_different_sizes_are_refused(pictures, which):
-    item = pictures.items[0]
+def test_images_of_different_sizes_are_refused(images, which):
+    item = images.items[0]
     path = getattr(item, which)
     Image.open(path).resize((50, 40)).save(path)
     with pytest.raises(UserError, match=r"is 50 x 40 pixels but .* is 160 x 140") as caught:
-        pictures[0]
+        images[0]
     assert str(caught.value).startswith(str(path))
 
 
-def test_an_empty_mask_has_no_submask(pictures):
-    item = pictures.items[0]
+def test_an_empty_mask_has_no_submask(images):
+    item = images.items[0]
     save(item.mask, np.zeros((140, 160), np.uint8))
     for key in (0, (0, 0)):
-        assert not pictures[key].labels.any()
-    assert pack([pictures[0]]).unpack(torch.device("cpu")).fg_ratio == [0.0]
+        assert not images[key].labels.any()
+    assert pack([images[0]]).unpack(torch.device("cpu")).fg_ratio == [0.0]
 
 
 # workers that fail
 
 
-def test_a_killed_worker_is_one_user_error_and_no_hang(pictures):
-    order = GlobalBatches(len(pictures), 1, seed=0, world=World())
+def test_a_killed_worker_is_one_user_error_and_no_hang(images):
+    order = GlobalBatchSampler(len(images), 1, seed=0, world=World())
     others = multiprocessing.active_children()
-    batches = iter(training_loader(pictures, order, 1, pin=False))
+    batches = iter(training_loader(images, order, 1, pin=False))
     next(batches)
     (worker,) = (process for process in multiprocessing.active_children() if process not in others)
     worker.kill()
@@ -179,13 +179,13 @@ def test_a_killed_worker_is_one_user_error_and_no_hang(pictures):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_defect_names_the_sample(pictures, workers, monkeypatch):
+def test_a_defect_names_the_sample(images, workers, monkeypatch):
     def fail(*rest, **options):
         raise ZeroDivisionError("oh")
 
-    loader = evaluation_loader(pictures, 2, workers, World())
+    loader = evaluation_loader(images, 2, workers, World())
     monkeypatch.setattr("frih.data.loader.extract_submasks", fail)
-    name = re.escape(str(pictures.items[0].composite))
+    name = re.escape(str(images.items[0].composite))
     with pytest.raises(RuntimeError, match=rf"{name}, sample 0: the loader failed on it"):
         collect(loader)
 
@@ -194,15 +194,15 @@ def test_a_program_that_leaves_a_loader_behind_ends(dataset):
     program = f"""
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import GlobalBatches, Pictures, World, training_loader
-pictures = Pictures(read_split({str(dataset)!r}, "train").items, DataConfig(size=128), SubmaskConfig())
-left_behind = iter(training_loader(pictures, GlobalBatches(10, 1, seed=0, world=World()), 1, pin=False))
+from frih.data.loader import GlobalBatchSampler, CompositeDataset, World, training_loader
+images = CompositeDataset(read_split({str(dataset)!r}, "train").items, DataConfig(size=128), SubmaskConfig())
+left_behind = iter(training_loader(images, GlobalBatchSampler(10, 1, seed=0, world=World()), 1, pin=False))
 next(left_behind)
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
-# large pictures, decoded reduced
+# large images, decoded reduced
 
 
 @pytest.fixture
@@ -226,7 +226,8 @@ def test_training_may_decode_reduced_and_sees_the_same_box(large, monkeypatch):
     monkeypatch.setattr("frih.data.loader.open_reduced", watched)
     nearly_all = SMALL.model_copy(update={"crop_scale": (0.9, 1.0)})
     exact, quick = (
-        Pictures([large], nearly_all.model_copy(update={"draft": draft}), SubmaskConfig()) for draft in (False, True)
+        CompositeDataset([large], nearly_all.model_copy(update={"draft": draft}), SubmaskConfig())
+        for draft in (False, True)
     )
     for epoch in range(4):
         a, b = exact[epoch, 0], quick[epoch, 0]
@@ -236,19 +237,21 @@ def test_training_may_decode_reduced_and_sees_the_same_box(large, monkeypatch):
         assert reductions == [1, 1, 2, 2]
         reductions.clear()
     assert same(exact[0], quick[0])
-    assert reductions == [1, 1, 1, 1]  # whole pictures are for evaluation: always exact
+    assert reductions == [1, 1, 1, 1]  # whole images are for evaluation: always exact
 
 
 # submasks kept on disk
 
 
-def test_kept_labels_are_those_that_would_be_computed(pictures, tmp_path):
+def test_kept_labels_are_those_that_would_be_computed(images, tmp_path):
     folder = tmp_path / "new/cache"
-    caching = Pictures(pictures.items, SMALL.model_copy(update={"label_cache": str(folder)}), SubmaskConfig(), seed=5)
+    caching = CompositeDataset(
+        images.items, SMALL.model_copy(update={"label_cache": str(folder)}), SubmaskConfig(), seed=5
+    )
     caching[1, 0]
     assert not folder.exists()  # boxes are not kept
     for _ in range(2):
-        assert all(same(caching[i], pictures[i]) for i in range(3))
+        assert all(same(caching[i], images[i]) for i in range(3))
         assert len(list(folder.rglob("*.z"))) == 3
 
 
@@ -256,25 +259,27 @@ def test_kept_labels_are_those_that_would_be_computed(pictures, tmp_path):
 
 
 @pytest.fixture
-def alike(pictures):
+def alike(images):
     """The photos are of one scene and object in different light, so that they can lend each other colours."""
-    scene = 60 + 0.5 * smooth_picture(seed=1, width=160, height=140)
-    for number, path in enumerate(sorted({item.real for item in pictures.items})):
+    scene = 60 + 0.5 * smooth_image(seed=1, width=160, height=140)
+    for number, path in enumerate(sorted({item.real for item in images.items})):
         save(path, (scene * (0.75 + 0.1 * number)).astype(np.uint8))
-    for path in {item.mask for item in pictures.items}:
+    for path in {item.mask for item in images.items}:
         save(path, ellipse(160, 140, grow=3))
-    return pictures
+    return images
 
 
-def online(pictures, share, seed=5, **keys):
-    return Pictures(pictures.items, SMALL.model_copy(update={"online": share, **keys}), SubmaskConfig(), seed=seed)
+def online(images, share, seed=5, **keys):
+    return CompositeDataset(
+        images.items, SMALL.model_copy(update={"online": share, **keys}), SubmaskConfig(), seed, Restyler
+    )
 
 
 def test_online_composites_follow_from_seed_epoch_and_index(alike):
-    pictures = alike
-    made = [online(pictures, 1.0)[0, index] for index in range(6)]
-    assert all(same(a, online(pictures, 1.0)[0, index]) for index, a in enumerate(made))
-    stored = [pictures[0, index] for index in range(6)]
+    images = alike
+    made = [online(images, 1.0)[0, index] for index in range(6)]
+    assert all(same(a, online(images, 1.0)[0, index]) for index, a in enumerate(made))
+    stored = [images[0, index] for index in range(6)]
     anew = [i for i in range(6) if not np.array_equal(made[i].composite, stored[i].composite)]
     assert len(anew) > 2
     for a, b in zip(made, stored, strict=True):
@@ -309,7 +314,7 @@ def test_a_share_of_the_composites_is_made_anew(alike):
     assert 0.15 < np.mean(chosen) < 0.65
 
 
-def test_validation_pictures_are_never_made_anew(alike):
+def test_validation_images_are_never_made_anew(alike):
     assert all(same(online(alike, 1.0)[index], alike[index]) for index in range(3))
 
 
@@ -330,26 +335,26 @@ def test_a_share_of_the_foregrounds_is_left_unchanged(alike):
         assert len({tuple(chosen[epoch * 10 : epoch * 10 + 10]) for epoch in range(4)}) > 1  # others in each epoch
 
 
-def test_without_a_lender_the_stored_composite_is_taken(pictures):
-    alone = Pictures(pictures.items[:2], SMALL.model_copy(update={"online": 1.0}), SubmaskConfig(), seed=5)
+def test_without_a_lender_the_stored_composite_is_taken(images):
+    alone = CompositeDataset(images.items[:2], SMALL.model_copy(update={"online": 1.0}), SubmaskConfig(), 5, Restyler)
     assert len({item.real_name for item in alone.items}) == 1
-    assert same(alone[0, 0], pictures[0, 0])
+    assert same(alone[0, 0], images[0, 0])
 
 
-def lenders_of(pictures, monkeypatch):
-    """Names of the objects that each of the first pictures asks for colours."""
+def lenders_of(images, monkeypatch):
+    """Names of the objects that each of the first images asks for colours."""
     asked = []
 
     def read(self, item):
         asked.append((item.subset, item.mask_name))
         return np.random.default_rng(len(asked)).integers(0, 256, (50, 3), np.uint8)
 
-    monkeypatch.setattr("frih.data.online.Restyler._read_colors", read)
+    monkeypatch.setattr("frih.tools.composites.online.Restyler._read_colors", read)
     found = {}
     for index in range(10):
-        pictures.restyler.kept.clear()
+        images.restyle.kept.clear()
         for epoch in range(4):
-            _ = pictures[epoch, index]
+            _ = images[epoch, index]
         found[index] = set(asked)
         asked.clear()
     return found
@@ -377,22 +382,22 @@ def test_colours_are_lent_within_a_subset_or_by_category_where_a_manifest_tells(
 
 
 def test_lenders_are_read_once_while_they_are_kept(alike, monkeypatch):
-    pictures, reads = online(alike, 1.0), []
+    images, reads = online(alike, 1.0), []
     read = Restyler._read_colors
     monkeypatch.setattr(Restyler, "_read_colors", lambda self, item: reads.append(item.mask_name) or read(self, item))
-    first = [pictures[epoch, index] for epoch in range(3) for index in range(10)]
+    first = [images[epoch, index] for epoch in range(3) for index in range(10)]
     assert len(reads) == len(set(reads)) > 3
-    monkeypatch.setattr("frih.data.online.KEPT_OBJECTS", 1)
+    monkeypatch.setattr("frih.tools.composites.online.KEPT_OBJECTS", 1)
     few = online(alike, 1.0)
     assert all(same(a, few[epoch, index]) for a, (epoch, index) in zip(first, np.ndindex(3, 10), strict=True))
-    assert len(few.restyler.kept) == 1
+    assert len(few.restyle.kept) == 1
 
 
 def test_a_reference_of_another_size_than_its_mask_is_named(alike):
     path = alike.items[0].real
     Image.open(path).resize((50, 40)).save(path)
     with pytest.raises(UserError, match=r"is 50 x 40 pixels but .* is 160 x 140"):
-        online(alike, 1.0).restyler._read_colors(alike.items[0])
+        online(alike, 1.0).restyle._read_colors(alike.items[0])
 
 
 def test_every_fifth_online_composite_may_be_of_colour_regions(alike, monkeypatch):
@@ -402,10 +407,10 @@ def test_every_fifth_online_composite_may_be_of_colour_regions(alike, monkeypatc
         counts.extend({len(attempt.references) for attempt in attempts})
         return iter(())
 
-    monkeypatch.setattr("frih.data.online.restyle_each", watched)
-    pictures = online(alike, 1.0, regions=2)
+    monkeypatch.setattr("frih.tools.composites.online.restyle_each", watched)
+    images = online(alike, 1.0, regions=2)
     for epoch, index in np.ndindex(20, 6):
-        _ = pictures[epoch, index]
+        _ = images[epoch, index]
     assert set(counts) == {1, 2}
     assert 0.08 < np.mean(np.equal(counts, 2)) < 0.35
     counts.clear()
@@ -418,7 +423,7 @@ def test_the_stream_is_the_same_for_any_number_of_workers_with_all_keys_set(alik
     everything = online(alike, 0.7, unchanged=0.2, regions=2, label_cache=str(tmp_path / "cache"))
 
     def streams(workers):
-        order = GlobalBatches(10, 4, seed=0, world=World())
+        order = GlobalBatchSampler(10, 4, seed=0, world=World())
         return collect(training_loader(everything, order, workers, pin=False)) + collect(
             evaluation_loader(everything, 4, workers, World())
         )

@@ -4,7 +4,7 @@ from PIL import Image
 
 from frih.config import DataConfig
 from frih.data.transforms import View, has_foreground, random_box, random_view, render, whole
-from tests.conftest import ellipse, smooth_picture
+from tests.conftest import ellipse, smooth_image
 
 
 def test_render_cuts_then_resizes_then_flips():
@@ -22,18 +22,18 @@ def test_shrinking_averages_and_does_not_alias():
     assert np.abs(small[:, 2:-2].astype(int) - 127).max() <= 2
 
 
-def test_mask_and_picture_stay_in_register():
-    """A picture that is its own mask gives the same pixels through every view."""
+def test_mask_and_image_stay_in_register():
+    """An image that is its own mask gives the same pixels through every view."""
     mask = Image.fromarray(ellipse(90, 70, grow=3))
-    picture = mask.convert("RGB")
+    image = mask.convert("RGB")
     rng = np.random.default_rng(0)
     for _ in range(20):
         view, rendered = random_view(mask, DataConfig(size=128), rng)
-        assert np.array_equal(render(picture, view, 128)[..., 1], rendered)
+        assert np.array_equal(render(image, view, 128)[..., 1], rendered)
 
 
 @pytest.mark.parametrize("size", [(100, 100), (300, 60), (7, 500), (1, 1)])
-def test_boxes_lie_in_the_picture_and_cover_what_was_asked(size):
+def test_boxes_lie_in_the_image_and_cover_what_was_asked(size):
     rng = np.random.default_rng(0)
     for _ in range(200):
         left, top, right, bottom = random_box(*size, (0.5, 1.0), (0.75, 4 / 3), rng)
@@ -91,8 +91,8 @@ def test_a_grey_mask_counts_where_it_is_half_foreground_after_resizing():
     assert has_foreground(grey, whole(grey), 8)
 
 
-def test_the_picture_itself_is_untouched():
-    image = Image.fromarray(smooth_picture(seed=1, width=30, height=20))
+def test_the_image_itself_is_untouched():
+    image = Image.fromarray(smooth_image(seed=1, width=30, height=20))
     before = np.asarray(image).copy()
     render(image, View((0, 0, 30, 20), True), 16)
     assert np.array_equal(np.asarray(image), before)
@@ -125,12 +125,12 @@ def test_the_draws_are_those_of_the_plain_rule():
     ("box", "reduction"),
     [((0, 0, 511, 900), 1), ((0, 0, 512, 900), 2), ((5, 5, 1029, 1028), 2), ((0, 0, 9000, 4000), 8)],
 )
-def test_a_picture_may_be_reduced_while_twice_the_size_is_left(box, reduction):
+def test_a_image_may_be_reduced_while_twice_the_size_is_left(box, reduction):
     assert View(box).reduction(128) == reduction
 
 
-def test_a_reduced_picture_shows_the_same_box():
-    full = Image.fromarray(smooth_picture(seed=2, width=801, height=603))
+def test_a_reduced_image_shows_the_same_box():
+    full = Image.fromarray(smooth_image(seed=2, width=801, height=603))
     half = full.reduce(2)
     assert half.size == (401, 302)
     view = View((101, 51, 701, 551), flip=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from frih.checkpoint import save_checkpoint
+from frih.config.recipes import to_yaml
 from frih.data.iharmony4 import read_split
+from frih.evaluation.rows import read_rows
 from frih.evaluation.unfinished import FOLDER
 from frih.metrics import PROTOCOLS
 from frih.models import build_model
-from frih.report import read_rows
-from frih.settings import to_yaml
-from frih.sharing.hub import save_pretrained
+from frih.models.checkpoint import save_checkpoint
+from frih.tools.sharing.hub import save_pretrained
 from tests.conftest import make_dataset, no_weight_is_zero
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_two_processes_write_the_rows_of_one(run, tmp_path):
 
 def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
     broken = read_split(dataset, "train").items[1].composite  # of the second process
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = ["--input-composite", "--split", "train", f"data.root={dataset}", "--out", str(tmp_path / "out")]
     done = subprocess.run(
@@ -91,7 +91,7 @@ def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
         timeout=120,
     )
     assert done.returncode != 0
-    assert done.stderr.count(f"error: {broken}: cannot be read as a picture") == 1
+    assert done.stderr.count(f"error: {broken}: cannot be read as an image") == 1
     assert not (tmp_path / "out/rows.csv").exists()
 
 
@@ -113,7 +113,7 @@ def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_
     assert not (tmp_path / "out/rows.csv").exists()
     status, out, err = evaluate(*arguments)
     assert status == 0, err
-    assert "of 10 pictures were evaluated before" in out + err
+    assert "of 10 images were evaluated before" in out + err
     assert not (tmp_path / "out" / FOLDER).exists()
     assert len(read_rows(tmp_path / "out/rows.csv")) == 10
     again = evaluate(*arguments, "evaluation.protocol=ht")
@@ -146,7 +146,7 @@ def test_predictions_named_by_a_pattern_at_the_original_size(dataset, evaluate, 
     status, _, err = evaluate("--predictions", "a", *more)
     assert status == 2
     assert err.startswith(
-        f"error: {Path('a')}: is not evaluated, for every picture has to count once: 2 of 2 are missing"
+        f"error: {Path('a')}: is not evaluated, for every image has to count once: 2 of 2 are missing"
     )
 
 
@@ -190,7 +190,7 @@ def test_command_lines_that_make_no_sense(dataset, evaluate, tmp_path):
     assert "weights.pth: no such file; get AlexNet's weights from https://" in err
 
 
-def test_a_list_that_names_a_picture_twice(tmp_path, evaluate):
+def test_a_list_that_names_a_image_twice(tmp_path, evaluate):
     dataset = make_dataset(tmp_path / "again")
     path = dataset / "A/A_test.txt"
     path.write_text(path.read_text() * 2)
@@ -201,7 +201,7 @@ def test_a_list_that_names_a_picture_twice(tmp_path, evaluate):
 
 
 def test_two_evaluations_in_one_folder(dataset, evaluate, tmp_path):
-    from frih.files import locked
+    from frih.common.files import locked
 
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out/.lock"):

@@ -6,24 +6,23 @@ import pytest
 import torch
 from PIL import Image
 
+from frih.common.distributed import World
+from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Pictures
-from frih.data.pictures import read_mask, read_rgb
-from frih.distributed import World
-from frih.errors import UserError
+from frih.data.images import read_mask, read_rgb
+from frih.data.loader import CompositeDataset
 from frih.evaluation import Evaluation, draw_stages, evaluation, evenly
+from frih.evaluation.tables import intervals, summarize
 from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import PROTOCOLS, Scoring, score
 from frih.models import build_model
-from frih.report import summarize
-from frih.report.tables import intervals
-from tests.conftest import ellipse, save, smooth_picture
+from tests.conftest import ellipse, save, smooth_image
 
 
 @pytest.fixture
-def pictures(dataset):
-    return Pictures(read_split(dataset, "train").items, DataConfig(size=128, workers=0), SubmaskConfig())
+def images(dataset):
+    return CompositeDataset(read_split(dataset, "train").items, DataConfig(size=128, workers=0), SubmaskConfig())
 
 
 @pytest.fixture
@@ -38,17 +37,17 @@ class Kept:
         self.stages = {}
 
     def add(self, subset, name, stages):
-        assert all(picture.dtype == np.uint8 for picture in stages.values())
-        assert len({picture.shape[:2] for picture in stages.values()}) == 1
+        assert all(image.dtype == np.uint8 for image in stages.values())
+        assert len({image.shape[:2] for image in stages.values()}) == 1
         self.stages[subset, name] = stages
 
 
-def test_input_rows_are_an_independent_computation(pictures):
-    rows = Evaluation(pictures).of_input()["idih"]
+def test_input_rows_are_an_independent_computation(images):
+    rows = Evaluation(images).of_input()["idih"]
     assert [(row.subset, row.name, row.real) for row in rows] == [
-        (i.subset, i.composite_name, i.real_name) for i in pictures.items
+        (i.subset, i.composite_name, i.real_name) for i in images.items
     ]
-    for row, item in zip(rows, pictures.items, strict=True):
+    for row, item in zip(rows, images.items, strict=True):
         composite, real, mask = (
             np.asarray(Image.fromarray(read(path)).resize((128, 128), Image.Resampling.BILINEAR), dtype=float)
             for read, path in ((read_rgb, item.composite), (read_rgb, item.real), (read_mask, item.mask))
@@ -63,52 +62,52 @@ def test_input_rows_are_an_independent_computation(pictures):
 
 
 @pytest.mark.parametrize("batch", [1, 4, 100])
-def test_a_models_rows_do_not_depend_on_the_batch(pictures, model, batch):
-    rows = Evaluation(pictures, batch=batch).of_model(model)["idih"]
-    one = Evaluation(pictures, batch=2).of_model(model)["idih"]
+def test_a_models_rows_do_not_depend_on_the_batch(images, model, batch):
+    rows = Evaluation(images, batch=batch).of_model(model)["idih"]
+    one = Evaluation(images, batch=2).of_model(model)["idih"]
     for a, b in zip(rows, one, strict=True):
         assert a.scores == pytest.approx(b.scores, rel=1e-6)
 
 
-def test_a_models_rows_are_those_of_its_pictures(pictures, model):
-    row = Evaluation(pictures).of_model(model)["idih"][2]
-    sample = pictures[2]
+def test_a_models_rows_are_those_of_its_images(images, model):
+    row = Evaluation(images).of_model(model)["idih"][2]
+    sample = images[2]
     with torch.no_grad():
         out = model.eval()(
             torch.from_numpy(sample.composite).permute(2, 0, 1)[None].float() / 255,
             torch.from_numpy(sample.mask)[None, None].float(),
             torch.from_numpy(sample.labels)[None],
         )
-    for prefix, picture in (("", out.refined), ("coarse_", out.coarse)):
-        array = picture[0].clamp(0, 1).permute(1, 2, 0).numpy().astype(float) * 255
+    for prefix, image in (("", out.refined), ("coarse_", out.coarse)):
+        array = image[0].clamp(0, 1).permute(1, 2, 0).numpy().astype(float) * 255
         expected = score(array, sample.real, sample.soft_mask / 255, metrics=["ssim"])
         assert {name: row.scores[prefix + name] for name in expected} == pytest.approx(expected, rel=1e-4)
-    assert row.scores["input_mse"] == Evaluation(pictures).of_input()["idih"][2].scores["mse"]
+    assert row.scores["input_mse"] == Evaluation(images).of_input()["idih"][2].scores["mse"]
     assert list(row.scores)[:5] == ["mse", "psnr", "fmse", "ssim", "input_mse"]
 
 
-def test_the_model_keeps_its_mode_and_its_statistics(pictures, model):
+def test_the_model_keeps_its_mode_and_its_statistics(images, model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
-    Evaluation(pictures).of_model(model)
-    draw_stages(model, pictures, [0], torch.device("cpu"))
+    Evaluation(images).of_model(model)
+    draw_stages(model, images, [0], torch.device("cpu"))
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_all_protocols_at_once(pictures):
-    together = Evaluation(pictures, Scoring(tuple(PROTOCOLS), ())).of_input()
+def test_all_protocols_at_once(images):
+    together = Evaluation(images, Scoring(tuple(PROTOCOLS), ())).of_input()
     assert list(together) == list(PROTOCOLS)
     for protocol in ("ht", "pctnet"):
-        assert together[protocol] == Evaluation(pictures, Scoring((protocol,), ())).of_input()[protocol]
+        assert together[protocol] == Evaluation(images, Scoring((protocol,), ())).of_input()[protocol]
 
 
-def test_an_empty_mask_has_rows_without_fmse(pictures, model):
-    save(pictures.items[0].mask, np.zeros((140, 160), np.uint8))
-    row = Evaluation(pictures).of_model(model)["idih"][0]
+def test_an_empty_mask_has_rows_without_fmse(images, model):
+    save(images.items[0].mask, np.zeros((140, 160), np.uint8))
+    row = Evaluation(images).of_model(model)["idih"][0]
     assert (row.fg_ratio, row.submasks) == (0, 0)
     assert math.isnan(row.scores["fmse"])
-    assert row.scores["mse"] == row.scores["input_mse"]  # the picture came back unchanged
+    assert row.scores["mse"] == row.scores["input_mse"]  # the image came back unchanged
 
 
 # several processes, played in one
@@ -131,12 +130,10 @@ class Changed(torch.nn.Module):
 
 @pytest.mark.parametrize(("noise", "share"), [(0, 0.0), (0.01, 0.0), (100, 1.0)])
 @pytest.mark.parametrize("protocol", ["idih", "frih", "pctnet"])
-def test_a_network_that_leaves_composites_alone_harms_none_and_one_that_adds_noise_all(
-    pictures, noise, share, protocol
-):
-    save(pictures.items[0].mask, np.zeros((140, 160), np.uint8))
-    pictures.items[-1].composite.write_bytes(pictures.items[-1].real.read_bytes())  # needs no change
-    rows = Evaluation(pictures, Scoring((protocol,), ())).of_model(Changed(noise))[protocol]
+def test_a_network_that_leaves_composites_alone_harms_none_and_one_that_adds_noise_all(images, noise, share, protocol):
+    save(images.items[0].mask, np.zeros((140, 160), np.uint8))
+    images.items[-1].composite.write_bytes(images.items[-1].real.read_bytes())  # needs no change
+    rows = Evaluation(images, Scoring((protocol,), ())).of_model(Changed(noise))[protocol]
     assert rows[-1].scores["input_fmse"] == 0
     judged = [row for row in rows if not math.isnan(row.scores["fmse"])]
     assert 0 < len(judged) < len(rows)
@@ -147,14 +144,14 @@ def test_a_network_that_leaves_composites_alone_harms_none_and_one_that_adds_noi
     assert found["subsets"]["All"]["worse"].images == len(judged)
 
 
-def test_predictions_are_compared_with_their_composites_too(pictures, predictions):
+def test_predictions_are_compared_with_their_composites_too(images, predictions):
     """Real images harm none; real images turned over harm all."""
     for share in (0.0, 1.0):
-        rows = Evaluation(pictures).of_predictions({"theirs": predictions})["theirs"]["idih"]
+        rows = Evaluation(images).of_predictions({"theirs": predictions})["theirs"]["idih"]
         assert summarize(rows, "idih")["subsets"]["All"]["worse"] == share
         for path in predictions.iterdir():
             Image.open(path).point(lambda value: 255 - value).save(path)
-    assert "worse" not in summarize(Evaluation(pictures).of_input()["idih"], "idih")["subsets"]["All"]
+    assert "worse" not in summarize(Evaluation(images).of_input()["idih"], "idih")["subsets"]["All"]
 
 
 class Several(World):
@@ -193,26 +190,26 @@ def in_two_processes(work):
 
 
 @pytest.mark.parametrize("count", [10, 7, 1])
-def test_processes_share_the_pictures_and_have_all_rows(pictures, count):
-    part = Pictures(pictures.items[:count], pictures.data, SubmaskConfig())
+def test_processes_share_the_images_and_have_all_rows(images, count):
+    part = CompositeDataset(images.items[:count], images.data, SubmaskConfig())
     alone = Evaluation(part).of_input()
     results = in_two_processes(lambda world: Evaluation(part, world=world).of_input())
     assert results == {0: alone, 1: alone}
 
 
-def test_an_error_in_one_process_is_raised_in_all(pictures):
-    broken = pictures.items[3].composite  # of the second process
-    broken.write_bytes(b"no picture")
-    results = in_two_processes(lambda world: Evaluation(pictures, world=world).of_input())
-    assert all(f"{broken}: cannot be read as a picture" in str(error) for error in results.values())
+def test_an_error_in_one_process_is_raised_in_all(images):
+    broken = images.items[3].composite  # of the second process
+    broken.write_bytes(b"no image")
+    results = in_two_processes(lambda world: Evaluation(images, world=world).of_input())
+    assert all(f"{broken}: cannot be read as an image" in str(error) for error in results.values())
     assert len(results) == 2
 
 
 # going on after a kill
 
 
-def test_an_evaluation_goes_on_where_it_was_stopped(pictures, model, tmp_path, monkeypatch):
-    whole = Evaluation(pictures, batch=3).of_model(model)
+def test_an_evaluation_goes_on_where_it_was_stopped(images, model, tmp_path, monkeypatch):
+    whole = Evaluation(images, batch=3).of_model(model)
     finished = FinishedRows(tmp_path, {"what": 1})
     seen = []
     original = Evaluation.score
@@ -225,52 +222,52 @@ def test_an_evaluation_goes_on_where_it_was_stopped(pictures, model, tmp_path, m
 
     monkeypatch.setattr(Evaluation, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        Evaluation(pictures, batch=3, finished=finished).of_model(model)
+        Evaluation(images, batch=3, finished=finished).of_model(model)
     before = len(finished.read())
     assert 0 < before <= 6
     seen.clear()
     monkeypatch.setattr(
         Evaluation, "score", lambda self, case, systems: seen.append(1) or original(self, case, systems)
     )
-    rows = Evaluation(pictures, batch=3, finished=finished).of_model(model)
-    assert len(seen) == len(pictures) - before
+    rows = Evaluation(images, batch=3, finished=finished).of_model(model)
+    assert len(seen) == len(images) - before
     for a, b in zip(rows["idih"], whole["idih"], strict=True):
         assert a[:5] == b[:5]
         assert a.scores == pytest.approx(b.scores, rel=1e-6)
-    rows = in_two_processes(lambda world: Evaluation(pictures, world=world, finished=finished).of_model(model))
-    assert len(seen) == len(pictures) - before  # all were there already
+    rows = in_two_processes(lambda world: Evaluation(images, world=world, finished=finished).of_model(model))
+    assert len(seen) == len(images) - before  # all were there already
     assert rows[0] == rows[1]
 
 
-# pictures that cannot be evaluated
+# images that cannot be evaluated
 
 
-def test_predictions_of_a_network_that_are_not_finite_are_counted_and_named(pictures, model):
+def test_predictions_of_a_network_that_are_not_finite_are_counted_and_named(images, model):
     torch.nn.init.constant_(model.base.output.to_rgb.bias, math.nan)
     with pytest.raises(UserError) as caught:
-        Evaluation(pictures).of_model(model)
+        Evaluation(images).of_model(model)
     assert str(caught.value) == (
-        "10 pictures cannot be evaluated, so there is no result:\n"
-        "A/a-0_x_1_1.jpg: cannot be evaluated: the picture holds values that are not finite\n"
-        "A/a-0_x_1_2.jpg: cannot be evaluated: the picture holds values that are not finite\n"
-        "A/a-1_x_1_1.jpg: cannot be evaluated: the picture holds values that are not finite\n"
+        "10 images cannot be evaluated, so there is no result:\n"
+        "A/a-0_x_1_1.jpg: cannot be evaluated: the image holds values that are not finite\n"
+        "A/a-0_x_1_2.jpg: cannot be evaluated: the image holds values that are not finite\n"
+        "A/a-1_x_1_1.jpg: cannot be evaluated: the image holds values that are not finite\n"
         "... and 7 more"
     )
 
 
-def test_after_many_faults_no_more_pictures_are_looked_at(pictures, monkeypatch):
+def test_after_many_faults_no_more_images_are_looked_at(images, monkeypatch):
     monkeypatch.setattr(evaluation, "FAULTS", 2)
-    for item in pictures.items:
+    for item in images.items:
         item.mask.write_bytes(b"")
-    with pytest.raises(UserError, match=r"^2 pictures cannot be evaluated"):
-        Evaluation(pictures).of_input()
+    with pytest.raises(UserError, match=r"^2 images cannot be evaluated"):
+        Evaluation(images).of_input()
 
 
-def test_good_pictures_are_kept_beside_bad_ones(pictures, tmp_path):
-    pictures.items[2].real.write_bytes(b"")  # of two composites
+def test_good_images_are_kept_beside_bad_ones(images, tmp_path):
+    images.items[2].real.write_bytes(b"")  # of two composites
     finished = FinishedRows(tmp_path, {})
-    with pytest.raises(UserError, match=r"^2 pictures cannot be evaluated"):
-        Evaluation(pictures, finished=finished).of_input()
+    with pytest.raises(UserError, match=r"^2 images cannot be evaluated"):
+        Evaluation(images, finished=finished).of_input()
     assert sorted(finished.read()) == [0, 1, 4, 5, 6, 7, 8, 9]
 
 
@@ -278,51 +275,51 @@ def test_good_pictures_are_kept_beside_bad_ones(pictures, tmp_path):
 
 
 @pytest.fixture
-def predictions(pictures, tmp_path):
-    """The real pictures, as if someone had predicted them, in one folder."""
+def predictions(images, tmp_path):
+    """The real images, as if someone had predicted them, in one folder."""
     folder = tmp_path / "predictions"
     folder.mkdir()
-    for item in pictures.items:
+    for item in images.items:
         image = Image.open(item.real).resize((128, 128), Image.Resampling.BILINEAR)
         image.save((folder / item.composite_name).with_suffix(".png"))
     return folder
 
 
-def test_predictions_of_the_evaluated_size(pictures, predictions):
-    rows = Evaluation(pictures).of_predictions({"theirs": predictions})["theirs"]["idih"]
+def test_predictions_of_the_evaluated_size(images, predictions):
+    rows = Evaluation(images).of_predictions({"theirs": predictions})["theirs"]["idih"]
     assert {row.scores["mse"] for row in rows} == {0.0}
     assert min(row.scores["input_mse"] for row in rows) > 0
 
 
-def test_several_predictions_are_scored_as_each_by_itself(pictures, predictions, tmp_path):
-    for item in pictures.items:
+def test_several_predictions_are_scored_as_each_by_itself(images, predictions, tmp_path):
+    for item in images.items:
         target = tmp_path / "others" / item.subset / item.composite_name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(item.composite.read_bytes())
     kept = {"theirs": Kept(), "others": Kept()}
     folders = {"theirs": predictions, "others": tmp_path / "others"}
-    both = Evaluation(pictures, Scoring(("idih", "ht")), thumbnails=kept).of_predictions(folders)
+    both = Evaluation(images, Scoring(("idih", "ht")), show=kept).of_predictions(folders)
     for name, folder in folders.items():
-        assert both[name] == Evaluation(pictures, Scoring(("idih", "ht"))).of_predictions({name: folder})[name]
+        assert both[name] == Evaluation(images, Scoring(("idih", "ht"))).of_predictions({name: folder})[name]
         assert list(kept[name].stages["A", "a-0_x_1_1.jpg"]) == ["composite", "mask", "submasks", "prediction", "real"]
     assert all(row.scores["mse"] == row.scores["input_mse"] for row in both["others"]["idih"])
 
 
-def test_predictions_that_do_not_fit_are_refused_before_anything_is_evaluated(pictures, predictions, monkeypatch):
+def test_predictions_that_do_not_fit_are_refused_before_anything_is_evaluated(images, predictions, monkeypatch):
     (predictions / "a-1_x_1_2.png").unlink()
     monkeypatch.setattr(Evaluation, "_run", lambda *_: pytest.fail("was evaluated"))
     with pytest.raises(UserError, match=r"1 of 10 are missing, A/a-1_x_1_2\.jpg"):
-        Evaluation(pictures).of_predictions({"theirs": predictions})
+        Evaluation(images).of_predictions({"theirs": predictions})
 
 
-def test_predictions_that_cannot_be_read_are_counted_and_named(pictures, predictions):
+def test_predictions_that_cannot_be_read_are_counted_and_named(images, predictions):
     Image.fromarray(np.zeros((128, 128), np.uint16)).save(predictions / "a-1_x_1_2.png")
     (predictions / "a-0_x_1_1.png").write_bytes((predictions / "a-0_x_1_1.png").read_bytes()[:100])
     with pytest.raises(UserError) as caught:
-        Evaluation(pictures).of_predictions({"theirs": predictions})
-    assert str(caught.value).startswith("2 pictures cannot be evaluated, so there is no result:\n")
+        Evaluation(images).of_predictions({"theirs": predictions})
+    assert str(caught.value).startswith("2 images cannot be evaluated, so there is no result:\n")
     assert "a-1_x_1_2.png: has more than 8 bits a channel" in str(caught.value)
-    assert "a-0_x_1_1.png: cannot be read as a picture" in str(caught.value)
+    assert "a-0_x_1_1.png: cannot be read as an image" in str(caught.value)
 
 
 # at the original size
@@ -330,20 +327,20 @@ def test_predictions_that_cannot_be_read_are_counted_and_named(pictures, predict
 
 @pytest.fixture
 def large(tmp_path):
-    """Pictures of odd sizes, the masks' borders grey: 3 composites of 3 photos."""
+    """Images of odd sizes, the masks' borders grey: 3 composites of 3 photos."""
     folder = tmp_path / "large" / "A"
     names = []
     for number, (width, height) in enumerate([(301, 457), (640, 333), (1023, 767)]):
         for place in ("composite_images", "masks", "real_images"):
             (folder / place).mkdir(parents=True, exist_ok=True)
-        real, mask = smooth_picture(seed=number, width=width, height=height), ellipse(width, height, grow=2)
+        real, mask = smooth_image(seed=number, width=width, height=height), ellipse(width, height, grow=2)
         composite = np.where(mask[..., None] >= 128, 0.8 * real, real).astype(np.uint8)
         save(folder / f"real_images/{number}.png", real)
         save(folder / f"masks/{number}_1.png", mask)
         save(folder / f"composite_images/{number}_1_1.png", composite)
         names.append(f"{number}_1_1.png\n")
     (folder / "A_test.txt").write_text("".join(names))
-    return Pictures(read_split(folder.parent, "test").items, DataConfig(size=128, workers=0), SubmaskConfig())
+    return CompositeDataset(read_split(folder.parent, "test").items, DataConfig(size=128, workers=0), SubmaskConfig())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -362,7 +359,7 @@ def test_predictions_of_original_sizes(large, tmp_path):
     for item in large.items:
         (folder / item.composite_name).write_bytes(item.real.read_bytes())
     kept = {"theirs": Kept()}
-    rows = Evaluation(large, original=True, thumbnails=kept).of_predictions({"theirs": folder})["theirs"]["idih"]
+    rows = Evaluation(large, original=True, show=kept).of_predictions({"theirs": folder})["theirs"]["idih"]
     assert {row.scores["mse"] for row in rows} == {0.0}
     Image.new("RGB", (128, 128)).save(folder / "1_1_1.png")
     with pytest.raises(UserError, match=r"1_1_1\.png is 128 x 128, but its composite is 640 x 333$"):
@@ -386,29 +383,29 @@ def test_what_harmonizes_at_the_original_size(large):
         assert row.scores["input_mse"] > 0
 
 
-# pictures to look at
+# images to look at
 
 
-def test_thumbnails_of_a_model(pictures, model, small_config):
+def test_thumbnails_of_a_model(images, model, small_config):
     kept = Kept()
-    Evaluation(pictures, thumbnails={"": kept}).of_model(model)
+    Evaluation(images, show={"": kept}).of_model(model)
     assert len(kept.stages) == 10
     stages = kept.stages["A", "a-1_x_1_2.jpg"]
     assert list(stages) == ["composite", "mask", "submasks", "coarse", "refined", "real"]
-    drawn = draw_stages(model, pictures, [3], torch.device("cpu"))[0]
+    drawn = draw_stages(model, images, [3], torch.device("cpu"))[0]
     assert all(np.array_equal(a, b) for a, b in zip(stages.values(), drawn, strict=True))
     baseline = build_model(small_config(model={"cascade": False, "fusion": False}))
-    Evaluation(pictures, thumbnails={"": kept}).of_model(baseline)
+    Evaluation(images, show={"": kept}).of_model(baseline)
     assert list(kept.stages["A", "a-1_x_1_2.jpg"]) == ["composite", "mask", "submasks", "prediction", "real"]
-    Evaluation(pictures, thumbnails={"": kept}).of_input()
+    Evaluation(images, show={"": kept}).of_input()
     assert list(kept.stages["A", "a-1_x_1_2.jpg"]) == ["composite", "mask", "submasks", "real"]
 
 
-def test_stages_are_drawn(pictures, model):
-    row = draw_stages(model, pictures, [3], torch.device("cpu"))[0]
-    assert [picture.shape for picture in row] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
-    assert np.array_equal(row[0], pictures[3].composite)
-    assert np.array_equal(row[5], pictures[3].real)
+def test_stages_are_drawn(images, model):
+    row = draw_stages(model, images, [3], torch.device("cpu"))[0]
+    assert [image.shape for image in row] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
+    assert np.array_equal(row[0], images[3].composite)
+    assert np.array_equal(row[5], images[3].real)
 
 
 def test_evenly():

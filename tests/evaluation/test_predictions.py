@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from frih.common.errors import UserError
 from frih.data.iharmony4 import read_split
-from frih.errors import UserError
 from frih.evaluation.predictions import ENDINGS, find_predictions, open_prediction
 
 
@@ -15,7 +15,7 @@ def items(dataset):
 
 
 def fill(folder: Path, items, name="{stem}.png", size=(128, 128)) -> Path:
-    """A grey picture for each composite."""
+    """A grey image for each composite."""
     for item in items:
         path = folder / name.format(stem=Path(item.composite_name).stem, subset=item.subset)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def test_a_pattern_without_a_name(items, tmp_path):
 def test_missing_ones_are_counted_and_named(items, tmp_path):
     folder = fill(tmp_path / "theirs", items[5:])
     message = refusal(folder, items)
-    assert message.startswith(f"{folder}: is not evaluated, for every picture has to count once: 5 of 10 are missing, ")
+    assert message.startswith(f"{folder}: is not evaluated, for every image has to count once: 5 of 10 are missing, ")
     assert "A/a-0_x_1_1.jpg, A/a-0_x_1_2.jpg, A/a-1_x_1_1.jpg and 2 more" in message
     assert "_HYT" in message
     assert "named as {name}.webp" in refusal(folder, items, pattern="{name}.webp")
@@ -91,7 +91,7 @@ def test_missized_ones_are_counted_and_named(items, tmp_path):
     assert len(find_predictions(folder, items, size=128)) == 10
 
 
-def test_a_picture_that_is_held_upright_by_its_file(items, tmp_path):
+def test_a_image_that_is_held_upright_by_its_file(items, tmp_path):
     folder = fill(tmp_path / "theirs", items[:1], size=(160, 140))
     path = folder / "a-0_x_1_1.png"
     lying, orientation = Image.new("RGB", (140, 160)), Image.Exif()
@@ -103,10 +103,10 @@ def test_a_picture_that_is_held_upright_by_its_file(items, tmp_path):
 
 def test_opening(items, tmp_path):
     path = tmp_path / "x.png"
-    picture = np.random.default_rng(0).integers(0, 256, (140, 160, 3), dtype=np.uint8)
-    Image.fromarray(picture).save(path)
-    assert np.array_equal(open_prediction(path, items[0].composite, None), picture)
-    small = np.asarray(Image.fromarray(picture).resize((128, 128), Image.Resampling.BILINEAR))
+    image = np.random.default_rng(0).integers(0, 256, (140, 160, 3), dtype=np.uint8)
+    Image.fromarray(image).save(path)
+    assert np.array_equal(open_prediction(path, items[0].composite, None), image)
+    small = np.asarray(Image.fromarray(image).resize((128, 128), Image.Resampling.BILINEAR))
     assert np.array_equal(open_prediction(path, items[0].composite, 128), small)
     Image.fromarray(small).save(path)
     assert np.array_equal(open_prediction(path, items[0].composite, 128), small)

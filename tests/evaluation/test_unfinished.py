@@ -5,7 +5,7 @@ import pytest
 from frih.evaluation.unfinished import FinishedRows, file_digest, folder_digest
 from frih.metrics import Row
 
-WHAT = {"protocol": "idih", "pictures": "abc"}
+WHAT = {"protocol": "idih", "images": "abc"}
 
 
 def row(name: str, mse: float = 1 / 3) -> Row:

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from frih import Harmonizer
-from frih.checkpoint import save_checkpoint
-from frih.errors import UserError
+from frih.common.errors import UserError
 from frih.models import build_model
+from frih.models.checkpoint import save_checkpoint
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_picture
+from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def harmonizer(tmp_path, small_config):
 
 
 @pytest.fixture
-def picture():
-    return smooth_picture(seed=0, width=60, height=50)
+def image():
+    return smooth_image(seed=0, width=60, height=50)
 
 
 @pytest.fixture
@@ -33,27 +33,27 @@ def mask():
 
 @pytest.mark.parametrize("size", [(128, 128), (200, 91), (40, 300), (1, 1), (1, 500), (300, 1)])
 def test_any_size_in_the_same_size_out_and_the_background_untouched(harmonizer, size):
-    picture, mask = smooth_picture(seed=0, width=size[0], height=size[1]), ellipse(*size, grow=3)
+    image, mask = smooth_image(seed=0, width=size[0], height=size[1]), ellipse(*size, grow=3)
     mask[size[1] // 3 :, size[0] // 3 :] = 255
-    result = harmonizer(picture, mask)
-    assert (result.shape, result.dtype) == (picture.shape, np.uint8)
-    assert np.array_equal(result[mask == 0], picture[mask == 0])
-    assert not np.array_equal(result[mask > 128], picture[mask > 128])
+    result = harmonizer(image, mask)
+    assert (result.shape, result.dtype) == (image.shape, np.uint8)
+    assert np.array_equal(result[mask == 0], image[mask == 0])
+    assert not np.array_equal(result[mask > 128], image[mask > 128])
 
 
 def test_at_the_networks_size_the_result_is_the_networks(harmonizer):
-    picture = smooth_picture(seed=0, width=128, height=128)
+    image = smooth_image(seed=0, width=128, height=128)
     mask = (ellipse(128, 128, grow=3) >= 128).astype(np.uint8) * 255
-    labels = extract_submasks(picture, mask > 0, candidates=2)
-    x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    labels = extract_submasks(image, mask > 0, candidates=2)
+    x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         out = harmonizer.model(x, torch.from_numpy(mask > 0)[None, None].float(), torch.from_numpy(labels)[None])
     expected = (out.refined[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
-    result, details = harmonizer(picture, mask, return_details=True)
+    result, details = harmonizer(image, mask, return_details=True)
     assert np.abs(result.astype(int) - expected).max() <= 1
     assert np.array_equal(details.labels, labels)
-    assert np.array_equal(details.composite, picture)
-    assert np.abs(picture + 255 * details.change - expected).max() <= 0.51
+    assert np.array_equal(details.composite, image)
+    assert np.abs(image + 255 * details.change - expected).max() <= 0.51
     coarse = (out.coarse[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()
     assert np.abs(details.coarse - coarse).max() <= 0.51
 
@@ -61,46 +61,46 @@ def test_at_the_networks_size_the_result_is_the_networks(harmonizer):
 @pytest.mark.parametrize(
     ("dtype", "top"), [(np.uint16, 65535), (np.float32, 1), (np.float64, 1), (np.float16, 1), (">u2", 65535)]
 )
-def test_arrays_keep_their_type_and_their_depth(harmonizer, picture, mask, dtype, top):
-    deep = (picture / 255 * top).astype(dtype)
+def test_arrays_keep_their_type_and_their_depth(harmonizer, image, mask, dtype, top):
+    deep = (image / 255 * top).astype(dtype)
     result = harmonizer(deep, mask)
     assert result.dtype == dtype
     assert np.array_equal(result[mask == 0], deep[mask == 0])
     result = result.astype(float) / top * 255
-    np.testing.assert_allclose(result, harmonizer(picture, mask), atol=1.1)
+    np.testing.assert_allclose(result, harmonizer(image, mask), atol=1.1)
     inside = result[mask == 255]
     assert np.abs(inside - inside.round()).max() > 0.1  # not by way of 8 bits
 
 
-def test_alpha_profile_and_metadata_are_kept(harmonizer, picture, mask):
+def test_alpha_profile_and_metadata_are_kept(harmonizer, image, mask):
     alpha = np.arange(50 * 60, dtype=np.uint8).reshape(50, 60, 1)
-    image = Image.fromarray(np.concatenate([picture, alpha], axis=2))
-    image.info.update(icc_profile=b"profile", dpi=(300, 300))
-    image.getexif()[0x010F] = "maker"
-    result = harmonizer(image, mask)
+    given = Image.fromarray(np.concatenate([image, alpha], axis=2))
+    given.info.update(icc_profile=b"profile", dpi=(300, 300))
+    given.getexif()[0x010F] = "maker"
+    result = harmonizer(given, mask)
     assert (result.mode, result.size) == ("RGBA", (60, 50))
-    assert np.array_equal(np.asarray(result), harmonizer(np.asarray(image), mask))
+    assert np.array_equal(np.asarray(result), harmonizer(np.asarray(given), mask))
     assert np.array_equal(np.asarray(result)[..., 3:], alpha)
-    assert np.array_equal(np.asarray(result)[..., :3], harmonizer(picture, mask))
+    assert np.array_equal(np.asarray(result)[..., :3], harmonizer(image, mask))
     assert result.info["icc_profile"] == b"profile"
     assert result.getexif()[0x010F] == "maker"
 
 
-def test_paths_images_and_arrays_are_all_taken(harmonizer, picture, mask, tmp_path):
-    save(tmp_path / "p.png", picture)
+def test_paths_images_and_arrays_are_all_taken(harmonizer, image, mask, tmp_path):
+    save(tmp_path / "p.png", image)
     save(tmp_path / "m.png", mask)
-    expected = harmonizer(picture, mask)
+    expected = harmonizer(image, mask)
     for result in (
         harmonizer(str(tmp_path / "p.png"), tmp_path / "m.png"),
-        harmonizer(Image.fromarray(picture), Image.fromarray(mask)),
+        harmonizer(Image.fromarray(image), Image.fromarray(mask)),
     ):
         assert result.mode == "RGB"
         assert np.array_equal(np.asarray(result), expected)
 
 
-def test_masks_of_all_kinds_say_the_same(harmonizer, picture, mask):
-    expected = harmonizer(picture, mask)
-    cut_out = np.concatenate([picture, mask[..., None]], axis=2)
+def test_masks_of_all_kinds_say_the_same(harmonizer, image, mask):
+    expected = harmonizer(image, mask)
+    cut_out = np.concatenate([image, mask[..., None]], axis=2)
     deep = mask.astype(np.uint16) * 257
     for same in (
         cut_out,
@@ -111,50 +111,50 @@ def test_masks_of_all_kinds_say_the_same(harmonizer, picture, mask):
         Image.fromarray(deep),
         Image.fromarray(mask).convert("RGB"),
     ):
-        assert np.array_equal(harmonizer(picture, same), expected)
+        assert np.array_equal(harmonizer(image, same), expected)
     binary = mask >= 128
-    expected = harmonizer(picture, binary.astype(np.uint8) * 255)
+    expected = harmonizer(image, binary.astype(np.uint8) * 255)
     for same in (binary, Image.fromarray(binary), binary.astype(float)):
-        assert np.array_equal(harmonizer(picture, same), expected)
+        assert np.array_equal(harmonizer(image, same), expected)
 
 
-def test_a_file_is_turned_upright(harmonizer, picture, mask, tmp_path):
+def test_a_file_is_turned_upright(harmonizer, image, mask, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
-    Image.fromarray(np.rot90(picture)).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.rot90(image)).save(tmp_path / "turned.png", exif=exif)
     result = harmonizer(tmp_path / "turned.png", mask)
-    assert np.array_equal(np.asarray(result), harmonizer(picture, mask))
+    assert np.array_equal(np.asarray(result), harmonizer(image, mask))
     assert result.getexif().get(0x0112, 1) == 1
 
 
-def test_strength(harmonizer, picture, mask):
-    deep = picture / 255
+def test_strength(harmonizer, image, mask):
+    deep = image / 255
     half, whole = harmonizer(deep, mask, 0.5), harmonizer(deep, mask)
     inside = (whole > 0) & (whole < 1)
     np.testing.assert_allclose((half - deep)[inside], (whole - deep)[inside] / 2, atol=1e-6)
-    assert np.array_equal(harmonizer(picture, mask, 0.0), picture)
+    assert np.array_equal(harmonizer(image, mask, 0.0), image)
     with pytest.raises(UserError, match=r"strength: must be from 0 .* not 1\.5"):
-        harmonizer(picture, mask, 1.5)
+        harmonizer(image, mask, 1.5)
 
 
-def test_without_foreground_the_picture_comes_back_and_with_nothing_else_it_is_harmonized(harmonizer, picture):
-    result, details = harmonizer(picture, np.zeros((50, 60), bool), return_details=True)
-    assert np.array_equal(result, picture)
+def test_without_foreground_the_image_comes_back_and_with_nothing_else_it_is_harmonized(harmonizer, image):
+    result, details = harmonizer(image, np.zeros((50, 60), bool), return_details=True)
+    assert np.array_equal(result, image)
     assert not details.labels.any()
-    assert not np.array_equal(harmonizer(picture, np.ones((50, 60), bool)), picture)
+    assert not np.array_equal(harmonizer(image, np.ones((50, 60), bool)), image)
 
 
-def test_frames(harmonizer, picture, mask):
-    other = smooth_picture(seed=1, width=60, height=50)
-    frames = harmonizer.frames(iter([picture, other]), repeat(mask))
-    assert np.array_equal(next(frames), harmonizer(picture, mask))
+def test_frames(harmonizer, image, mask):
+    other = smooth_image(seed=1, width=60, height=50)
+    frames = harmonizer.frames(iter([image, other]), repeat(mask))
+    assert np.array_equal(next(frames), harmonizer(image, mask))
     assert np.array_equal(next(frames), harmonizer(other, mask))
     with pytest.raises(StopIteration):
         next(frames)
-    with pytest.raises(UserError, match="there are only 1, fewer than pictures"):
-        list(harmonizer.frames([picture, other], [mask]))
-    with pytest.raises(UserError, match=r"picture 1, counted from 0: mask: is 10 x 10"):
-        list(harmonizer.frames([picture, other], [mask, mask[:10, :10]]))
+    with pytest.raises(UserError, match="there are only 1, fewer than images"):
+        list(harmonizer.frames([image, other], [mask]))
+    with pytest.raises(UserError, match=r"image 1, counted from 0: mask: is 10 x 10"):
+        list(harmonizer.frames([image, other], [mask, mask[:10, :10]]))
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_frames(harmonizer, picture, mask):
         ((10, 10), r"their shapes differ too \(1 : 1 and 1\.2 : 1\)"),
     ],
 )
-def test_masks_of_another_size(harmonizer, picture, size, says):
+def test_masks_of_another_size(harmonizer, image, size, says):
     with pytest.raises(UserError, match=f"mask: is {size[0]} x {size[1]} pixels but image is 60 x 50; {says}"):
-        harmonizer(picture, np.zeros(size[::-1], bool))
+        harmonizer(image, np.zeros(size[::-1], bool))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "PA", "I", "I;16", "F", "CMYK", "YCbCr", "LAB", "HSV", "RGBa"])
-def test_pictures_without_room_for_new_colours(harmonizer, mask, mode):
+def test_images_without_room_for_new_colours(harmonizer, mask, mode):
     with pytest.raises(UserError, match=rf"image: .*\(mode {mode}\).*save it as RGB"):
         harmonizer(Image.new(mode, (60, 50)), mask)
 
@@ -185,43 +185,43 @@ def test_weights_that_diverged_are_refused(tmp_path, small_config):
         Harmonizer.load(tmp_path / "model.pt")
 
 
-def test_arrays_that_are_no_pictures(harmonizer, picture, mask):
+def test_arrays_that_are_no_images(harmonizer, image, mask):
     for wrong, says in (
-        (picture.astype(float), r"floating point must be in \[0, 1\], not"),
-        (np.where(mask[..., None] > 0, np.nan, picture / 255), "image: holds values that are not finite"),
-        (picture.astype(int), "must be of uint8, uint16, or floating point of 16 to 64 bits"),
-        (picture / np.longdouble(255), "not (float128|float96)"),
-        (picture.tolist(), "must be a file's path, a PIL image or a NumPy array, not list"),
-        (picture > 9, "not bool"),
-        (picture[..., 0], r"image: must be \(H, W, 3\)"),
-        (picture[:0], r"image: must be \(H, W, 3\)"),
+        (image.astype(float), r"floating point must be in \[0, 1\], not"),
+        (np.where(mask[..., None] > 0, np.nan, image / 255), "image: holds values that are not finite"),
+        (image.astype(int), "must be of uint8, uint16, or floating point of 16 to 64 bits"),
+        (image / np.longdouble(255), "not (float128|float96)"),
+        (image.tolist(), "must be a file's path, a PIL image or a NumPy array, not list"),
+        (image > 9, "not bool"),
+        (image[..., 0], r"image: must be \(H, W, 3\)"),
+        (image[:0], r"image: must be \(H, W, 3\)"),
     ):
         with pytest.raises(UserError, match=says):
             harmonizer(wrong, mask)
     for wrong, says in (
-        (picture, r"mask: must be \(H, W\)"),
+        (image, r"mask: must be \(H, W\)"),
         (mask // 255, "is a mask of 0 and 1; its foreground must be 255"),
         (np.full((50, 60), np.inf), "mask: holds values that are not finite"),
         (mask.astype(int), "mask: must be of uint8"),
         (None, "mask: must be a file's path, .* not NoneType"),
     ):
         with pytest.raises(UserError, match=says):
-            harmonizer(picture, wrong)
+            harmonizer(image, wrong)
 
 
-def test_files_that_cannot_be_taken(harmonizer, picture, mask, tmp_path):
+def test_files_that_cannot_be_taken(harmonizer, image, mask, tmp_path):
     with pytest.raises(UserError, match=r"nothing\.png: no such file"):
         harmonizer(tmp_path / "nothing.png", mask)
-    frames = [Image.fromarray(picture), Image.fromarray(255 - picture)]
+    frames = [Image.fromarray(image), Image.fromarray(255 - image)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match=r"moving\.gif: holds 2 pictures"):
+    with pytest.raises(UserError, match=r"moving\.gif: holds 2 images"):
         harmonizer(tmp_path / "moving.gif", mask)
-    save(tmp_path / "p.png", picture)
+    save(tmp_path / "p.png", image)
     (tmp_path / "p.png").write_bytes((tmp_path / "p.png").read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"p\.png: cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"p\.png: cannot be read as an image"):
         harmonizer(tmp_path / "p.png", mask)
-    with pytest.raises(UserError, match=r"p\.png: cannot be read as a picture"):
-        harmonizer(picture, tmp_path / "p.png")
+    with pytest.raises(UserError, match=r"p\.png: cannot be read as an image"):
+        harmonizer(image, tmp_path / "p.png")
 
 
 def test_a_bomb_is_refused(harmonizer, mask, tmp_path, monkeypatch):
@@ -233,13 +233,13 @@ def test_a_bomb_is_refused(harmonizer, mask, tmp_path, monkeypatch):
         harmonizer(tmp_path / "p.png", mask)
 
 
-def test_the_network_can_see_another_size(tmp_path, harmonizer, picture, mask):
+def test_the_network_can_see_another_size(tmp_path, harmonizer, image, mask):
     larger = Harmonizer.load(tmp_path / "model.pt", "cpu", size=256)
-    result, details = larger(picture, mask, return_details=True)
+    result, details = larger(image, mask, return_details=True)
     assert details.composite.shape == (256, 256, 3)
-    assert result.shape == picture.shape
-    assert np.array_equal(result[mask == 0], picture[mask == 0])
-    assert not np.array_equal(result, harmonizer(picture, mask))
+    assert result.shape == image.shape
+    assert np.array_equal(result[mask == 0], image[mask == 0])
+    assert not np.array_equal(result, harmonizer(image, mask))
     for size in (0, 200):
         with pytest.raises(UserError, match=f"size: must be a multiple of 128, .* not {size}"):
             Harmonizer.load(tmp_path / "model.pt", "cpu", size=size)

@@ -6,7 +6,7 @@ from skimage import data, transform
 
 from frih import Harmonizer
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.weights import SHARED_NAME
+from frih.models.weights import SHARED_NAME
 
 SIDE = 256
 CASTS = [(0.7, 1.0, 1.3), (0.6, 0.6, 0.6), (1.4, 1.4, 1.4)]
@@ -26,8 +26,8 @@ def test_they_are_small_and_of_the_whole_network(harmonizer):
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "rocket"])
 def test_a_foreground_with_a_cast_comes_nearer_to_the_photo(harmonizer, photo):
-    picture = transform.resize(getattr(data, photo)(), (SIDE, SIDE), anti_aliasing=True)
-    real = np.rint(255 * picture).astype(np.uint8)
+    image = transform.resize(getattr(data, photo)(), (SIDE, SIDE), anti_aliasing=True)
+    real = np.rint(255 * image).astype(np.uint8)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     mask = ((rows - 140) / 80) ** 2 + ((columns - 128) / 70) ** 2 < 1
     before = after = 0.0

@@ -5,22 +5,22 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from frih.harmonizing.upsampling import Change, add_change, extend, fit_change
-from tests.conftest import ellipse, smooth_picture
+from tests.conftest import ellipse, smooth_image
 
 SIZE = 64
 
 
-def literal(change: Change, picture: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
-    """The change as PyTorch enlarges it, all of the picture at once."""
+def literal(change: Change, image: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
+    """The change as PyTorch enlarges it, all of the image at once."""
 
     def enlarged(array, mode):
         planes = torch.from_numpy(array.reshape(SIZE, SIZE, -1)).permute(2, 0, 1)[None].double()
         return F.interpolate(planes, size=mask.shape, mode=mode)[0].permute(1, 2, 0).numpy()
 
     slopes = enlarged(change.slopes, "bilinear").reshape(*mask.shape, 3, 3)
-    detail = picture - enlarged(change.composite, "bicubic")
+    detail = image - enlarged(change.composite, "bicubic")
     added = enlarged(change.change, "bicubic") + np.einsum("hwi,hwij->hwj", detail, slopes)
-    return np.clip(picture + strength * mask[..., None] / 255 * added, 0, 1)
+    return np.clip(image + strength * mask[..., None] / 255 * added, 0, 1)
 
 
 @pytest.fixture
@@ -34,22 +34,22 @@ def change():
 @pytest.mark.parametrize("size", [(90, 150), (64, 64), (30, 200), (1, 70), (70, 1)])
 def test_a_change_is_added_as_pytorch_enlarges_it(change, size):
     rng = np.random.default_rng(1)
-    picture, mask = rng.random((*size, 4)), rng.integers(0, 256, size).astype(np.uint8)
+    image, mask = rng.random((*size, 4)), rng.integers(0, 256, size).astype(np.uint8)
     mask[: size[0] // 3] = 0
-    result = picture.copy()
+    result = image.copy()
     add_change(change, result, mask, 0.7)
-    np.testing.assert_allclose(result[..., :3], literal(change, picture[..., :3], mask, 0.7), atol=1e-5)
-    assert np.array_equal(result[..., 3], picture[..., 3])
-    assert np.array_equal(result[mask == 0], picture[mask == 0])
+    np.testing.assert_allclose(result[..., :3], literal(change, image[..., :3], mask, 0.7), atol=1e-5)
+    assert np.array_equal(result[..., 3], image[..., 3])
+    assert np.array_equal(result[mask == 0], image[mask == 0])
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_integers_are_rounded(change, dtype, top):
     rng = np.random.default_rng(2)
-    picture, mask = rng.integers(0, top + 1, (80, 90, 3)).astype(dtype), np.full((80, 90), 255, np.uint8)
-    result = picture.copy()
+    image, mask = rng.integers(0, top + 1, (80, 90, 3)).astype(dtype), np.full((80, 90), 255, np.uint8)
+    result = image.copy()
     add_change(change, result, mask)
-    expected = top * literal(change, picture / top, mask, 1)
+    expected = top * literal(change, image / top, mask, 1)
     assert np.abs(result - expected).max() < 0.5 + 1e-5 * top
 
 
@@ -57,7 +57,7 @@ def submasks(composite, mask):
     return np.where(mask, 1 + (np.arange(composite.shape[1]) >= composite.shape[1] // 2), 0).astype(np.uint8)
 
 
-def test_at_the_networks_size_its_picture_comes_back():
+def test_at_the_networks_size_its_image_comes_back():
     rng = np.random.default_rng(3)
     composite, refined = rng.random((2, SIZE, SIZE, 3)).astype(np.float32)
     mask = ellipse(SIZE, SIZE, grow=3) >= 128
@@ -71,7 +71,7 @@ def test_texture_that_the_network_cannot_see_is_changed_as_what_it_sees():
     """Halving the contrast of what the network sees halves that of twice as fine a texture, too."""
     rng = np.random.default_rng(4)
     large = np.clip(0.5 + 0.1 * rng.normal(size=(4 * SIZE, 4 * SIZE, 1)) * np.ones(3), 0, 1)
-    large += 0.15 * (smooth_picture(seed=5, width=4 * SIZE, height=4 * SIZE) / 255 - 0.5)
+    large += 0.15 * (smooth_image(seed=5, width=4 * SIZE, height=4 * SIZE) / 255 - 0.5)
     small = large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3))
     small = np.clip(small + 0.1 * rng.normal(size=small.shape[:2])[..., None], 0, 1)
     large = np.clip(
@@ -96,14 +96,14 @@ def test_texture_that_the_network_cannot_see_is_changed_as_what_it_sees():
 
 def test_no_rim_of_the_old_colour_at_the_masks_border():
     """A constant change stays whole up to the border, though the network's pixels there are half background."""
-    picture = np.full((8 * SIZE, 8 * SIZE, 3), 0.4)
+    image = np.full((8 * SIZE, 8 * SIZE, 3), 0.4)
     mask = ellipse(8 * SIZE, 8 * SIZE, grow=3)
     soft = (mask / 255).reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
     composite, small = np.full((SIZE, SIZE, 3), 0.4), soft >= 0.5
     refined = composite + np.where(small, soft, 0)[..., None] * 0.2  # the network makes half a change of half a pixel
     change = fit_change(composite, refined, small, soft, small.astype(np.uint8))
-    add_change(change, picture, mask)
-    np.testing.assert_allclose(picture, 0.4 + 0.2 * mask[..., None] / 255 * np.ones(3), atol=2e-3)
+    add_change(change, image, mask)
+    np.testing.assert_allclose(image, 0.4 + 0.2 * mask[..., None] / 255 * np.ones(3), atol=2e-3)
 
 
 def test_submasks_keep_their_own_slopes():

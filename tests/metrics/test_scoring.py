@@ -12,13 +12,13 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
+from frih.common.errors import UserError
 from frih.config import EvaluationConfig
 from frih.data.iharmony4 import read_split
-from frih.data.pictures import read_mask, read_rgb
-from frih.errors import UserError
+from frih.data.images import read_mask, read_rgb
 from frih.metrics import FOREGROUND, METRICS, PAPER, PROTOCOLS, Target, score
 from frih.metrics import scoring as metrics
-from tests.conftest import ellipse, smooth_picture
+from tests.conftest import ellipse, smooth_image
 
 DATA = os.environ.get("FRIH_TEST_DATA")
 
@@ -27,17 +27,17 @@ def flat(value: float, shape=(2, 2, 3)) -> np.ndarray:
     return np.full(shape, value)
 
 
-# by hand: a real picture of 100 with one 200, and a mask of one whole and one half pixel
+# by hand: a real image of 100 with one 200, and a mask of one whole and one half pixel
 
 
 @pytest.fixture
 def by_hand():
-    real, picture = flat(100.0), flat(100.0)
+    real, image = flat(100.0), flat(100.0)
     real[1, 1, 2] = 200
-    picture[0, 0] = (110.6, 100, 80.6)  # the foreground: errors 112.36, 0, 376.36
-    picture[0, 1] = (100, 103, 100)  # the background: 9
-    picture[1, 1] = (100, 104, 200)  # the grey border, 0.5: 16
-    return picture, real, np.array([[1.0, 0.0], [0.0, 0.5]])
+    image[0, 0] = (110.6, 100, 80.6)  # the foreground: errors 112.36, 0, 376.36
+    image[0, 1] = (100, 103, 100)  # the background: 9
+    image[1, 1] = (100, 104, 200)  # the grey border, 0.5: 16
+    return image, real, np.array([[1.0, 0.0], [0.0, 0.5]])
 
 
 def db(peak: float, mse: float) -> float:
@@ -85,50 +85,50 @@ def test_ht_by_hand():
 # against what the field's table says, pixel after pixel
 
 
-def literally(picture, real, mask, protocol) -> dict[str, float]:
+def literally(image, real, mask, protocol) -> dict[str, float]:
     """MSE, PSNR and fMSE from the table of evaluators, in loops over pixels that NumPy does, in float64."""
-    picture, real, mask = (np.array(one, dtype=np.float64) for one in (picture, real, mask))
+    image, real, mask = (np.array(one, dtype=np.float64) for one in (image, real, mask))
     hard = np.floor(mask + 0.5)
     if protocol in ("rainnet", "diffharmony"):
-        picture = picture * hard[:, :, None] + real * (1 - hard[:, :, None])
+        image = image * hard[:, :, None] + real * (1 - hard[:, :, None])
     if protocol in ("dovenet", "rainnet"):
-        picture = np.floor(picture)
+        image = np.floor(image)
     if protocol == "diffharmony":
-        picture = np.array(Image.fromarray(np.rint(picture).astype(np.uint8)), dtype=np.float64)
+        image = np.array(Image.fromarray(np.rint(image).astype(np.uint8)), dtype=np.float64)
     if protocol == "ht":
-        picture, real = saved_as_jpeg(picture), saved_as_jpeg(real)
-    height, width, _ = picture.shape
-    squares = (picture - real) ** 2
+        image, real = saved_as_jpeg(image), saved_as_jpeg(real)
+    height, width, _ = image.shape
+    squares = (image - real) ** 2
     if protocol in ("idih", "pctnet", "dccf"):
         fmse = sum((squares[:, :, c] * mask).sum() for c in range(3)) / (3 * mask.sum())
     else:  # mse(out*m, real*m) * pixels / area
-        masked = [(picture[:, :, c] * hard - real[:, :, c] * hard) ** 2 for c in range(3)]
+        masked = [(image[:, :, c] * hard - real[:, :, c] * hard) ** 2 for c in range(3)]
         fmse = np.stack(masked).mean() * (height * width) / hard.sum()
     mse = squares.mean()
     if protocol in ("pctnet", "dccf"):
         mse = (squares * mask[:, :, None]).sum() / (height * width * 3)
-    peak = {"dovenet": picture.max() - picture.min(), "idih": real.max(), "dccf": real.max()}.get(protocol, 255.0)
+    peak = {"dovenet": image.max() - image.min(), "idih": real.max(), "dccf": real.max()}.get(protocol, 255.0)
     epsilon = 1e-6 if protocol in ("idih", "pctnet", "dccf", "frih") else 0.0
     return {"mse": mse, "psnr": 20 * np.log10(peak) - 10 * np.log10(mse + epsilon), "fmse": fmse}
 
 
-def saved_as_jpeg(picture: np.ndarray) -> np.ndarray:
+def saved_as_jpeg(image: np.ndarray) -> np.ndarray:
     file = io.BytesIO()
-    Image.fromarray(np.floor(picture).astype(np.uint8)).save(file, format="jpeg", quality=100)
+    Image.fromarray(np.floor(image).astype(np.uint8)).save(file, format="jpeg", quality=100)
     return np.array(Image.open(file), dtype=np.float64)
 
 
-def made_pictures(count: int):
-    """Harmonized pictures with fractions, real ones, masks with grey borders, of all sizes."""
+def made_images(count: int):
+    """Harmonized images with fractions, real ones, masks with grey borders, of all sizes."""
     for seed in range(count):
         rng = np.random.default_rng(seed)
         width, height = rng.integers(20, 90, 2)
-        real = smooth_picture(seed=seed, width=int(width), height=int(height))
-        picture = np.clip(real * rng.uniform(0.7, 1.3, 3) + rng.normal(0, 3, real.shape), 0, 255)
-        yield picture.astype(np.float32), real, ellipse(int(width), int(height), grow=1 + seed % 4) / 255
+        real = smooth_image(seed=seed, width=int(width), height=int(height))
+        image = np.clip(real * rng.uniform(0.7, 1.3, 3) + rng.normal(0, 3, real.shape), 0, 255)
+        yield image.astype(np.float32), real, ellipse(int(width), int(height), grow=1 + seed % 4) / 255
 
 
-def benchmark_pictures(count: int):
+def benchmark_images(count: int):
     """Composites of a real dataset, evenly spaced, as if they were harmonized."""
     items = read_split(DATA, "test").items
     for item in items[:: max(1, len(items) // count)][:count]:
@@ -138,25 +138,25 @@ def benchmark_pictures(count: int):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocols_equal_a_literal_computation(protocol):
-    for picture, real, mask in made_pictures(100):
-        assert score(picture, real, mask, protocol) == pytest.approx(literally(picture, real, mask, protocol), rel=1e-6)
+    for image, real, mask in made_images(100):
+        assert score(image, real, mask, protocol) == pytest.approx(literally(image, real, mask, protocol), rel=1e-6)
 
 
 @pytest.mark.skipif(not DATA, reason="FRIH_TEST_DATA names no dataset")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_protocols_equal_a_literal_computation_on_real_pictures(protocol):
-    pictures = list(benchmark_pictures(100))
-    assert len(pictures) == 100
-    for picture, real, mask in pictures:
-        assert score(picture, real, mask, protocol) == pytest.approx(literally(picture, real, mask, protocol), rel=1e-6)
+def test_protocols_equal_a_literal_computation_on_real_images(protocol):
+    images = list(benchmark_images(100))
+    assert len(images) == 100
+    for image, real, mask in images:
+        assert score(image, real, mask, protocol) == pytest.approx(literally(image, real, mask, protocol), rel=1e-6)
 
 
 # rules
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_identical_pictures_have_a_finite_psnr(protocol):
-    real = smooth_picture(seed=0, width=32, height=24)
+def test_identical_images_have_a_finite_psnr(protocol):
+    real = smooth_image(seed=0, width=32, height=24)
     low, high = int(real.min()), int(real.max())
     peak = {"idih": high, "dccf": high, "dovenet": high - low}.get(protocol, 255)
     scores = score(real, real, np.ones((24, 32)), protocol, ["fpsnr", "ssim"])
@@ -168,13 +168,13 @@ def test_identical_pictures_have_a_finite_psnr(protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_empty_mask_has_no_scores_of_the_foreground(protocol):
-    real = smooth_picture(seed=0, width=32, height=24)
+    real = smooth_image(seed=0, width=32, height=24)
     scores = score(real[::-1], real, np.zeros((24, 32)), protocol, [name for name in METRICS if name != "lpips"])
     assert {name for name, value in scores.items() if math.isnan(value)} == set(FOREGROUND)
     assert all(math.isfinite(value) for name, value in scores.items() if name not in FOREGROUND)
 
 
-def test_a_black_or_flat_picture_has_no_peak():
+def test_a_black_or_flat_image_has_no_peak():
     for protocol in PROTOCOLS:
         assert math.isfinite(score(flat(0.0), flat(0.0), np.ones((2, 2)), protocol)["psnr"])
 
@@ -184,25 +184,25 @@ def test_values_are_clamped_but_not_rounded():
     assert score(flat(99.5), flat(100.0), np.ones((2, 2)))["mse"] == 0.25
 
 
-def test_large_pictures_go_in_bands(monkeypatch):
-    picture, real, mask = next(made_pictures(1))
+def test_large_images_go_in_bands(monkeypatch):
+    image, real, mask = next(made_images(1))
     names = ("fpsnr", "ssim", "fssim", "ciede2000")
-    whole = score(picture, real, mask, "idih", names)
-    for pixels in (1, 3 * picture.shape[1]):  # rows one by one, and by three
+    whole = score(image, real, mask, "idih", names)
+    for pixels in (1, 3 * image.shape[1]):  # rows one by one, and by three
         monkeypatch.setattr(metrics, "BAND", pixels)
         monkeypatch.setattr(metrics, "SMALL_BAND", pixels)
-        assert score(picture, real, mask, "idih", names) == pytest.approx(whole, rel=1e-12)
+        assert score(image, real, mask, "idih", names) == pytest.approx(whole, rel=1e-12)
 
 
 # other metrics
 
 
 def test_similarity_is_that_of_scikit_image():
-    for picture, real, mask in made_pictures(5):
+    for image, real, mask in made_images(5):
         expected, full = structural_similarity(
-            real.astype(float), picture.astype(float), channel_axis=-1, data_range=255, full=True
+            real.astype(float), image.astype(float), channel_axis=-1, data_range=255, full=True
         )
-        scores = score(picture, real, mask, "idih", ["ssim", "fssim"])
+        scores = score(image, real, mask, "idih", ["ssim", "fssim"])
         assert scores["ssim"] == pytest.approx(expected, rel=1e-12)
         assert scores["fssim"] == pytest.approx((full * mask[..., None]).sum() / (3 * mask.sum()), rel=1e-12)
 
@@ -213,30 +213,30 @@ def test_similarity_needs_a_whole_window():
 
 
 def test_color_difference_is_that_of_scikit_image():
-    picture, real, mask = next(made_pictures(1))
-    inside = deltaE_ciede2000(rgb2lab(picture.astype(float) / 255), rgb2lab(real.astype(float) / 255))
-    found = score(picture, real, mask, "idih", ["ciede2000"])["ciede2000"]
+    image, real, mask = next(made_images(1))
+    inside = deltaE_ciede2000(rgb2lab(image.astype(float) / 255), rgb2lab(real.astype(float) / 255))
+    found = score(image, real, mask, "idih", ["ciede2000"])["ciede2000"]
     assert found == pytest.approx((inside * mask).sum() / mask.sum(), rel=1e-10)
     # white and black are a lightness of 100 apart, and CIEDE2000 weighs that by 1.0
     black_on_white = score(flat(0.0), flat(255.0), np.ones((2, 2)), metrics=["ciede2000"])["ciede2000"]
     assert black_on_white == pytest.approx(100, abs=0.01)
 
 
-def test_other_metrics_look_at_the_pictures_of_the_protocol():
-    picture, real, mask = next(made_pictures(1))
-    pasted = np.where(mask[..., None] >= 0.5, np.floor(picture), real)
+def test_other_metrics_look_at_the_images_of_the_protocol():
+    image, real, mask = next(made_images(1))
+    pasted = np.where(mask[..., None] >= 0.5, np.floor(image), real)
     names = ["ssim", "ciede2000"]
-    of_protocol = score(picture, real, mask, "rainnet", names)
+    of_protocol = score(image, real, mask, "rainnet", names)
     by_hand = score(pasted, real, (mask >= 0.5).astype(float), "idih", names)
     assert {name: of_protocol[name] for name in names} == pytest.approx(
         {name: by_hand[name] for name in names}, rel=1e-9
     )
 
 
-def test_one_target_scores_many_pictures():
-    picture, real, mask = next(made_pictures(1))
+def test_one_target_scores_many_images():
+    image, real, mask = next(made_images(1))
     target = Target(real, mask, "ht", ["ssim"])
-    for one in (picture, real, picture[::-1]):
+    for one in (image, real, image[::-1]):
         assert target.score(one) == score(one, real, mask, "ht", ["ssim"])
 
 
@@ -268,11 +268,11 @@ def test_lpips_by_its_definition(alexnet):
     path, network = alexnet
     import lpips as package
 
-    picture, real = (smooth_picture(seed=seed, width=72, height=64).astype(np.float32) for seed in (1, 2))
-    found = score(picture, real, np.ones((64, 72)), "idih", ["lpips"], str(path))["lpips"]
+    image, real = (smooth_image(seed=seed, width=72, height=64).astype(np.float32) for seed in (1, 2))
+    found = score(image, real, np.ones((64, 72)), "idih", ["lpips"], str(path))["lpips"]
     linear = torch.load(Path(package.__file__).parent / "weights/v0.1/alex.pth", map_location="cpu", weights_only=True)
     shift, scale = (torch.tensor(three).view(1, 3, 1, 1) for three in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
-    x, y = ((torch.from_numpy(one).permute(2, 0, 1)[None] / 127.5 - 1 - shift) / scale for one in (picture, real))
+    x, y = ((torch.from_numpy(one).permute(2, 0, 1)[None] / 127.5 - 1 - shift) / scale for one in (image, real))
     expected, layer = 0.0, 0
     with torch.no_grad():
         for number, module in enumerate(network.features):

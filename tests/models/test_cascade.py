@@ -45,18 +45,18 @@ def test_layers_are_those_of_equations_3_to_5():
 def test_forward_is_the_equations_pair_by_pair():
     torch.manual_seed(0)
     cascade = small().eval()
-    coarse, submasks, image, features = inputs()
-    decoded = cascade(coarse, submasks, image, features)
+    coarse, submasks, owner, features = inputs()
+    decoded = cascade(coarse, submasks, owner, features)
     assert [d.shape[1] for d in decoded] == list(cascade.decoder_widths) == [8, 7, 6, 5, 4, 3, 3]
-    for pair, picture in enumerate(image.tolist()):
-        x = torch.cat([cascade.color_space.normalize(coarse[picture : picture + 1]), submasks[pair : pair + 1]], 1)
+    for pair, image in enumerate(owner.tolist()):
+        x = torch.cat([cascade.color_space.normalize(coarse[image : image + 1]), submasks[pair : pair + 1]], 1)
         ec = []
         for layer in cascade.encoder:
             x = layer(x)
             ec.append(x)
         dc = None
         for step, i in enumerate((6, 5, 4, 3, 2, 1, 0)):
-            et = cascade.transfers[i](features[i][picture : picture + 1])
+            et = cascade.transfers[i](features[i][image : image + 1])
             sources = [et, ec[i]] if dc is None else [dc, et, ec[i]]
             dc = cascade.decoder[i](cascade.fuses[i](torch.cat(sources, 1)))
             torch.testing.assert_close(decoded[step][pair : pair + 1], dc, atol=1e-5, rtol=1e-5)
@@ -72,8 +72,8 @@ def test_no_pair_at_all(norm):
     assert all(p.grad is not None and not p.grad.any() for p in cascade.parameters())
 
 
-def test_one_pair_of_the_smallest_picture_trains():
+def test_one_pair_of_the_smallest_image_trains():
     cascade = small()
-    coarse, submasks, image, features = inputs(pairs=(1,))
-    out = cascade(coarse, submasks, image, features)[-1]
+    coarse, submasks, owner, features = inputs(pairs=(1,))
+    out = cascade(coarse, submasks, owner, features)[-1]
     assert out.isfinite().all()

@@ -28,7 +28,7 @@ def test_the_papers_model_has_11_98_million_parameters():
 
 
 @pytest.mark.parametrize("options", ABLATIONS, ids=str)
-def test_every_picture_is_what_it_is_alone_and_submask_by_submask(options):
+def test_every_image_is_what_it_is_alone_and_submask_by_submask(options):
     """The literal computation: one pair after another, combined by submask."""
     torch.manual_seed(0)
     model = FRIH(**SMALL, **options).double().eval()
@@ -84,10 +84,10 @@ def test_end_to_end_decides_whether_the_refine_loss_reaches_the_base_network():
         assert all(p.grad.any() for p in model.head.parameters())
 
 
-def test_pairs_are_listed_picture_by_picture():
+def test_pairs_are_listed_image_by_image():
     labels = torch.tensor([[[0, 2], [1, 2]], [[0, 0], [0, 0]], [[255, 255], [255, 255]]], dtype=torch.uint8)
-    image, submasks = pairs(labels)
-    assert image.tolist() == [0, 0, 2]
+    owner, submasks = pairs(labels)
+    assert owner.tolist() == [0, 0, 2]
     assert submasks.int().tolist() == [[[[0, 0], [1, 0]]], [[[0, 1], [0, 1]]], [[[1, 1], [1, 1]]]]
 
 

@@ -22,10 +22,10 @@ def test_forward_is_two_3x3_and_one_1x1_over_everything_upsampled():
     torch.testing.assert_close(head([low, full], torch.zeros(2, 3, 8, 8)), expected)
 
 
-def test_blend_mixes_with_the_coarse_picture():
+def test_blend_mixes_with_the_coarse_image():
     head = FusionHead([2], width=4, output="blend")
     nn.init.zeros_(head.output.attention.weight)
-    nn.init.constant_(head.output.attention.bias, 50.0)  # a = 1: the coarse picture alone
+    nn.init.constant_(head.output.attention.bias, 50.0)  # a = 1: the coarse image alone
     coarse = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(head([torch.rand(1, 2, 8, 8)], coarse), coarse)
 

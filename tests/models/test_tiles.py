@@ -33,7 +33,7 @@ def test_touched_tiles_are_those_that_hold_a_pixel():
 
 
 @pytest.mark.parametrize("halo", [0, 1, 2])
-def test_windows_are_cut_from_the_zero_padded_picture(halo):
+def test_windows_are_cut_from_the_zero_padded_image(halo):
     features = torch.rand(2, 3, 32, 48)
     tiles = touched(torch.ones(2, 1, 32, 48))
     padded = F.pad(features, (halo,) * 4)
@@ -72,11 +72,11 @@ def test_strips_depend_on_few_low_resolution_pixels():
 
 
 def test_tiles_are_added_where_they_were_cut():
-    picture = torch.rand(2, 3, 32, 48)
+    image = torch.rand(2, 3, 32, 48)
     tiles = every_tile(2, 32)._replace(pair=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
-    doubled = add_tiles(picture, windows(picture, tiles, 0), tiles)
-    assert torch.equal(doubled[..., :32], 2 * picture[..., :32])
-    assert torch.equal(doubled[..., 32:], picture[..., 32:])
+    doubled = add_tiles(image, windows(image, tiles, 0), tiles)
+    assert torch.equal(doubled[..., :32], 2 * image[..., :32])
+    assert torch.equal(doubled[..., 32:], image[..., 32:])
 
 
 def submasks_at_every_border(size: int = 128) -> torch.Tensor:
@@ -106,7 +106,7 @@ def batches():
 
 
 def both(options: dict, batch, dtype: torch.dtype = torch.float64):
-    """Refined pictures and gradients, sparse and dense, from the same weights."""
+    """Refined images and gradients, sparse and dense, from the same weights."""
     results = []
     torch.manual_seed(0)
     sparse = FRIH(**SMALL, **options).to(dtype)

@@ -71,7 +71,7 @@ def test_blending_layer_by_hand():
     torch.testing.assert_close(blended[0, 0, 0], torch.tensor([(0.2 + predicted) / 2, 0.2]))
 
 
-def test_a_residual_network_begins_with_the_picture_it_is_given():
+def test_a_residual_network_begins_with_the_image_it_is_given():
     network = BaseNetwork(widths=[3, 4, 5, 6, 7, 8, 9], decoder_width=4)
     composite, mask = torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128).round()
     assert torch.equal(network.eval()(composite, mask)[0], composite)
@@ -101,9 +101,9 @@ def test_the_gate_is_kept_while_training_and_only_then():
 
 
 def test_color_space_is_undone():
-    picture = torch.rand(2, 3, 4, 4)
+    image = torch.rand(2, 3, 4, 4)
     space = ColorSpace()
-    torch.testing.assert_close(space.denormalize(space.normalize(picture)), picture)
+    torch.testing.assert_close(space.denormalize(space.normalize(image)), image)
     assert space.state_dict() == {}
 
 

@@ -9,18 +9,18 @@ import pytest
 
 from frih.config import SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.pictures import HALF, read_mask, read_rgb
+from frih.data.images import HALF, read_mask, read_rgb
 from frih.submasks import density_peaks, extract, extract_batch, extract_submasks, kmeans
 from tests.submasks import reference
 
 DATA = os.environ.get("FRIH_TEST_DATA")
 """A dataset in iHarmony4's layout."""
-PICTURES = int(os.environ.get("FRIH_TEST_PICTURES", "20"))
+IMAGES = int(os.environ.get("FRIH_TEST_IMAGES", "20"))
 """How many of its test composites are compared with the reference."""
 
 
 def scene(seed, height=40, width=50):
-    """A picture of soft blobs and a round mask."""
+    """An image of soft blobs and a round mask."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / rng.uniform(3, 9) + rng.uniform(0, 6)) * np.cos(y / rng.uniform(3, 9)) for _ in range(3)]
@@ -51,7 +51,7 @@ def test_takes_the_configuration_as_it_is():
     np.testing.assert_array_equal(labels, extract_submasks(composite, mask))
 
 
-def test_large_pictures_go_strip_by_strip(monkeypatch):
+def test_large_images_go_strip_by_strip(monkeypatch):
     composite, mask = scene(3)
     whole = extract_submasks(composite, mask)
     monkeypatch.setattr(extract, "_STRIP", 77)
@@ -105,7 +105,7 @@ def test_an_empty_mask_has_no_submask(method, shape):
     assert not labels.any()
 
 
-def test_a_batch_is_its_pictures():
+def test_a_batch_is_its_images():
     composites, masks = (np.stack(part) for part in zip(*(scene(seed) for seed in range(3)), strict=True))
     labels = extract_batch(composites, masks, cutoff=0.2)
     assert labels.dtype == np.uint8
@@ -167,7 +167,7 @@ def test_threads_find_the_same():
 @pytest.mark.skipif(not DATA, reason="FRIH_TEST_DATA names no dataset")
 def test_real_composites_equal_the_reference():
     items = read_split(Path(DATA), "test").items
-    for place in np.linspace(0, len(items) - 1, min(PICTURES, len(items))).round().astype(int):
+    for place in np.linspace(0, len(items) - 1, min(IMAGES, len(items))).round().astype(int):
         composite, mask = read_rgb(items[place].composite), read_mask(items[place].mask) >= HALF
         for decision, method in (("delta", "cfsfdp"), ("gamma", "gamma")):
             found = density_peaks(composite[mask], decision=decision)

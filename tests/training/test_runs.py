@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from frih.checkpoint import load_checkpoint, save_checkpoint
-from frih.distributed import World
-from frih.errors import UserError
+from frih.common.distributed import World
+from frih.common.errors import UserError
+from frih.models.checkpoint import load_checkpoint, save_checkpoint
 from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, start_run
 from frih.training.trainer import Trainer
 
@@ -197,13 +197,13 @@ def test_weights_alone_are_no_run(make):
         resume(trainer.run)
 
 
-def test_other_pictures_are_noticed(make, dataset):
+def test_other_images_are_noticed(make, dataset):
     trainer = make(**LONG)
     stop_at(trainer, 1)
     trainer.fit()
     path = dataset / "A/real_images/a-0_x.jpg"
     Image.open(path).save(path, quality=30)
-    with pytest.raises(UserError, match=r"data\.root: .* does not hold the pictures with which .*last\.pt was trained"):
+    with pytest.raises(UserError, match=r"data\.root: .* does not hold the images with which .*last\.pt was trained"):
         resume(trainer.run)
 
 

@@ -14,7 +14,7 @@ def test_both_sinks_get_every_figure(tmp_path):
     tracker = Tracker(tmp_path)
     tracker.log({"train/loss": 2.0, "train/lr": 0.1}, 1)
     tracker.log({"train/loss": 1.5}, 2)
-    tracker.picture("a", np.zeros((4, 4, 3), np.uint8), 2)
+    tracker.image("a", np.zeros((4, 4, 3), np.uint8), 2)
     tracker.close()
     assert lines(tmp_path) == [{"step": 1, "train/loss": 2.0, "train/lr": 0.1}, {"step": 2, "train/loss": 1.5}]
     board = EventAccumulator(str(tmp_path)).Reload()

@@ -11,12 +11,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from frih.checkpoint import load_checkpoint, load_model
+from frih.common.distributed import World
+from frih.common.errors import UserError
+from frih.config.recipes import to_yaml
 from frih.data.loader import pack
-from frih.distributed import World
-from frih.errors import UserError
 from frih.losses import harmonization_loss
-from frih.settings import to_yaml
+from frih.models.checkpoint import load_checkpoint, load_model
 from frih.training.runs import resume_run, resumed_config, start_run
 from frih.training.trainer import Trainer
 from tests.conftest import save
@@ -66,7 +66,7 @@ def test_a_run_leaves_all_that_its_folder_should_hold(make, capsys):
     assert [line["step"] for line in train] == [
         1,
         2,
-    ]  # 7 pictures less 2 + 1 held out: 6, of which one batch of 4 an epoch
+    ]  # 7 images less 2 + 1 held out: 6, of which one batch of 4 an epoch
     assert [line["step"] for line in validation] == [1, 2]
     for line in train:
         assert line["train/loss"] == pytest.approx(line["train/loss_coarse"] + line["train/loss_refine"], rel=1e-5)
@@ -221,7 +221,7 @@ def test_starting_from_the_first_stages_weights(make, capsys):
 
 
 def poison(trainer: Trainer, *steps: int) -> None:
-    """Puts a NaN into one real picture of some steps."""
+    """Puts a NaN into one real image of some steps."""
     step = trainer.train_step
 
     def poisoned(batch):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from frih.distributed import World
+from frih.common.distributed import World
 from frih.models import build_model
 from frih.models.output import Output
 from frih.training.watching import Gate, Meter, first_nonfinite
@@ -19,7 +19,7 @@ def test_means_and_histogram_over_the_steps():
     assert figures["train/submasks"] == 7 / 4
     assert figures["train/submask_histogram"] == [1, 1, 0, 2]
     assert figures["time/imbalance"] == 0
-    assert figures["time/pictures_per_second"] > 0
+    assert figures["time/images_per_second"] > 0
     meter.add([torch.tensor(8.0), torch.tensor(8.0)], torch.tensor([1]))
     assert meter.read()["train/loss"] == 8
 

@@ -1,0 +1,156 @@
+"""One process among several: a value that is handed around, so that nothing else asks whether a run is distributed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from frih.common.errors import LostConnectionError, SharedError, UserError
+
+CPU = torch.device("cpu")
+TIMEOUT = timedelta(minutes=10)
+"""A process that keeps the others waiting for longer ends the run. One that ends or fails does so at once."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of a run; the defaults are those of a run that has only one."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Moves a model to this process's device and, among several processes, averages its gradients over them.
+
+        Its batch normalisation then takes the statistics of the whole batch, as in one process.
+        """
+        model = model.to(self.device)
+        if self.size == 1:
+            return model
+        for module in model.modules():
+            if hasattr(module, "synchronized"):
+                module.synchronized = True  # type: ignore[assignment]
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def part(self, model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Around one of several backward passes of a step: only the ``last`` averages the gradients over the processes."""
+        return model.no_sync() if self.size > 1 and not last else nullcontext()  # type: ignore[operator]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.size == 1:
+            return values
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over all processes."""
+        return values if self.size == 1 else self.sum(values) / self.size
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether any process sets it."""
+        if self.size == 1:
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device)).tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everyone's value, in the order of ranks, in every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around what each process does by itself and may fail in: a failure in one is raised in all, so none waits for it.
+
+        Raises:
+            SharedError: the first process's failure, which the main process alone is to tell.
+        """
+        if self.size == 1:
+            yield
+            return
+        failure: str | None = None
+        try:
+            yield
+        except (UserError, OSError) as error:
+            failure = str(error)
+        failures = self.gather(failure)
+        for rank, message in enumerate(failures):
+            if message is not None:
+                others = any(other != message for other in failures)
+                raise SharedError(f"{message} (process {rank})" if others else message) from None
+
+    def barrier(self) -> None:
+        """Waits until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def connect(device: str = "auto") -> Iterator[World]:
+    """Joins the processes of a run (or makes a world of one) for the length of a ``with`` block.
+
+    Where they meet is told by the environment, which ``torchrun`` sets, or ``scripts/slurm.sh``: ``WORLD_SIZE``, ``RANK``,
+    ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; on GPUs each process of a machine takes its own.
+
+    Raises:
+        UserError: ``"cuda"`` was asked for and there is no GPU, or not one for each process.
+        LostConnectionError: another process ended.
+    """
+    size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = choose_device(device, local_rank)
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield World(dist.get_rank(), size, chosen)
+    except RuntimeError as error:  # one of ours cannot be told from one of the connection but by its words
+        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "Connection reset")):
+            raise
+        raise LostConnectionError(
+            f"ended, for another process of the run has; its message says why ({_first(error)})"
+        ) from None
+    dist.destroy_process_group()  # not after an error: that would wait for the others
+
+
+def _first(error: Exception) -> str:
+    line: str = str(error).splitlines()[0]
+    return line if len(line) < 80 else line[:76] + " ..."
+
+
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """The device that ``"auto"``, ``"cpu"`` or ``"cuda"`` means for a machine's process number ``local_rank``.
+
+    Raises:
+        UserError: there is no such GPU.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and gpus == 0):
+        return CPU
+    if gpus == 0:
+        raise UserError("device: cuda was asked for, but PyTorch sees no GPU; take cpu or auto (train.device)")
+    if local_rank >= gpus:
+        raise UserError(f"torchrun: process {local_rank} of this machine has no GPU of its own; start at most {gpus}")
+    return torch.device("cuda", local_rank)

@@ -1,0 +1,230 @@
+"""One's own images: taken as PIL images, arrays or files, and given back as they came.
+
+Data sets are read strictly (:mod:`frih.data.images`). An image of one's own may have 16 bits, floating point and an alpha
+channel; what a harmonized image cannot be given back as, since it has no room for new colours, is refused with the remedy.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from frih.common.errors import UserError
+from frih.data.images import HALF
+
+AnyImage = Image.Image | np.ndarray | str | Path
+
+_STRIP = 1 << 22
+"""Pixels that are converted at a time."""
+_TYPES = "of uint8, uint16, or floating point of 16 to 64 bits in [0, 1]"
+_ROOMLESS = {
+    "1": "is black and white",
+    "L": "is greyscale",
+    "LA": "is greyscale",
+    "La": "is greyscale",
+    "I": "is greyscale",
+    "F": "is greyscale",
+    "P": "has a palette",
+    "PA": "has a palette",
+    "CMYK": "is CMYK",
+    "YCbCr": "is YCbCr",
+    "LAB": "is LAB",
+    "HSV": "is HSV",
+    "RGBa": "has its colours multiplied by alpha",
+}
+
+
+class Own(NamedTuple):
+    """An image, and what it came as."""
+
+    pixels: np.ndarray
+    """(H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or float32 or float64 in [0, 1]."""
+    source: Image.Image | np.ndarray
+    """What it was; a file's image is upright."""
+    name: str
+
+    def give_back(self, pixels: np.ndarray) -> Image.Image | np.ndarray:
+        """Other pixels in the form of this image: an array as an array, everything else as a PIL image with its metadata."""
+        if isinstance(self.source, np.ndarray):
+            return pixels.astype(self.source.dtype, copy=False)
+        result = Image.fromarray(pixels)
+        result.info = dict(self.source.info)
+        exif = self.source.getexif()
+        if exif:
+            result.info["exif"] = exif.tobytes()
+        return result
+
+
+def read_image(image: AnyImage, name: str = "image") -> Own:
+    """Takes an image.
+
+    Args:
+        image: a file, which is turned upright by its EXIF orientation; a PIL image, RGB or RGBA; or an array, (H, W, 3) or,
+            with alpha, (H, W, 4), of uint8, uint16, or floating point of 16 to 64 bits in [0, 1].
+        name: for messages, where it is no file.
+
+    Raises:
+        UserError: the file cannot be read, or the image is of a kind that cannot be given back in new colours.
+    """
+    if isinstance(image, np.ndarray):
+        return Own(_check_array(image, name), image, name)
+    name, image = _as_image(image, name)
+    if image.mode not in ("RGB", "RGBA"):
+        kind = _ROOMLESS.get(image.mode, "is greyscale of 16 bits" if image.mode[0] == "I" else "is of a rare kind")
+        wanted = "RGBA" if image.mode in ("LA", "PA") or "transparency" in image.info else "RGB"
+        raise UserError(
+            f"{name}: {kind} (mode {image.mode}), which has no room for new colours; save it as {wanted}, "
+            f'or call image.convert("{wanted}")'
+        )
+    return Own(np.asarray(image), image, name)
+
+
+def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
+    """Takes a mask.
+
+    Args:
+        mask: as an image, but grey, or boolean, of any depth; 0 is background, the largest value of its type (1 of floating
+            point) foreground, and what is between blends. If it has an alpha channel that is not opaque everywhere, as a
+            cut-out foreground has, the mask is that channel.
+        name: for messages, where it is no file.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        UserError: it cannot be read, or is not plainly a mask.
+    """
+    if not isinstance(mask, np.ndarray):
+        name, image = _as_image(mask, name)
+        mask = _grey(image)
+    elif mask.ndim == 3 and mask.shape[2] in (1, 4):
+        mask = mask[..., -1]
+    if mask.ndim != 2:
+        raise UserError(f"{name}: must be (H, W), or (H, W, 4) with alpha, not {mask.shape}")
+    _check_values(mask, name)
+    if mask.dtype != np.bool_ and mask.dtype.kind == "u" and mask.size and mask.max() == 1:
+        raise UserError(f"{name}: is a mask of 0 and 1; its foreground must be {np.iinfo(mask.dtype).max}, or boolean")
+    return to_bytes(mask)
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Values of any of the types above in 8 bits, rounded; uint8 as it is."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    result = np.empty(values.shape, np.uint8)
+    step = max(1, _STRIP // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        strip = values[start : start + step].astype(np.float32)
+        result[start : start + step] = np.rint(strip * (255 / largest(values.dtype)))
+    return result
+
+
+def largest(dtype: np.dtype) -> float:
+    """The value of full brightness."""
+    return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+
+
+def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) -> None:
+    """Sees to it that a mask is as large as its image.
+
+    Raises:
+        UserError: naming both sizes, and whether the shapes differ too.
+    """
+    (height, width), (tall, wide) = pixels.shape[:2], mask.shape
+    if (height, width) == (tall, wide):
+        return
+    same_shape = abs(wide * height - tall * width) <= max(width, height, wide, tall)
+    if same_shape:
+        remedy = f"the shapes agree, so resize the mask to {width} x {height}"
+    elif (tall, wide) == (width, height):
+        remedy = "one of them lies on its side; turn it"
+    else:
+        shapes = f"{wide / tall:.3g} : 1 and {width / height:.3g} : 1"
+        remedy = f"their shapes differ too ({shapes}), so it belongs to another image"
+    raise UserError(f"{names[1]}: is {wide} x {tall} pixels but {names[0]} is {width} x {height}; {remedy}")
+
+
+def _as_image(image: Image.Image | str | Path, name: str) -> tuple[str, Image.Image]:
+    """An image that is no array, and its name for messages."""
+    if isinstance(image, str | Path):
+        return str(image), _open(Path(image))
+    if not isinstance(image, Image.Image):
+        raise UserError(f"{name}: must be a file's path, a PIL image or a NumPy array, not {type(image).__name__}")
+    return name, image
+
+
+def _check_array(array: np.ndarray, name: str) -> np.ndarray:
+    """The array, of a type to work with, which holds all of its values."""
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
+        raise UserError(f"{name}: must be (H, W, 3), or (H, W, 4) with alpha, not {array.shape}")
+    _check_values(array, name)
+    if array.dtype == np.bool_:
+        raise UserError(f"{name}: must be {_TYPES}, not bool")
+    own = array.dtype.newbyteorder("=")
+    return array.astype(np.float32 if own == np.float16 else own, copy=False)
+
+
+def _check_values(array: np.ndarray, name: str) -> None:
+    if array.dtype.newbyteorder("=") not in (np.bool_, np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise UserError(f"{name}: must be {_TYPES}, not {array.dtype}")
+    if array.dtype.kind == "f":
+        low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise UserError(f"{name}: holds values that are not finite (NaN or infinite); replace them")
+        if low < 0 or high > 1:
+            raise UserError(
+                f"{name}: floating point must be in [0, 1], not {low:g} to {high:g}; divide it by its largest value"
+            )
+
+
+def _grey(mask: Image.Image) -> np.ndarray:
+    """A mask as an array: its alpha channel if it is not opaque, its grey otherwise."""
+    if mask.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in mask.info:
+        alpha = mask.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return np.asarray(alpha)
+    if mask.mode.startswith("I;16"):
+        return np.asarray(mask).astype(np.uint16)
+    if mask.mode == "I" and mask.getextrema()[1] > HALF:  # type: ignore[operator]
+        return np.asarray(mask).clip(0, 65535).astype(np.uint16)
+    return np.asarray(mask if mask.mode in ("L", "F") else mask.convert("L"))
+
+
+def _open(path: Path) -> Image.Image:
+    """A file's image, upright."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
+            with Image.open(path) as file:
+                frames = getattr(file, "n_frames", 1)
+                if frames > 1 and file.format != "MPO":
+                    raise UserError(
+                        f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
+                    )
+                deep = any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())) and file.mode in (
+                    "RGB",
+                    "RGBA",
+                )
+                file.load()
+                ImageOps.exif_transpose(file, in_place=True)
+                image: Image.Image = file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise UserError(f"{path}: has more than {limit} megapixels; make it smaller, or cut it up") from None
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise UserError(f"{path}: cannot be read as an image ({error}); restore it from its source") from None
+    if deep:
+        raise UserError(
+            f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of uint16, "
+            "or save it in 8 bits"
+        )
+    return image

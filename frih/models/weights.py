@@ -1,0 +1,110 @@
+"""Weights in a safetensors file: numbers and text alone, so that a file from anyone is safe to read.
+
+The weights lie under their names in the network. The metadata hold one entry, ``frih``, in JSON: ``format`` (:data:`FORMAT`),
+``config``, ``step``, ``versions``, and what else the writer says of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from frih import __version__
+from frih.common.errors import UserError
+from frih.common.files import write_whole
+from frih.config import Config
+
+FORMAT = "weights-1"
+"""Names what such a file holds."""
+SUFFIX = ".safetensors"
+SHARED_NAME = f"model{SUFFIX}"
+"""Its name in a folder to be shared."""
+_PLACES = (("", "run"), ("data", "root"), ("data", "label_cache"), ("train", "init_from"), ("evaluation", "lpips"))
+"""Keys that name folders and files of the machine that trained."""
+_NEEDED = {"config": dict, "step": int, "versions": dict}
+
+
+def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, half: bool = False) -> dict[str, Any]:
+    """What an exported file says of itself, in JSON.
+
+    Args:
+        content: of the checkpoint.
+        config: of the checkpoint; it is told whole but for names of folders, which are nobody else's business.
+        checkpoint: its file.
+        half: whether the weights become float16.
+    """
+    tree = config.model_dump(mode="json")
+    for section, key in _PLACES:
+        (tree[section] if section else tree)[key] = None
+    return {
+        "config": tree,
+        "step": content["training"].get("step", 0),
+        "precision": "float16" if half else "float32",
+        "versions": dict(content["versions"]),
+        "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
+        "source_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+    }
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any], *, half: bool = False) -> None:
+    """Writes weights whole or not at all; the same weights give the same bytes.
+
+    Args:
+        path: the file, in a folder that exists.
+        weights: a state dict.
+        about: ``config``, ``step``, ``versions`` and more, for the metadata.
+        half: round floating-point values to float16, which halves the file.
+
+    Raises:
+        UserError: a value is too large for float16.
+    """
+    tensors = {name: (_half(value, name) if half else value).contiguous() for name, value in weights.items()}
+    # one entry alone: the library writes several in an order of chance
+    write_whole(path, save(tensors, {"frih": json.dumps({**about, "format": FORMAT})}))
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Reads weights in the form of a checkpoint (:func:`frih.models.checkpoint.load_checkpoint`).
+
+    Returns:
+        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (no more than the ``step``), ``versions``.
+
+    Raises:
+        UserError: the file is damaged or another program's.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get("frih", "null")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except SafetensorError:
+        raise UserError(f"{path}: is damaged, incomplete or no safetensors file; take another") from None
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f"{path}: does not hold weights of this version of FRIH (no {FORMAT!r} in its metadata)")
+    wrong = [key for key, kind in _NEEDED.items() if not isinstance(about.get(key), kind)]
+    if wrong:
+        raise UserError(f"{path}: its metadata lack {', '.join(wrong)}; export it again")
+    return {
+        "config": json.dumps(about["config"]),
+        "model": {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
+        "training": {"step": about["step"]},
+        "versions": about["versions"],
+    }
+
+
+def _half(value: Tensor, name: str) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    rounded = value.half()
+    if value.isfinite().all() and not rounded.isfinite().all():
+        raise UserError(f"{name}: holds {value.abs().max().item():.6g}, too large for float16; export without --half")
+    return rounded

@@ -1,0 +1,1 @@
+"""Workshops around the spine: nothing in the rest of frih imports them."""

@@ -1,0 +1,216 @@
+"""A photo's foreground in the colours of a reference object, or of several: one composite, or why there is none.
+
+The transfers are those of :mod:`~frih.tools.composites.color_transfer`; the bounds of what counts as a composite are here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.color import rgb2lab
+
+from frih.tools.composites.color_transfer import TRANSFERS, Colors, Transfer, regrain
+from frih.tools.composites.fast_transfer import FAST_TRANSFERS
+from frih.tools.composites.fast_transfer import regrain as fast_regrain
+from frih.tools.composites.regions import divide, transfer_regions
+
+MIN_FMSE, MAX_FMSE = 60.0, 4500.0
+"""A composite whose foreground differs by less counts as unchanged, by more as unreal (mean square, 0..255)."""
+MAX_CLIPPED = 0.03
+"""Share of the foreground's values that may newly be 0 or 255."""
+CONTRAST = (0.5, 1.7)
+"""Bounds of the foreground's standard deviation after restyling, relative to that before."""
+MAX_STRANGE = 20.0
+"""Bound of the foreground's change of hue and gain of chroma, in CIELAB, root mean square: light takes colour away from things
+more easily than it gives them another."""
+TOO_FAR = "too far from the photo"
+ONE_COLOR = "of one colour"
+"""The fault of a foreground that has no two colour regions; other references do not help."""
+
+REFERENCE_PIXELS = 8_000
+"""So many pixels of a reference are enough; see :func:`thinned`."""
+
+_JUDGED_PIXELS = 10_000
+
+
+class Restyled(NamedTuple):
+    """What became of a foreground."""
+
+    image: NDArray[np.uint8] | None
+    """(H, W, 3), the composite; None where a filter rejects it."""
+    fault: str | None
+    """Why it is rejected, in a word or two."""
+    fmse: float
+    """Mean square of the foreground's change, 0..255."""
+
+
+class Attempt(NamedTuple):
+    """How a foreground is to be restyled."""
+
+    transfer: str
+    """A name in :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
+    references: Sequence[Colors]
+    """(N, 3) RGB in [0, 1] each: one to take colours from, or one for each colour region
+    (:mod:`~frih.tools.composites.regions`)."""
+
+
+def restyle(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempt: Attempt) -> Restyled:
+    """Makes a composite, or says why it is none.
+
+    What "pitie" gives is regrained, and so are regions, which takes away their seams.
+
+    Args:
+        real: (H, W, 3) photo.
+        mask: (H, W), 255 = foreground; the foreground is laid over the photo by it, so that grey borders blend.
+        attempt: the colours to take.
+    """
+    return _Foreground(real, mask).restyle(attempt)
+
+
+def restyle_each(
+    real: NDArray[np.uint8], mask: NDArray[np.uint8], attempts: Iterable[Attempt], *, fast: bool = False
+) -> Iterator[Restyled]:
+    """What :func:`restyle` makes of one attempt after the other.
+
+    It is faster: a composite to be rejected mostly shows it on a few pixels, and is then made of no more. ``fast`` takes the
+    compiled transfers (:mod:`~frih.tools.composites.fast_transfer`), whose results may differ by a level or two, and judges
+    fewer pixels.
+    """
+    foreground = _Foreground(real, mask, _FAST if fast else _LITERAL)
+    for attempt in attempts:
+        yield foreground.try_out(attempt) or foreground.restyle(attempt)
+
+
+class _Way(NamedTuple):
+    """Which functions restyle, and how many pixels decide."""
+
+    transfers: dict[str, Transfer]
+    regrain: Callable[[Colors, Colors, NDArray[np.bool_]], Colors]
+    trial: int
+    """Pixels that are restyled first."""
+    judged: int | None
+    """Pixels on which a fault is looked for; all by default."""
+
+
+_LITERAL = _Way(TRANSFERS, regrain, trial=2_000, judged=None)
+_FAST = _Way(FAST_TRANSFERS, fast_regrain, trial=1_000, judged=2_000)
+
+
+class _Foreground:
+    """A photo's foreground, which may be restyled more than once."""
+
+    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8], way: _Way = _LITERAL) -> None:
+        self.real, self.mask, self.way = real, mask, way
+        self.region = mask > 0
+        self.image = real / 255
+        self.source = self.image[self.region]
+        self.labels: dict[int, NDArray[np.intp]] = {}
+
+    def try_out(self, attempt: Attempt) -> Restyled | None:
+        """Restyles a few pixels: what is wrong with them, if anything is."""
+        if self.way is _FAST and len(attempt.references) == 1:
+            # every transfer moves the mean to the reference's, or nearly, and no change is less than that of its mean
+            change = _fmse(self.source.mean(axis=0), attempt.references[0].mean(axis=0))
+            if change > MAX_FMSE:
+                return Restyled(None, TOO_FAR, change)
+        few = [thinned(reference, self.way.trial) for reference in attempt.references]
+        _, fault, change = self._transfer(attempt._replace(references=few), self.way.trial)
+        return Restyled(None, fault, change) if fault else None
+
+    def restyle(self, attempt: Attempt) -> Restyled:
+        """Restyles all pixels."""
+        restyled, fault, change = self._transfer(attempt, len(self.source) + 1)
+        if not fault and (attempt.transfer == "pitie" or len(attempt.references) > 1):
+            box = _box_around(self.region)
+            restyled = self.way.regrain(self.image[box], restyled, self.region[box])
+            change = _fmse(self.source, restyled)
+            fault = "unchanged" if change < MIN_FMSE else None
+        if fault:
+            return Restyled(None, fault, change)
+        opacity = self.mask[self.region][:, None] / 255
+        composite = self.real.copy()
+        composite[self.region] = np.rint(255 * (self.source + opacity * (restyled - self.source)))
+        return Restyled(composite, None, change)
+
+    def _transfer(self, attempt: Attempt, most: int) -> tuple[Colors, str | None, float]:
+        """So many of the pixels in other colours, what is wrong with them, and by how much they are changed."""
+        source, references = thinned(self.source, most), attempt.references
+        transfer = self.way.transfers[attempt.transfer]
+        if len(references) == 1:
+            restyled = transfer(source, references[0])
+            return restyled, find_fault(*self._judged(source, restyled)), _fmse(source, restyled)
+        labels = thinned(self._regions(len(references)), most)
+        if not labels.any():
+            return source, ONE_COLOR, 0.0
+        restyled = transfer_regions(source, labels, references, transfer)
+        before, after, labels = self._judged(source, restyled, labels)
+        fault = find_fault(before, after)
+        for one in [] if fault else np.unique(labels):
+            fault = fault or _find_unreal(before[labels == one], after[labels == one])
+        return restyled, fault, _fmse(source, restyled)
+
+    def _judged(self, *pixels: NDArray[Any]) -> list[NDArray[Any]]:
+        return [thinned(one, self.way.judged or len(one) + 1) for one in pixels]
+
+    def _regions(self, count: int) -> NDArray[np.intp]:
+        if count not in self.labels:
+            box = _box_around(self.region)
+            self.labels[count] = divide(self.image[box], self.region[box], count)
+        return self.labels[count]
+
+
+def thinned(pixels: NDArray[Any], count: int) -> NDArray[Any]:
+    """Every n-th of the pixels, so that there are no more than so many."""
+    return pixels[:: 1 + len(pixels) // count]
+
+
+def find_fault(source: Colors, restyled: Colors) -> str | None:
+    """What is wrong with a restyled foreground, (N, 3) before and after: the first bound above that it breaks, or None."""
+    change = _fmse(source, restyled)
+    if change < MIN_FMSE:
+        return "unchanged"
+    if not change <= MAX_FMSE:
+        return TOO_FAR
+    clipped = ((restyled <= 0) | (restyled >= 1)) & (source > 0) & (source < 1)
+    if clipped.mean() > MAX_CLIPPED:
+        return "clipped"
+    contrast = restyled.std(axis=0).mean() / max(source.std(axis=0).mean(), 1e-3)
+    if not CONTRAST[0] <= contrast <= CONTRAST[1]:
+        return "flat" if contrast < CONTRAST[0] else "glaring"
+    return _find_unreal(source, restyled)
+
+
+def _find_unreal(source: Colors, restyled: Colors) -> str | None:
+    """What no part of a foreground may be, either."""
+    if _fmse(source, restyled) > MAX_FMSE:
+        return TOO_FAR
+    return "strangely coloured" if _strangeness(source, restyled) > MAX_STRANGE else None
+
+
+def save_jpeg(image: NDArray[np.uint8], file: Path | IO[bytes]) -> None:
+    """Writes an image, (H, W, 3), as JPEG of quality 95 with colours at full resolution."""
+    Image.fromarray(image).save(file, "JPEG", quality=95, subsampling=0)
+
+
+def _box_around(region: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The part of an image that holds the region and its neighbours."""
+    spans = []
+    for axis in (1, 0):
+        taken = np.flatnonzero(region.any(axis=axis))
+        spans.append(slice(max(int(taken[0]) - 1, 0), int(taken[-1]) + 2))
+    return spans[0], spans[1]
+
+
+def _strangeness(source: Colors, restyled: Colors) -> float:
+    some = slice(None, None, 1 + len(source) // _JUDGED_PIXELS)
+    before, after = rgb2lab(source[some])[:, 1:], rgb2lab(restyled[some])[:, 1:]
+    chroma_before, chroma_after = np.hypot(*before.T), np.hypot(*after.T)
+    hue = 2 * (chroma_before * chroma_after - (before * after).sum(axis=1))  # squared difference of hue, CIE 1976
+    return float(np.sqrt((hue + np.maximum(chroma_after - chroma_before, 0) ** 2).mean()))
+
+
+def _fmse(source: Colors, restyled: Colors) -> float:
+    return float(255**2 * ((restyled - source) ** 2).mean())

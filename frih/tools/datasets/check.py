@@ -1,0 +1,138 @@
+"""Checks a data set: reads every file once and names all that is wrong with it, where training would stop at the first fault.
+
+What it finds is an error where training or evaluation would stop or go wrong, and otherwise a remark.
+:data:`~frih.tools.datasets.check_report.KINDS` lists all kinds of findings; docs/data.md says what each means.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from frih.common.errors import UserError
+from frih.common.files import write_whole
+from frih.common.processes import cores
+from frih.data.iharmony4 import FOLDERS, SPLITS, choose_subsets
+from frih.tools.datasets.check_files import check_files
+from frih.tools.datasets.check_report import KINDS, Finding, Report, counted
+from frih.tools.datasets.check_subset import CheckedSubset, list_entries, without_path
+
+
+def check_dataset(
+    root: str | Path,
+    subsets: Sequence[str] | None = None,
+    *,
+    size: int = 256,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Reads every file of a data set in iHarmony4's layout and collects all that is wrong with it.
+
+    The findings do not depend on the number of workers.
+
+    Args:
+        root: folder that holds the subsets.
+        subsets: names of those to check; all that the root holds by default.
+        size: the network's, at which masks are looked at as well.
+        workers: processes that read; as many as there are cores by default. 0 and 1 read in this process.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: there is no data set at the root, or an unknown subset.
+    """
+    root = Path(root)
+    chosen = [CheckedSubset(root, name) for name in choose_subsets(root, subsets)]
+    findings = [*_check_common_lists(root), *_check_absent_lists(chosen)]
+    findings += _check_halves(root) if subsets is None else ()
+    for subset in chosen:
+        findings += subset.findings
+    findings += check_files(root, chosen, size, cores() if workers is None else workers, progress)
+    order = list(KINDS)
+    findings = sorted(set(findings), key=lambda finding: (order.index(finding.kind), finding[1:]))
+    files = {subset.name: {folder: len(subset.files[folder]) for folder in FOLDERS} for subset in chosen}
+    return Report(str(root), size, {subset.name: subset.splits for subset in chosen}, files, findings)
+
+
+def write_lists(root: str | Path) -> list[Path]:
+    """Writes the list files that are missing and follow from others; returns them. Nothing is overwritten.
+
+    A subset's own list follows from the common one, ``IHD_<split>.txt``; that follows from the own lists of all subsets.
+
+    Raises:
+        UserError: there is no data set at the root, a list cannot be read, or none can be written there.
+    """
+    root = Path(root)
+    subsets = choose_subsets(root, None)
+    written = []
+    for split in SPLITS:
+        common = root / f"IHD_{split}.txt"
+        own = {subset: root / subset / f"{subset}_{split}.txt" for subset in subsets}
+        if common.is_file():
+            entries = list_entries(common)
+            for subset, path in own.items():
+                names = [name for folder, name in entries if folder == subset]
+                if names and not path.exists():
+                    written.append(_write(path, "".join(f"{name}\n" for name in names)))
+        elif not common.exists() and all(path.is_file() for path in own.values()):
+            names = [
+                f"{subset}/composite_images/{name}\n" for subset in subsets for _, name in list_entries(own[subset])
+            ]
+            written.append(_write(common, "".join(names)))
+    return written
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes a report as JSON, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    _write(path, report.to_json())
+
+
+def _check_common_lists(root: Path) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = root / f"IHD_{split}.txt"
+        if not path.is_file():
+            continue
+        try:
+            folders = Counter(folder for folder, _ in list_entries(path))
+        except UserError as error:
+            yield Finding("list-unreadable", path.name, without_path(error, path), True)
+            continue
+        for folder, count in folders.items():
+            if not (root / folder / "composite_images").is_dir() or not folder:
+                where = f"of {folder}, which the root does not hold" if folder else "without a subset in front"
+                yield Finding("list-strangers", path.name, f"{counted(count, 'line')} {where}; not used", False)
+
+
+def _check_halves(root: Path) -> Iterator[Finding]:
+    """Folders that would be subsets, had they composites; training passes them over in silence."""
+    for folder in sorted({path.parent for part in FOLDERS[1:] for path in root.glob(f"*/{part}")}):
+        if not (folder / FOLDERS[0]).is_dir():
+            yield Finding(
+                "folder-missing", f"{folder.name}/{FOLDERS[0]}", "is not there, so the subset is left out", True
+            )
+
+
+def _check_absent_lists(subsets: Sequence[CheckedSubset]) -> Iterator[Finding]:
+    """A list that is missing stops training; but a root that has only one of the splits, and no other file, may be meant so."""
+    for split in SPLITS:
+        present = any(subset.splits[split].source for subset in subsets)
+        for subset in subsets:
+            if subset.splits[split].source:
+                continue
+            named = {name for found in subset.splits.values() for name in found.names}
+            unlisted = len(subset.files["composite_images"] - named)
+            own = f"{subset.name}/{subset.name}_{split}.txt"
+            message = f"is not there, nor IHD_{split}.txt; {counted(unlisted, 'composite')} in no list"
+            yield Finding("list-missing", own, message, present or not subset.listed or unlisted > 0)
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        write_whole(path, text, durable=True)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make that one writable"
+        ) from None
+    return path

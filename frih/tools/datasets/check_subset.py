@@ -1,0 +1,190 @@
+"""A subset's folders and lists, and what is wrong with them as far as names tell, without reading an image."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from PIL import Image
+
+from frih.common.errors import UserError
+from frih.data.iharmony4 import FOLDERS, SPLITS, read_lines
+from frih.tools.datasets.check_report import Finding, Split, counted, published
+
+
+class Task(NamedTuple):
+    """A file to be read."""
+
+    subset: str
+    folder: str
+    name: str
+    used: bool
+    """Whether a list needs it."""
+
+    @property
+    def path(self) -> str:
+        """From the root on."""
+        return f"{self.subset}/{self.folder}/{self.name}"
+
+
+class _Triple(NamedTuple):
+    """The files of one composite; None for one that is not there."""
+
+    composite: str | None
+    mask: str | None
+    real: str | None
+
+
+class CheckedSubset:
+    """A subset's folders and lists, with the findings that need no image."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+        self.findings: list[Finding] = []
+        self.files = {folder: self._list_folder(folder) for folder in FOLDERS}
+        self.stems = {folder: _by_stem(files) for folder, files in self.files.items()}
+        self.splits = {split: self._read_list(split) for split in SPLITS}
+        self.triples = {split: self._match(found.names, found.source) for split, found in self.splits.items()}
+        self.listed = any(found.source for found in self.splits.values())
+        if not self.listed:
+            self.triples["unlisted"] = self._match(sorted(self.files["composite_images"]), None)
+        self._compare_splits()
+        self._find_orphans()
+
+    def tasks(self) -> list[Task]:
+        """Every file of the subset, apart from unused ones that do not look like images."""
+        suffixes = Image.registered_extensions()
+        tasks = []
+        for folder in FOLDERS:
+            used = self._used(folder)
+            chosen = (name for name in sorted(self.files[folder]) if name in used or _suffix(name) in suffixes)
+            tasks += [Task(self.name, folder, name, name in used) for name in chosen]
+        return tasks
+
+    def _add(self, kind: str, path: str, message: str, *, error: bool) -> None:
+        self.findings.append(Finding(kind, path, message, error))
+
+    def _list_folder(self, folder: str) -> set[str]:
+        try:
+            names = {path.name for path in (self.root / self.name / folder).iterdir()}
+            fault = "" if names else "is empty"
+        except OSError as error:
+            names, fault = set(), f"cannot be listed ({error.strerror})"
+        if fault:
+            self._add("folder-missing", f"{self.name}/{folder}", fault, error=True)
+        return names
+
+    def _read_list(self, split: str) -> Split:
+        """The list that training would use, with what is wrong with its lines."""
+        own, common = self.root / self.name / f"{self.name}_{split}.txt", self.root / f"IHD_{split}.txt"
+        shared = [name for folder, name in _entries_or_none(common) if folder == self.name]
+        if not own.is_file():
+            return self._check_names(shared, split, common.name) if common.is_file() else Split([], None)
+        path = f"{self.name}/{own.name}"
+        try:
+            names = [name for _, name in list_entries(own)]
+        except UserError as error:
+            self._add("list-unreadable", path, without_path(error, own), error=True)
+            names = []
+        if shared and set(shared) != set(names):
+            differing = counted(len(set(shared) ^ set(names)), "composite")
+            self._add("list-differs", path, f"is used, but differs from {common.name} by {differing}", error=False)
+        return self._check_names(names, split, path)
+
+    def _check_names(self, names: list[str], split: str, source: str) -> Split:
+        if not names:
+            self._add("list-empty", source, f"names no composite of {self.name} for the {split} split", error=False)
+        for name, count in Counter(names).items():
+            if count > 1:
+                self._add("twice", source, f"names {name} {count} times", error=True)
+        return Split(list(dict.fromkeys(names)), source)
+
+    def _match(self, names: Iterable[str], source: str | None) -> list[_Triple]:
+        """The files of each composite, by the rule of :func:`frih.data.iharmony4.read_split`."""
+        triples = []
+        for name in names:
+            photo_and_mask = Path(name).stem.rpartition("_")[0]
+            photo = photo_and_mask.rpartition("_")[0]
+            if not photo:
+                where = source or f"{self.name}/composite_images"
+                self._add("name", where, f"{name!r} is not named X_M_K.jpg (photo, mask, variant)", error=True)
+                continue
+            composite = self._find_composite(name)
+            mask = self._find("masks", photo_and_mask, ".png", name)
+            triples.append(_Triple(composite, mask, self._find("real_images", photo, ".jpg", name)))
+        return triples
+
+    def _find_composite(self, name: str) -> str | None:
+        if name in self.files["composite_images"]:
+            return name
+        if self.files["composite_images"]:  # a folder that is missing or empty is told once
+            others = self.stems["composite_images"].get(Path(name).stem)
+            hint = f"; the folder holds {', '.join(others)}" if others else ""
+            path = f"{self.name}/composite_images/{name}"
+            self._add("missing", path, f"is named by a list, but is not there{hint}", error=True)
+        return None
+
+    def _find(self, folder: str, stem: str, suffix: str, composite: str) -> str | None:
+        found = self.stems[folder].get(stem, [])
+        if not found and self.files[folder]:
+            self._add(
+                "missing", f"{self.name}/{folder}/{stem}{suffix}", f"is not there; {composite} needs it", error=True
+            )
+        if len(found) > 1:
+            message = f"is one of {', '.join(found)}; which is used is left to chance"
+            self._add("ambiguous", f"{self.name}/{folder}/{found[0]}", message, error=True)
+        return found[0] if found else None
+
+    def _compare_splits(self) -> None:
+        for name in sorted(set(self.splits["train"].names) & set(self.splits["test"].names)):
+            path = f"{self.name}/composite_images/{name}"
+            self._add("in-both-lists", path, "is named for training and for testing", error=True)
+        train, test = ({triple.real for triple in self.triples[split] if triple.real} for split in SPLITS)
+        for name in sorted(train & test):
+            path = f"{self.name}/real_images/{name}"
+            self._add("photo-in-both", path, "has composites in training and in testing", error=True)
+        for split, found in self.splits.items():
+            expected = published(self.name, split)
+            if found.source and expected not in (None, len(found.names)):
+                message = f"names {counted(len(found.names), 'composite')} of {self.name}; iHarmony4 has {expected}"
+                self._add("count", found.source, message, error=False)
+
+    def _find_orphans(self) -> None:
+        for folder in FOLDERS if self.listed else ():
+            for name in self.files[folder] - self._used(folder):
+                self._add("orphan", f"{self.name}/{folder}/{name}", "no list needs it", error=False)
+
+    def _used(self, folder: str) -> set[str | None]:
+        index = FOLDERS.index(folder)
+        used = {triple[index] for triples in self.triples.values() for triple in triples}
+        doubles = {name for names in self.stems[folder].values() if used.intersection(names) for name in names}
+        return used | doubles if index else used
+
+
+def list_entries(path: Path) -> list[tuple[str, str]]:
+    """The (first folder, file name) of each line of a list."""
+    paths = [PurePosixPath(line) for line in read_lines(path)]
+    return [(path.parts[0] if len(path.parts) > 1 else "", path.name) for path in paths]
+
+
+def without_path(error: Exception, path: Path) -> str:
+    """An error's message without the path in front, which is told beside it."""
+    return str(error).removeprefix(f"{path}: ") or type(error).__name__
+
+
+def _entries_or_none(path: Path) -> list[tuple[str, str]]:
+    try:
+        return list_entries(path) if path.is_file() else []
+    except UserError:
+        return []
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    stems: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        stems[Path(name).stem].append(name)
+    return stems
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()

@@ -1,0 +1,448 @@
+"""A smaller copy of a data set in iHarmony4's layout, made once, so that training reads small files.
+
+::
+
+    <out>/<subset>/{composite_images,masks,real_images}/     names as in the source, but for suffixes of files in a new format
+    <out>/<subset>/<subset>_{train,test}.txt, IHD_*.txt      the source's lists, written when all files are there
+    <out>/prepared_files.jsonl                               settings, and a line for each file that is done
+    <out>/prepared.json                                      how the copy was made, in short; written last
+
+Files that the lists need are copied, each once, however many composites share it. One that is small enough, upright and in
+plain colours is copied byte for byte; the others are resized and made anew, images in the format asked for, masks as PNG with
+their grey borders. A run that was stopped goes on when it is called again; files whose source has changed since are made anew.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import PIL
+from PIL import features
+
+from frih import __version__
+from frih.common.errors import UserError
+from frih.common.files import write_whole
+from frih.common.processes import Map, cores, process_pool
+from frih.common.progress import progress_bar
+from frih.data.iharmony4 import (
+    FOLDERS,
+    PREPARED,
+    PREPARED_FILES,
+    SPLITS,
+    Item,
+    choose_subsets,
+    describe_preparation,
+    find_list,
+    match_files,
+    read_lines,
+)
+from frih.data.images import open_mask, open_rgb
+from frih.tools.datasets.shrinking import (
+    FILTERS,
+    FORMATS,
+    QUALITY,
+    SIZES,
+    SUFFIXES,
+    Format,
+    Size,
+    encode,
+    is_plain,
+    shrink,
+)
+from frih.tools.journal import Entry, Journal
+
+RECIPE = 1
+"""To be raised with every change that makes other files."""
+
+_CHUNK = 4
+
+
+class Prepared(NamedTuple):
+    """What became of a copy."""
+
+    out: Path
+    summary: str
+    """How it was made, in a line."""
+    counts: dict[str, dict[str, int]]
+    """By subset: how many ``composite_images``, ``masks`` and ``real_images``; how many of all these were ``written`` anew, the
+    others being as they were; and ``source_bytes`` and ``bytes``."""
+    found: int
+    """How many files were done before."""
+    faults: list[str]
+    """What is wrong with the source, file by file. If anything is, the copy is not finished."""
+
+
+def prepare_dataset(
+    root: str | Path,
+    out: str | Path,
+    *,
+    size: Size = "512",
+    format: Format | None = None,
+    quality: int | None = None,
+    link: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Prepared:
+    """Makes a copy of a data set, or what is missing of it.
+
+    Args:
+        root: folder that holds the subsets; nothing is written there.
+        out: the copy's folder, for ``data.root``; new or empty, or that of an earlier call with the same settings.
+        size: of the stored images, see :data:`frih.tools.datasets.shrinking.SIZES`.
+        format: of images that are made anew; by default JPEG at sizes 512 and 1024, lossless at the others.
+        quality: of JPEG, 1 to 100.
+        link: files that stay as they are become hard links of the source's, where the file system lets them.
+        workers: processes; as many as there are cores by default.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: no data set at the root, or one without lists; ``out`` is part of it, holds something else, was made with
+            other settings, is being written by another process, or cannot be written.
+    """
+    root, out = Path(root).absolute(), Path(out).absolute()
+    settings = _settings(root, size, format, quality)
+    subsets = choose_subsets(root, None)
+    _refuse_places(root, out, subsets)
+    source = _Source(root, subsets)
+    journal = Journal(out, settings, manifest=PREPARED, journal=PREPARED_FILES, key="files")
+    workers = cores() if workers is None else workers
+    try:
+        with journal.held(), process_pool(workers, chunk=_CHUNK) as each:
+            return _complete(source, journal, link, each, progress)
+    except OSError as error:
+        raise UserError(f"{out}: the copy cannot be written there ({error})") from error
+
+
+def verify_dataset(out: str | Path, *, workers: int | None = None, progress: bool = True) -> list[str]:
+    """Reads every file of a finished copy, and names those that are missing or not as they were written.
+
+    Raises:
+        UserError: there is no finished copy.
+    """
+    out = Path(out)
+    about = _read_about(out)
+    if about is None:
+        raise UserError(f"{out}: holds no finished copy; call scripts/prepare.py with the data set's folder as well")
+    entries = [json.loads(line) for line in _read_record(out, about).decode("utf-8").splitlines()[1:]]
+    tasks = [(path, size, entry["digest"]) for entry in entries for path, size in entry["files"].items()]
+    tasks += [(path, size, digest) for path, (size, digest) in about["lists"].items()]
+    with process_pool(cores() if workers is None else workers, chunk=_CHUNK) as each:
+        found = progress_bar(
+            each(partial(_verify, out), tasks), desc="verifying", total=len(tasks), unit="file", disable=not progress
+        )
+        return [fault for fault in found if fault]
+
+
+def describe(prepared: Prepared) -> str:
+    """What is in a copy and how large it is beside its source; for people."""
+    width = max(len("all"), *map(len, prepared.counts))
+    lines = [
+        f"{prepared.out}: {prepared.summary}",
+        f"  {'':{width}}  composites   masks  real images  made anew       source         copy",
+    ]
+    total: Counter[str] = Counter()
+    for counts in prepared.counts.values():
+        total.update(counts)
+    for name, counts in (*prepared.counts.items(), ("all", total)):
+        megabytes = (f"{counts[key] / 1e6:10.1f} MB" for key in ("source_bytes", "bytes"))
+        numbers = "{composite_images:12}{masks:8}{real_images:15}{written:11}".format(**counts)
+        lines.append(f"  {name:{width}}{numbers}{''.join(megabytes)}")
+    if prepared.found:
+        lines.append(f"  {prepared.found} files were there already")
+    return "\n".join(lines)
+
+
+class _Source:
+    """The files that a data set's lists need.
+
+    Raises:
+        UserError: a subset has no list, or lists name nothing or cannot be followed.
+    """
+
+    def __init__(self, root: Path, subsets: Sequence[str]) -> None:
+        self.root, self.subsets = root, subsets
+        self.items: list[Item] = []
+        self.faults: list[str] = []
+        for subset in subsets:
+            self._follow(subset)
+        if not self.items and not self.faults:
+            raise UserError(f"{root}: its lists name no composite")
+        self.wanted = dict.fromkeys(sorted(name for item in self.items for name in _names(item)))
+        """Paths of the files, from the root on, each once."""
+
+    def _follow(self, subset: str) -> None:
+        found = [found for split in SPLITS if (found := find_list(self.root, subset, split))]
+        if not found:
+            raise UserError(
+                f"{self.root / subset}: has no list, {subset}_train.txt or {subset}_test.txt, nor has {self.root} one "
+                f"(IHD_train.txt, IHD_test.txt); scripts/check_data.py --write-lists writes what follows from others"
+            )
+        stems: dict[str, str] = {}
+        for names, path in found:
+            items, faults = match_files(self.root, subset, names)
+            self.items += items
+            self.faults += [f"{path}: {subset}/{fault}" for fault in faults]
+            for name in names:
+                other = stems.setdefault(Path(name).stem, name)
+                if other != name:
+                    raise UserError(f"{path}: {name} and {other} differ in their suffix alone; rename one")
+
+
+def _names(item: Item) -> tuple[str, str, str]:
+    """Paths of composite, mask and real image, from the root on."""
+    files = (item.composite_name, item.mask_name, item.real_name)
+    composite, mask, real = (f"{item.subset}/{folder}/{name}" for folder, name in zip(FOLDERS, files, strict=True))
+    return composite, mask, real
+
+
+def _settings(root: Path, size: Size, format: Format | None, quality: int | None) -> dict[str, Any]:
+    if size not in SIZES:
+        raise UserError(f"size: must be one of {', '.join(SIZES)}, not {size}")
+    format = format or FORMATS[size]
+    if quality is not None and (format != "jpeg" or not 1 <= quality <= 100):
+        raise UserError("quality: is of JPEG alone, 1 to 100; WebP and PNG are lossless")
+    if format == "webp" and not features.check("webp"):
+        raise UserError("format: this Pillow was built without WebP; take png")
+    return {
+        "recipe": RECIPE,
+        "source": str(root),
+        "size": size,
+        "filter": FILTERS[size].name.lower() if size in FILTERS else None,
+        "format": format,
+        "quality": (quality or QUALITY) if format == "jpeg" else None,
+    }
+
+
+def _refuse_places(root: Path, out: Path, subsets: Sequence[str]) -> None:
+    place = out.resolve()
+    if place == root.resolve():
+        raise UserError(f"{out}: is the data set itself; give another folder for the copy")
+    for subset in subsets:
+        folder = (root / subset).resolve()
+        if place == folder or folder in place.parents:
+            raise UserError(f"{out}: is in the data set's folder {subset}; give a folder outside of it for the copy")
+
+
+def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress: bool) -> Prepared:
+    """Makes what is not there yet, and finishes the copy if nothing is wrong with the source."""
+    out = journal.folder
+    about = _read_about(out)
+    if about:
+        _read_record(out, about)
+    known = {entry["source"]: entry for entry in journal.read()}
+    gone = {name: entry for name, entry in known.items() if name not in source.wanted}
+    if gone and not source.faults:
+        raise UserError(
+            f"{out}: holds {len(gone)} files that the lists of {source.root} no longer need, as {next(iter(gone))}; "
+            "restore the lists, or give another folder"
+        )
+    done = {name: entry for name, entry in known.items() if name not in gone and _is_fresh(source.root, entry)}
+    found, faults = len(done), list(source.faults)
+    missing = [name for name in source.wanted if name not in done]
+    if missing or not about:
+        journal.manifest.unlink(missing_ok=True)
+        _make_folders(out, source.subsets)
+        with journal.open(known.values()) as add:
+            make = partial(_prepare, source.root, out, journal.settings, link)
+            for result in progress_bar(
+                each(make, missing), desc="preparing", total=len(missing), unit="file", disable=not progress
+            ):
+                if isinstance(result, str):
+                    faults.append(result)
+                else:
+                    add(result)
+                    done[result["source"]] = result
+    faults += _compare_sizes(source.items, done)
+    entries = [done[name] for name in source.wanted if name in done]
+    summary, counts = _summary(source, journal.settings, entries), _count(source.subsets, entries)
+    if not faults:
+        if missing or not about:
+            with journal.open(entries):  # each once, without those of files that were made anew
+                pass
+        _finish(source, journal, summary, counts, entries)
+    return Prepared(out, summary, counts, found, faults)
+
+
+def _is_fresh(root: Path, entry: Entry) -> bool:
+    """Whether a file's source has not changed since."""
+    with suppress(FileNotFoundError):
+        stat = (root / entry["source"]).stat()
+        return [stat.st_size, stat.st_mtime_ns] == [entry["source_bytes"], entry["source_mtime_ns"]]
+    return False
+
+
+def _make_folders(out: Path, subsets: Iterable[str]) -> None:
+    for subset in subsets:
+        for folder in FOLDERS:
+            (out / subset / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _prepare(root: Path, out: Path, settings: dict[str, Any], link: bool, name: str) -> Entry | str:
+    """Copies or resizes one file: its entry, or what is wrong with it."""
+    source, is_mask = root / name, PurePosixPath(name).parent.name == "masks"
+    format: Format = "png" if is_mask else settings["format"]
+    try:
+        stat = source.stat()
+        image = open_mask(source) if is_mask else open_rgb(source)
+        small = shrink(image, settings["size"])
+        stays = small is image and is_plain(source, is_mask)
+        content = source.read_bytes() if stays else encode(small, format, settings["quality"])
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # damaged files make decoders raise whatever they like
+        return f"{source}: cannot be prepared ({type(error).__name__}: {error}); restore it from its source"
+    others = {suffix: str(PurePosixPath(name).with_suffix(suffix)) for suffix in SUFFIXES.values()}
+    path = name if stays else others[SUFFIXES[format]]
+    for other in {name, *others.values()} - {path}:
+        (out / other).unlink(missing_ok=True)  # made of a source that was another then
+    if not (stays and link and _link(source, out / path)):
+        write_whole(out / path, content)
+    return {
+        "source": name,
+        "source_bytes": stat.st_size,
+        "source_mtime_ns": stat.st_mtime_ns,
+        "pixels": image.size,
+        "written": not stays,
+        "files": {path: len(content)},
+        "digest": _digest(content),
+    }
+
+
+def _link(source: Path, path: Path) -> bool:
+    """Gives a file a second name in the copy; false where the file system does not let one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        os.link(source.resolve(), part)
+        part.replace(path)
+    except OSError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)  # it stays where both are names of one file already
+    return True
+
+
+def _compare_sizes(items: Iterable[Item], done: dict[str, Entry]) -> list[str]:
+    """Masks and real images that are not as large as their composite."""
+    faults = []
+    for item in items:
+        composite, *others = _names(item)
+        for path, name in zip((item.mask, item.real), others, strict=True):
+            ours, theirs = (tuple(done[key]["pixels"]) if key in done else None for key in (composite, name))
+            if ours and theirs and ours != theirs:
+                shape = "is {} x {} pixels but {} is {} x {}".format(*theirs, item.composite, *ours)
+                faults.append(f"{path}: {shape}; they must be of one size")
+    return faults
+
+
+def _count(subsets: Iterable[str], entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
+    keys = (*FOLDERS, "written", "source_bytes", "bytes")
+    counts = {subset: dict.fromkeys(keys, 0) for subset in subsets}
+    for entry in entries:
+        subset, folder, _ = entry["source"].split("/")
+        counts[subset][folder] += 1
+        counts[subset]["written"] += entry["written"]
+        counts[subset]["source_bytes"] += entry["source_bytes"]
+        counts[subset]["bytes"] += sum(entry["files"].values())
+    return counts
+
+
+def _summary(source: _Source, settings: dict[str, Any], entries: Iterable[Entry]) -> str:
+    """How the copy is made, in a line; of a source that is itself prepared, that too."""
+    sizes = {"256": "256 x 256", "original": "original size"}
+    size = sizes.get(settings["size"], f"size {settings['size']} (longer side)")
+    encoder = {"jpeg": f"JPEG {settings['quality']}", "webp": "lossless WebP", "png": "PNG"}[settings["format"]]
+    written = [entry["written"] for entry in entries]
+    earlier = describe_preparation(source.root)
+    return (
+        f"prepared at {size}, {encoder}, from {source.root} ({sum(written)} of {len(written)} files made anew, the others as "
+        f"they were){earlier and f', which was {earlier}'}"
+    )
+
+
+def _finish(
+    source: _Source, journal: Journal, summary: str, counts: dict[str, dict[str, int]], entries: Sequence[Entry]
+) -> None:
+    """Writes the lists and, last of all, what the copy says of itself; unless they are there."""
+    lists = _lists(source, entries)
+    about: dict[str, Any] = {
+        "summary": summary,
+        "settings": journal.settings,
+        "versions": {"frih": __version__, "pillow": PIL.__version__},
+        "counts": counts,
+        "lists": {path: [len(content), _digest(content)] for path, content in lists.items()},
+        "record": _digest(journal.journal.read_bytes()),
+    }
+    old = _read_about(journal.folder)
+    listed = not any(_verify(journal.folder, (path, *listing)) for path, listing in about["lists"].items())
+    if listed and old == {**about, "versions": old and old["versions"]}:
+        return
+    journal.manifest.unlink(missing_ok=True)
+    for path, content in lists.items():
+        write_whole(journal.folder / path, content)
+    write_whole(journal.manifest, json.dumps(about, indent=1) + "\n", durable=True)
+
+
+def _lists(source: _Source, entries: Iterable[Entry]) -> dict[str, bytes]:
+    """The source's lists, byte for byte, unless they name composites whose suffix is another now."""
+    renamed = {entry["source"]: path for entry in entries for path in entry["files"] if path != entry["source"]}
+    lists = {}
+    for split in SPLITS:
+        own = (Path(subset, f"{subset}_{split}.txt") for subset in source.subsets)
+        for path in (Path(f"IHD_{split}.txt"), *own):
+            if (source.root / path).is_file():
+                lines = read_lines(source.root / path)
+                new = [_rename(line, path.parent.name, renamed) for line in lines]
+                content = "".join(f"{line}\n" for line in new).encode()
+                lists[path.as_posix()] = (source.root / path).read_bytes() if new == lines else content
+    return lists
+
+
+def _rename(line: str, subset: str, renamed: dict[str, str]) -> str:
+    path = PurePosixPath(line)
+    new = renamed.get(f"{subset or path.parts[0]}/composite_images/{path.name}")
+    return str(path.with_name(PurePosixPath(new).name)) if new else line
+
+
+def _read_about(out: Path) -> dict[str, Any] | None:
+    """What a finished copy says of itself; None where there is none, or it is damaged and to be written again."""
+    try:
+        about: dict[str, Any] = json.loads((out / PREPARED).read_text(encoding="utf-8"))
+        return {key: about[key] for key in ("summary", "settings", "versions", "counts", "lists", "record")}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_record(out: Path, about: dict[str, Any]) -> bytes:
+    path = out / PREPARED_FILES
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if _digest(content) != about["record"]:
+        raise UserError(f"{path}: is not as it was written; remove the copy and prepare the data set again")
+    return content
+
+
+def _verify(out: Path, task: tuple[str, int, str]) -> str | None:
+    """What is wrong with a file, if anything is."""
+    name, size, digest = task
+    path = out / name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return f"{path}: is missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error})"
+    if len(content) != size:
+        return f"{path}: has {len(content)} bytes instead of {size}"
+    return None if _digest(content) == digest else f"{path}: has other content"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,194 @@
+"""What the network costs, part by part: parameters, multiply-adds, time and memory (the paper's Table 6 and more).
+
+Parameters are counted. Multiply-adds are those of the convolutions and matrix products that run, counted by PyTorch. All but
+the parameters depend on the image: on its foreground, where the sparse default works, and on K, its number of submasks.
+"""
+
+import math
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from frih.models import FRIH
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "base": ("forward",),
+    "cascade": ("forward", "last_in_tiles"),
+    "head": ("forward", "in_tiles"),
+}
+"""The network's parts, by attribute, and the methods in which they work."""
+
+Costs = dict[str, float]
+"""By part, and of the whole as ``all``, which holds what is between the parts as well."""
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Composite (1, 3, H, W), mask (1, 1, H, W) and labels (1, H, W) of one image."""
+
+_MMAP_THRESHOLD = "65536"
+
+
+def made_image(size: int, share: float, count: int, device: torch.device | None = None) -> Inputs:
+    """An image of noise whose foreground is a centred square, cut into bands of equal height.
+
+    Args:
+        size: its side in pixels.
+        share: of its pixels that are foreground, as nearly as a square can be.
+        count: K, the number of submasks.
+        device: where it is to be.
+    """
+    side = max(count, round(size * math.sqrt(share)))
+    first = (size - side) // 2
+    labels = torch.zeros(1, size, size, dtype=torch.uint8)
+    bands = torch.arange(side) * count // side + 1
+    labels[:, first : first + side, first : first + side] = bands.byte()[:, None]
+    composite = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    mask = (labels > 0).float().unsqueeze(1)
+    return composite.to(device), mask.to(device), labels.to(device)
+
+
+def parameters(model: FRIH) -> Costs:
+    """Parameters of each part and of all; normalisation's weights count, its running statistics do not."""
+    counts: Costs = {
+        name: sum(one.numel() for one in part.parameters())
+        for name in PARTS
+        if isinstance(part := getattr(model, name), nn.Module)
+    }
+    return {**counts, "all": sum(counts.values())}
+
+
+def multiply_adds(model: FRIH, inputs: Inputs) -> Costs:
+    """Multiply-adds of one forward pass, in the mode the model is in."""
+    costs: Costs = {}
+
+    @contextmanager
+    def meter(part: str) -> Iterator[None]:
+        with FlopCounterMode(display=False) as counter:
+            yield
+        costs[part] = costs.get(part, 0) + counter.get_total_flops() / 2
+
+    _run(model, inputs, meter)
+    return costs
+
+
+def seconds(model: FRIH, inputs: Inputs, rounds: int) -> Costs:
+    """Time of one forward pass: medians over some rounds, after one that does not count."""
+    _run(model, inputs, partial(_stopwatch, {}, inputs[0].device))
+    times: list[Costs] = []
+    for _ in range(rounds):
+        costs: Costs = {}
+        _run(model, inputs, partial(_stopwatch, costs, inputs[0].device))
+        times.append(costs)
+    return {part: statistics.median(costs[part] for costs in times) for part in times[0]}
+
+
+def peak_memory(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
+    """Bytes that are held while each part works, at the most, beyond the model and its input; results of earlier parts count.
+
+    On CPUs it is that of a new process (Linux; elsewhere nothing is known, and the result is empty), on CUDA the allocator's.
+
+    Args:
+        build: makes the model, in the new process too.
+        inputs: one image.
+    """
+    if inputs[0].is_cuda:
+        return _peaks(build().cuda().eval(), inputs)
+    if not Path("/proc/self/clear_refs").exists():
+        return {}
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_send_peaks, args=(send, build, inputs), daemon=True)
+    before = os.environ.get("MALLOC_MMAP_THRESHOLD_")
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = _MMAP_THRESHOLD  # what is freed goes back to the system at once
+    try:
+        process.start()
+    finally:
+        if before is None:
+            del os.environ["MALLOC_MMAP_THRESHOLD_"]
+        else:
+            os.environ["MALLOC_MMAP_THRESHOLD_"] = before
+    send.close()
+    costs: Costs = receive.recv()
+    process.join()
+    return costs
+
+
+def _run(model: FRIH, inputs: Inputs, meter: Callable[[str], AbstractContextManager[None]]) -> None:
+    """One forward pass, each part of it and the whole inside a context of its name."""
+    with _metered(model, meter), torch.inference_mode(), meter("all"):
+        model(*inputs)
+
+
+@contextmanager
+def _metered(model: FRIH, meter: Callable[[str], AbstractContextManager[None]]) -> Iterator[None]:
+    """Puts a meter around the methods in which the parts work."""
+
+    def inside(part: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            with meter(part):
+                return method(*args, **kwargs)
+
+        return measured
+
+    parts = {name: part for name in PARTS if (part := getattr(model, name)) is not None}
+    for name, part in parts.items():
+        for method in PARTS[name]:
+            part.__dict__[method] = inside(name, getattr(part, method))
+    try:
+        yield
+    finally:
+        for name, part in parts.items():
+            for method in PARTS[name]:
+                del part.__dict__[method]
+
+
+@contextmanager
+def _stopwatch(costs: Costs, device: torch.device, part: str) -> Iterator[None]:
+    _wait(device)
+    start = time.perf_counter()
+    yield
+    _wait(device)
+    costs[part] = costs.get(part, 0) + time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peaks(model: FRIH, inputs: Inputs) -> Costs:
+    cuda = inputs[0].is_cuda
+    _run(model, inputs, lambda part: _stopwatch({}, inputs[0].device, part))  # what is made once and kept
+    before = torch.cuda.memory_allocated() if cuda else _status("VmRSS")
+    costs: Costs = {}
+
+    @contextmanager
+    def meter(part: str) -> Iterator[None]:
+        if part != "all":
+            torch.cuda.reset_peak_memory_stats() if cuda else Path("/proc/self/clear_refs").write_text("5")
+        yield
+        if part != "all":
+            peak = torch.cuda.max_memory_allocated() if cuda else _status("VmHWM")
+            costs[part] = max(costs.get(part, 0), peak - before)
+
+    _run(model, inputs, meter)
+    return {**costs, "all": max(costs.values())}
+
+
+def _send_peaks(send: Connection, build: Callable[[], FRIH], inputs: Inputs) -> None:
+    send.send(_peaks(build().eval(), inputs))
+
+
+def _status(field: str) -> int:
+    """Bytes of a field of this process's status (Linux): VmRSS, what it holds; VmHWM, the most since that was last reset."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

@@ -1,0 +1,234 @@
+"""An oracle: what is left of an image's error once the best correction of each of its parts is known.
+
+Corrections are fitted to the real image, so no network reaches them. They say how much of the error is one wrong colour of the
+whole foreground, how much differs from part to part, and which division of the foreground could take most of it away.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from frih.common.errors import UserError, did_you_mean
+from frih.config import SubmaskConfig
+from frih.data.images import HALF
+from frih.evaluation import Case, Evaluation
+from frih.evaluation.layout import Table, figure
+from frih.evaluation.statistics import paired
+from frih.evaluation.tables import groups
+from frih.metrics import Row
+from frih.submasks import extract_submasks
+
+Colors = NDArray[np.float64]
+Correction = Callable[[Colors, Colors], Colors]
+"""From colours (N, 3) and the real ones to the former, corrected."""
+
+PAPER = "cfsfdp:0.1"
+"""The paper's division."""
+METHODS = ("whole", PAPER, "cfsfdp:0.02", "gamma:10", "kmeans:4", "kmeans:8")
+"""Divisions that are compared unless others are named."""
+KEYS = {"cfsfdp": "cutoff", "gamma": "candidates", "kmeans": "clusters"}
+"""What the number behind a method's name is."""
+AS_IS = "as it is"
+FEW = 30
+"""Pixels below which a part is only shifted: an affine map has twelve numbers."""
+SHARES = (0.0, 0.6, 0.8, 0.95, 1.0)
+"""Between these the images are grouped by the largest submask's share of the foreground."""
+
+
+@dataclass(frozen=True)
+class Oracle(Evaluation):
+    """An evaluation whose scores are errors in the foreground after the best correction of each part.
+
+    A row's scores, for each prefix (``""``, ``input_``, ``coarse_``), are the fMSE :data:`AS_IS`, and what each method leaves
+    of it, by the method's name; and of each method, without prefix, ``submasks:``, ``largest:`` and ``three:`` with its name
+    behind: the number of submasks, and the share of the foreground in the largest and in the three largest. All are NaN where
+    there is no foreground. The parts are those of the composite at ``data.size``, as in training.
+    """
+
+    methods: Mapping[str, SubmaskConfig] = field(default_factory=dict)
+    """Divisions of the foreground by their names."""
+    correction: str = "shift"
+    """One of :data:`CORRECTIONS`."""
+
+    def score(self, case: Case, systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
+        """A row for each system; see the class."""
+        inside = case.soft_mask >= HALF
+        divisions = {
+            name: extract_submasks(case.composite, inside, **method.model_dump())[inside]
+            for name, method in self.methods.items()
+        }
+        real, correct = case.real[inside].astype(np.float64), CORRECTIONS[self.correction]
+        rows = []
+        for images in systems.values():
+            scores = _shares(divisions)
+            if images[""] is not case.composite:
+                images = {**images, "input_": case.composite}
+            for prefix, image in images.items():
+                found = remaining(image[inside].astype(np.float64), real, divisions, correct)
+                scores |= {prefix + name: value for name, value in found.items()}
+            rows.append(case.row(scores))
+        return rows
+
+
+def parse_method(text: str) -> SubmaskConfig:
+    """A division as it is written in short: a method of ``submasks.method``, perhaps with its number (:data:`KEYS`) behind.
+
+    Raises:
+        UserError: there is no such method, or its number is none or out of range.
+    """
+    method, colon, number = text.partition(":")
+    known = ("whole", *KEYS)
+    if method not in known:
+        raise UserError(f"--methods: {text!r} begins with none of {', '.join(known)}{did_you_mean(method, known)}")
+    if colon and method not in KEYS:
+        raise UserError(f"--methods: {text!r}: {method} takes no number")
+    try:
+        settings = {KEYS[method]: float(number) if method == "cfsfdp" else int(number)} if colon else {}
+        return SubmaskConfig.model_validate({"method": method, **settings})
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].lower()
+        raise UserError(f"--methods: {text!r}: submasks.{KEYS[method]}: {problem}") from None
+    except ValueError:
+        raise UserError(f"--methods: {text!r}: {number!r} is no number for submasks.{KEYS[method]}") from None
+
+
+def remaining(
+    x: Colors, y: Colors, divisions: Mapping[str, NDArray[np.uint8]], correct: Correction
+) -> dict[str, float]:
+    """The mean squared error over pixels and channels, :data:`AS_IS` and by division after a correction of each part.
+
+    Args:
+        x: (N, 3) colours of a foreground, 0..255.
+        y: (N, 3) the real ones.
+        divisions: (N,) the part of each pixel, by name.
+        correct: fitted to each part.
+    """
+    if len(x) == 0:
+        return dict.fromkeys([AS_IS, *divisions], np.nan)
+    found = {AS_IS: float(np.square(y - x).mean())}
+    for name, labels in divisions.items():
+        parts = [labels == k for k in np.unique(labels)]
+        found[name] = float(sum(np.square(y[part] - correct(x[part], y[part])).sum() for part in parts) / y.size)
+    return found
+
+
+def shift(x: Colors, y: Colors) -> Colors:
+    """The colours x (N, 3), moved as one so that they are as near to y as they can be."""
+    shifted: Colors = x + (y - x).mean(axis=0)
+    return shifted
+
+
+def affine(x: Colors, y: Colors) -> Colors:
+    """The colours x (N, 3), by the affine map that brings them nearest to y; a shift of fewer than :data:`FEW`."""
+    if len(x) < FEW:
+        return shift(x, y)
+    terms = np.column_stack([x, np.ones(len(x))])
+    mapped: Colors = terms @ np.linalg.lstsq(terms, y, rcond=None)[0]
+    return mapped
+
+
+CORRECTIONS: Mapping[str, Correction] = {"shift": shift, "affine": affine}
+
+
+def _shares(divisions: Mapping[str, NDArray[np.uint8]]) -> dict[str, float]:
+    scores = {}
+    for name, labels in divisions.items():
+        counts = np.sort(np.unique(labels, return_counts=True)[1])[::-1] if len(labels) else np.full(1, np.nan)
+        scores[f"submasks:{name}"] = float(len(counts)) if len(labels) else np.nan
+        scores[f"largest:{name}"] = float(counts[0] / counts.sum())
+        scores[f"three:{name}"] = float(counts[:3].sum() / counts.sum())
+    return scores
+
+
+def left(rows: Sequence[Row], prefix: str, methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What is left of the fMSE, by sub-dataset and over all.
+
+    Args:
+        rows: of an :class:`Oracle` whose methods hold these and :data:`PAPER`; those without foreground do not count.
+        prefix: of the scores.
+        methods: their names.
+
+    Returns:
+        For each sub-dataset and "All": ``images``, their number; the mean of the fMSE :data:`AS_IS` and of what each method
+        leaves; and ``largest``, the median share of the foreground in the largest submask of the paper's rule.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, belongs in groups(rows)["subsets"].items():
+        part = [row for row in rows if belongs(row) and row.fg_ratio > 0]
+        if part:
+            means = {column: _mean(part, prefix + column) for column in (AS_IS, *methods)}
+            found[name] = {"images": len(part), **means, "largest": _median(part, f"largest:{PAPER}")}
+    return found
+
+
+def sizes(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For each method the mean number of submasks, and their shares of the foreground, over all images that have one."""
+    part = [row for row in rows if row.fg_ratio > 0]
+    return {
+        name: {
+            "submasks (mean)": _mean(part, f"submasks:{name}"),
+            "largest (median)": _median(part, f"largest:{name}"),
+            "three largest (mean)": _mean(part, f"three:{name}"),
+        }
+        for name in methods
+    }
+
+
+def left_table(found: Mapping[str, Mapping[str, float]], title: str) -> Table:
+    """The table of :func:`left`."""
+    columns = [column for column in next(iter(found.values())) if column != "images"]
+    lines = []
+    for name, cell in found.items():
+        figures = [figure("fmse", cell[column]) for column in columns[:-1]]
+        lines.append([f"{name} ({cell['images']})", *figures, f"{cell['largest']:.1%}"])
+    return Table("fMSE", columns, [], lines, (), title)
+
+
+def size_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+    """The table of :func:`sizes`."""
+    columns = list(next(iter(found.values())))
+    lines = [
+        [name, f"{cell[columns[0]]:.2f}", *(f"{cell[column]:.1%}" for column in columns[1:])]
+        for name, cell in found.items()
+    ]
+    return Table("method", columns, [], lines, (), "Submasks of a foreground, and their shares of it")
+
+
+def difference_table(first: Sequence[Row], second: Sequence[Row], rows: Sequence[Row]) -> Table:
+    """How the second evaluation's fMSE differs from the first's, by the share of the paper's largest submask.
+
+    Args:
+        first: of ``evaluate.py``.
+        second: the same.
+        rows: of an :class:`Oracle`, of the same images or some of them.
+
+    Raises:
+        UserError: naming images that one of the evaluations lacks.
+    """
+    shares = {(row.subset, row.name): row.scores[f"largest:{PAPER}"] for row in rows}
+    lines = []
+    for low, high in pairwise(SHARES):
+        within = {key for key, share in shares.items() if low <= share < high or share == high == 1}
+        found = paired(
+            second,
+            first,
+            "fmse",
+            higher_is_better=False,
+            members=lambda row, within=within: (row.subset, row.name) in within,  # type: ignore[misc]
+        )
+        interval = f"[{found.low:+.2f}, {found.high:+.2f}]"
+        lines.append([f"{low:.0%} to {high:.0%}", str(found.images), f"{found.mean:+.2f}", interval])
+    title = "fMSE of the second evaluation less the first's, by the largest submask's share of the foreground"
+    return Table("largest", ["images", "difference", "95 % interval"], [], lines, (), title)
+
+
+def _mean(rows: Sequence[Row], score: str) -> float:
+    return float(np.mean([row.scores[score] for row in rows]))
+
+
+def _median(rows: Sequence[Row], score: str) -> float:
+    return float(np.median([row.scores[score] for row in rows]))

@@ -1,0 +1,49 @@
+"""Which images go into an HTML page, and how: whole, made smaller, or by a link to their file."""
+
+import base64
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+LIMIT = 18_500_000
+"""Characters that a page's images may take; with all else it then stays under 20 MB."""
+PREVIEW, QUALITY = 168, 42
+"""Longer side and WebP quality of images that are made smaller."""
+
+
+class Album:
+    """Takes images up as long as there is room.
+
+    Args:
+        limit: characters that they may take together.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.room = limit
+
+    def take(self, path: Path, *, smaller: bool = False) -> str:
+        """An image's content as a data URI; empty where there is no room left for it."""
+        content = path.read_bytes()
+        kind = "jpeg" if path.suffix == ".jpg" else "webp"
+        if smaller and len(shrunk := _smaller(content)) < len(content):
+            content, kind = shrunk, "webp"
+        uri = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+        if len(uri) > self.room:
+            return ""
+        self.room -= len(uri)
+        return uri
+
+    def fits(self, paths: Iterable[Path]) -> bool:
+        """Whether all of these would find room as they are."""
+        return sum(4 * (path.stat().st_size + 2) // 3 + 30 for path in paths) <= self.room
+
+
+def _smaller(content: bytes) -> bytes:
+    """The image in fewer pixels and at less quality, as WebP."""
+    image = Image.open(io.BytesIO(content))
+    image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY, method=2)
+    return file.getvalue()

@@ -1,0 +1,243 @@
+"""A trained network for other programs: as safetensors, as ONNX, or by ``torch.export``.
+
+ONNX and ``torch.export`` files hold one graph, both stages and all: ``composite`` (B, 3, H, W), ``mask`` (B, 1, H, W) and
+``labels`` (B, H, W) uint8 to ``coarse`` and ``refined`` (B, 3, H, W), as :meth:`frih.models.FRIH.forward` has them. B, and
+each image's number of submasks, may be any, also none; H and W are those of ``data.size``. The labels are made outside, by
+:func:`frih.submasks.extract_submasks`. The graph is that of the network's fast way, which works where the submasks are.
+"""
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from frih.common.errors import UserError, need
+from frih.common.files import write_whole
+from frih.config import Config
+from frih.data.images import HALF, open_mask, open_rgb
+from frih.data.transforms import render, whole
+from frih.models import FRIH
+from frih.models.checkpoint import load_checkpoint, load_model, rebuild_model
+from frih.models.weights import describe, write_weights
+from frih.submasks import extract_submasks
+
+FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt2"}
+"""What can be exported, and the suffix of its file."""
+INPUTS = ("composite", "mask", "labels")
+OUTPUTS = ("coarse", "refined")
+OPSET = 18
+ABOUT = "frih"
+"""Under this name each format's metadata tell, in JSON, what the file was made from; see
+:func:`frih.models.weights.describe`."""
+TOLERANCE = 1e-4
+"""Difference, of RGB in [0, 1], up to which an exported network counts as the same: far less than a grey level (4e-3)."""
+_MOST_IMAGES = 65535
+_ONNX_SINCE = (2, 7)
+"""The first torch that converts graphs whose shapes depend on data."""
+
+Arrays = Sequence[np.ndarray]
+Runner = Callable[[Arrays], Sequence[np.ndarray]]
+"""A network in whatever form: arrays of :data:`INPUTS` to those of :data:`OUTPUTS`."""
+
+
+class Difference(NamedTuple):
+    """The largest between an exported network and the original, of RGB in [0, 1]."""
+
+    coarse: float
+    refined: float
+
+
+def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Mapping[str, Any]:
+    """Writes a checkpoint's network in another format.
+
+    Args:
+        checkpoint: of a run, or exported weights.
+        out: the file to write, in a folder that exists.
+        kind: of :data:`FORMATS`.
+        half: weights in float16, half the size; safetensors alone.
+
+    Returns:
+        What the file says of itself (:func:`frih.models.weights.describe`).
+
+    Raises:
+        UserError: the checkpoint cannot be read, float16 cannot hold its weights, or a package is not installed.
+    """
+    if half and kind != "safetensors":
+        raise UserError(f"--half: is for safetensors; {kind} files are float32")
+    content = load_checkpoint(checkpoint)
+    model, config = rebuild_model(content, checkpoint)
+    about = describe(content, config, checkpoint, half=half)
+    if kind == "safetensors":
+        write_weights(out, model.state_dict(), about, half=half)
+        return about
+    if kind == "onnx":
+        need("onnx", "onnxscript", "onnxruntime", extra="export")
+        if tuple(map(int, torch.__version__.split(".")[:2])) < _ONNX_SINCE:
+            raise UserError(
+                f"onnx: torch {torch.__version__} cannot write it; take 2.7 or newer (to run, the file needs none)"
+            )
+    with _quiet():
+        program = trace(model, config.data.size)
+        write_whole(out, _to_onnx(program, about) if kind == "onnx" else _to_file(program, about))
+    return about
+
+
+def trace(model: FRIH, size: int) -> ExportedProgram:
+    """The network's graph, for any number of images of ``size`` x ``size`` pixels with any number of submasks each."""
+    network = _Stages(fold_normalization(model)).eval()
+    example = (
+        torch.zeros(2, 3, size, size),
+        torch.zeros(2, 1, size, size),
+        torch.zeros(2, size, size, dtype=torch.uint8),
+    )
+    with torch.no_grad():
+        network(*example)  # what follows from the size alone is computed here, and so a constant of the graph
+    batch = Dim("batch", max=_MOST_IMAGES)
+    program = torch.export.export(network, example, dynamic_shapes=({0: batch},) * 3, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names files of this machine
+    return program
+
+
+def fold_normalization(model: FRIH) -> FRIH:
+    """A copy for evaluation, with each batch normalisation made part of the convolution before it."""
+    folded = copy.deepcopy(model).eval().requires_grad_(False).double()
+    for layer in list(folded.modules()):
+        if isinstance(layer, nn.Sequential) and len(layer) > 1 and isinstance(layer[1], nn.BatchNorm2d):
+            convolution: Any = layer[0]
+            transposed = isinstance(convolution, nn.ConvTranspose2d)
+            layer[0], layer[1] = fuse_conv_bn_eval(convolution, layer[1], transpose=transposed), nn.Identity()
+        if isinstance(layer, nn.ELU):
+            layer.inplace = False  # which the exporter would take apart
+    return folded.float().to(memory_format=torch.contiguous_format)
+
+
+def open_exported(path: Path, kind: str) -> Runner:
+    """An exported network, ready to run on the CPU. Not for files of others: ``torch.export`` may run what is in them."""
+    if kind == "onnx":
+        need("onnxruntime", extra="export")
+        session = import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda arrays: session.run(list(OUTPUTS), dict(zip(INPUTS, arrays, strict=True)))
+    if kind == "torch":
+        with _quiet():
+            return _runner(torch.export.load(str(path)).module())
+    return _runner(load_model(path)[0])
+
+
+def check(exported: Runner, model: FRIH, config: Config, images: Sequence[tuple[Path, Path]] = ()) -> Difference:
+    """Compares an exported network with the original.
+
+    Args:
+        exported: by :func:`open_exported`.
+        model: the original.
+        config: its configuration.
+        images: composites and their masks, one after the other; none: three made ones at once, one without foreground.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    original, worst = _runner(model), Difference(0.0, 0.0)
+    batches = (read_input(composite, mask, config) for composite, mask in images) if images else [_made(config)]
+    for arrays in batches:
+        pairs = zip(exported(arrays), original(arrays), strict=True)
+        worst = Difference(*(max(a, float(np.abs(x - y).max())) for a, (x, y) in zip(worst, pairs, strict=True)))
+    return worst
+
+
+def read_input(composite: Path, mask: Path, config: Config) -> Arrays:
+    """An image and its mask as the network takes them: :data:`INPUTS`, of one image.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    image, cover = open_rgb(composite), open_mask(mask)
+    small = render(image, whole(image), config.data.size)
+    foreground = render(cover, whole(cover), config.data.size) >= HALF
+    return _as_input(small, foreground, config)
+
+
+def _as_input(image: np.ndarray, foreground: np.ndarray, config: Config) -> Arrays:
+    """(H, W, 3) uint8 and (H, W) bool to a batch of one."""
+    labels = extract_submasks(image, foreground, **config.submasks.model_dump())
+    composite = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    return composite, foreground[None, None].astype(np.float32), labels[None]
+
+
+def _made(config: Config) -> Arrays:
+    """Three images of smooth noise: much foreground, little, none."""
+    size, rng = config.data.size, np.random.default_rng(0)
+    batches = []
+    for share in (0.75, 0.25, 0.0):
+        coarse = rng.integers(256, size=(size // 16, size // 16, 3), dtype=np.uint8)
+        foreground = np.zeros((size, size), dtype=bool)
+        foreground[: int(share * size), : int(share * size)] = True
+        batches.append(_as_input(coarse.repeat(16, axis=0).repeat(16, axis=1), foreground, config))
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+class _Stages(nn.Module):
+    """The network with a plain tuple for its result."""
+
+    def __init__(self, network: FRIH) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        coarse, refined = self.network(composite, mask, labels)
+        return coarse, refined
+
+
+def _to_file(program: ExportedProgram, about: Mapping[str, Any]) -> bytes:
+    memory = io.BytesIO()
+    torch.export.save(program, memory, extra_files={f"{ABOUT}.json": json.dumps(about)})
+    return memory.getvalue()
+
+
+def _to_onnx(program: ExportedProgram, about: Mapping[str, Any]) -> bytes:
+    onnx = import_module("onnx")
+    converted = torch.onnx.export(
+        program, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
+    )
+    assert converted is not None
+    proto = converted.model_proto
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
+        del node.metadata_props[:]  # where in the source each comes from
+    onnx.helper.set_model_props(proto, {ABOUT: json.dumps(about)})
+    onnx.checker.check_model(proto, full_check=True)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _runner(network: nn.Module) -> Runner:
+    def run(arrays: Arrays) -> Sequence[np.ndarray]:
+        with torch.no_grad():
+            return [result.numpy() for result in network(*map(torch.from_numpy, arrays))]
+
+    return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what the exporters say to their own developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

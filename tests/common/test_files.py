@@ -1,0 +1,158 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from frih.common.errors import UserError
+from frih.common.files import is_part, locked, whole_file, write_whole
+
+HOLDER = """
+import os, pathlib, sys, time
+from frih.common.files import locked
+with locked(pathlib.Path(sys.argv[1])):
+    if len(sys.argv) > 2:
+        print(os.fork() or "", flush=True)
+    else:
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder():
+    """Starts a process that holds the lock on a path; with "fork", one that has a child process too."""
+    started = []
+
+    def start(path, *how):
+        command = [sys.executable, "-c", HOLDER, os.fspath(path), *how]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        lines = [process.stdout.readline().strip() for _ in range(1 + len(how))]
+        started.append((process, [int(line) for line in lines if line]))
+        return process
+
+    yield start
+    for process, others in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        for other in others:
+            if other != process.pid:
+                os.kill(other, signal.SIGKILL)
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_whole(path, "öld")
+    with whole_file(path, durable=True) as file:
+        file.write(b"new")
+        assert path.read_text(encoding="utf-8") == "öld"
+        [part] = [one for one in tmp_path.iterdir() if one != path]
+        assert is_part(part)
+        assert not is_part(path)
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_whole(path, b"old")
+
+    def begin():
+        with whole_file(path) as file:
+            file.write(b"ne")
+            raise error
+
+    with pytest.raises(error):
+        begin()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
+    path = tmp_path / "a.txt"
+    write_whole(path, b"old")
+    full_disk(is_part)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"something longer than the room there is")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_a_part_that_is_known_as_one(tmp_path):
+    path = tmp_path / "a.txt"
+    code = (
+        "import os, sys, pathlib; from frih.common.files import whole_file\n"
+        "with whole_file(pathlib.Path(sys.argv[1])) as file: file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, os.fspath(path)], check=False).returncode == -9
+    [part] = tmp_path.iterdir()
+    assert is_part(part)
+
+
+def test_a_lock_keeps_others_out_and_leaves_nothing(tmp_path):
+    path = tmp_path / ".lock"
+    with locked(path):
+        with pytest.raises(UserError, match=rf"{tmp_path}: process {os.getpid()} on .* is at work there; wait"):
+            locked(path).__enter__()
+        assert path.exists()
+    assert not path.exists()
+    with pytest.raises(ValueError, match="mine"), locked(path):
+        raise ValueError("mine")
+    with locked(path), locked(tmp_path / "another"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_ends_with_its_process(tmp_path, holder):
+    path = tmp_path / ".lock"
+    process = holder(path)
+    with pytest.raises(UserError, match=f"process {process.pid} on"):
+        locked(path).__enter__()
+    process.kill()
+    process.wait()
+    assert path.exists()
+    with locked(path):
+        pass
+
+
+def test_a_lock_ends_with_its_process_though_a_child_lives_on(tmp_path, holder):
+    path = tmp_path / ".lock"
+    process = holder(path, "fork")
+    process.kill()
+    process.wait()
+    with locked(path):
+        pass
+
+
+def test_a_lock_file_that_its_holder_just_removed_is_made_anew(tmp_path, monkeypatch):
+    path, flock = tmp_path / ".lock", fcntl.flock
+    calls = []
+
+    def late(descriptor, operation):
+        if not calls:
+            path.unlink()
+        calls.append(operation)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path):
+        assert len(calls) == 2
+        assert path.exists()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / ".lock"), locked(tmp_path / ".lock"):
+        pass
+
+
+def test_a_lock_where_none_can_be_made(tmp_path):
+    with pytest.raises(OSError, match="No such file"), locked(tmp_path / "nowhere/.lock"):
+        pass

@@ -1,0 +1,242 @@
+import math
+
+import pytest
+
+from frih.evaluation.layout import Table
+from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
+from frih.evaluation.tables import (
+    METHODS,
+    WORSE,
+    beside_published,
+    comparison,
+    cutoffs,
+    efficiency,
+    interval_tables,
+    intervals,
+    summarize,
+    tables,
+)
+from frih.metrics import HARM
+from tests.evaluation.helpers import random_rows, row
+
+
+def test_all_is_the_mean_over_images_not_over_subsets():
+    summary = summarize([row("A", mse=1), row("A", mse=2), row("A", mse=3), row("B", mse=10)], "idih")
+    assert summary["subsets"]["A"] == {"images": 3, "mse": 2, "psnr": 30, "fmse": 10}
+    assert summary["subsets"]["All"]["mse"] == 4
+    assert summary["ratios"]["All"] == summary["subsets"]["All"]
+
+
+def test_each_image_counts_in_one_foreground_ratio():
+    shares = [0.0, 0.0499, 0.05, 0.1499, 0.15, 1.0]
+    ratios = summarize([row(fg=share) for share in shares], "idih")["ratios"]
+    assert {name: cell["images"] for name, cell in ratios.items()} == {"0-5": 2, "5-15": 2, "15-100": 2, "All": 6}
+
+
+def test_a_group_without_images_is_left_out():
+    assert list(summarize([row(fg=0.2)], "idih")["ratios"]) == ["15-100", "All"]
+    assert list(intervals([row(fg=0.2)])["ratios"]) == ["15-100", "All"]
+
+
+def test_an_empty_mask_is_named_and_stays_out_of_fmse_alone():
+    rows = [row(fmse=10, mse=1), row(fg=0.0, fmse=math.nan, mse=3)]
+    summary = summarize(rows, "idih")
+    assert summary["empty_masks"] == ["A/x.jpg"]
+    assert summary["photos"] == 1
+    assert summary["subsets"]["All"] == {"images": 2, "mse": 2, "psnr": 30, "fmse": 10}
+    assert intervals(rows)["subsets"]["All"]["fmse"].images == 1
+    assert "fmse" not in summarize(rows[1:], "idih")["subsets"]["All"]
+    assert "fmse" not in intervals(rows[1:])["subsets"]["All"]
+
+
+def test_subsets_keep_the_order_of_the_rows():
+    rows = [row("HCOCO"), row("HAdobe5k"), row("HCOCO")]
+    assert list(summarize(rows, "idih")["subsets"]) == ["HCOCO", "HAdobe5k", "All"]
+
+
+def test_intervals_are_of_the_same_means_as_the_summary():
+    rows = random_rows(30)
+    summary, found = summarize(rows, "idih"), intervals(rows)
+    for kind in ("subsets", "ratios"):
+        for group, cell in summary[kind].items():
+            for score, interval in found[kind][group].items():
+                assert interval.mean == pytest.approx(cell[score], rel=1e-12)
+                if interval.photos > 1:
+                    assert interval.low <= interval.mean <= interval.high
+
+
+def test_tables_have_the_papers_form():
+    rows = [
+        row("A", fg=0.01, input_mse=5.0, input_psnr=20.0, input_fmse=50.0),
+        row("B", fg=0.5, mse=3, fmse=90.0, input_mse=7.0, input_psnr=22.0, input_fmse=70.0),
+    ]
+    by_subset, by_ratio = tables(summarize(rows, "idih"))
+    assert by_subset.groups == ["A", "B", "All"]
+    assert [" ".join(line) for line in by_subset.lines] == [
+        "Input composite 5.00 20.00 50.00 - - 7.00 22.00 70.00 - - 6.00 21.00 60.00 - -",
+        "Refined 1.00 30.00 10.00 0.0% 0.0% 3.00 30.00 90.00 100.0% 100.0% 2.00 30.00 50.00 50.0% 50.0%",
+    ]
+    assert by_ratio.images == [1, 1, 2]
+    assert by_ratio.text().splitlines() == [
+        "  ".join(
+            ["Foreground ratio", *(title.center(35) for title in ("0-5% (1)", "15-100% (1)", "All (2)"))]
+        ).rstrip(),
+        "                " + "  MSE↓ PSNR↑ fMSE↓ worse↓ >10% worse↓" * 3,
+        "-" * 127,
+        "Input composite   5.00 20.00 50.00      -           -  7.00 22.00 70.00      -           -"
+        "  6.00 21.00 60.00      -           -",
+        "Refined           1.00 30.00 10.00   0.0%        0.0%  3.00 30.00 90.00 100.0%      100.0%"
+        "  2.00 30.00 50.00  50.0%       50.0%",
+    ]
+    assert by_subset.notes == (WORSE,)
+    assert by_ratio.notes == ()
+
+
+def test_shares_of_images_made_worse():
+    """By hand: of A one of two is worse, by a tenth at most; of B the one image that has an fMSE is much worse."""
+    rows = [
+        row("A", "1", fg=0.01, fmse=90.0, input_fmse=100.0, coarse_fmse=111.0),
+        row("A", "2", fg=0.2, fmse=110.0, input_fmse=100.0, coarse_fmse=100.0),
+        row("B", "3", fg=0.2, fmse=111.0, input_fmse=100.0, coarse_fmse=100.0),
+        row("B", "4", fg=0.0, fmse=math.nan, input_fmse=math.nan, coarse_fmse=math.nan),
+    ]
+    summary = summarize(rows, "idih")
+    shares = {
+        kind: {
+            name: [cell.get(f"{prefix}{score}") for prefix in ("", "coarse_") for score in HARM]
+            for name, cell in summary[kind].items()
+        }
+        for kind in ("subsets", "ratios")
+    }
+    assert shares == {
+        "subsets": {"A": [0.5, 0, 0.5, 0.5], "B": [1, 1, 0, 0], "All": [2 / 3, 1 / 3, 1 / 3, 1 / 3]},
+        "ratios": {"0-5": [0, 0, 1, 1], "15-100": [1, 0.5, 0, 0], "All": [2 / 3, 1 / 3, 1 / 3, 1 / 3]},
+    }
+    interval = intervals(rows)["subsets"]["All"]["worse"]
+    assert (interval.mean, interval.images) == (pytest.approx(2 / 3), 3)
+
+
+def test_where_the_composites_fmse_is_not_known_nothing_is_said():
+    old, new = [row(fmse=90.0)], [row(fmse=90.0, input_fmse=80.0)]
+    assert "worse" not in summarize(old, "idih")["subsets"]["All"]
+    assert "worse" not in intervals(old)["subsets"]["All"]
+    assert tables(summarize(old, "idih"))[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
+    both = comparison({"old": summarize(old, "idih"), "new": summarize(new, "idih")}, {"": ""})[0]
+    assert [line[-2:] for line in both.lines] == [["-", "-"], ["100.0%", "100.0%"]]
+
+
+def test_csv_names_the_percent():
+    table = tables(summarize([row(fmse=90.0, input_fmse=85.0)], "idih"))[0]
+    heading, line = table.flat()
+    assert heading[4:6] == ["A worse %", "A worse_10 %"]
+    assert line[4:6] == ["100.0", "0.0"]
+    assert r"$>$10\% worse$\downarrow$" in table.latex()
+    assert WORSE.replace("%", r"\%").replace(">", "$>$") in table.latex()
+
+
+def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
+    table = tables(summarize([row(subset) for subset in "ABCDE"], "idih"))[0]._replace(title="Wide", notes=("Note.",))
+    whole = table.text().splitlines()
+    folded = table.folded(60).splitlines()
+    assert max(map(len, folded)) <= 60 < max(map(len, whole))
+    assert (folded[0], folded[-1]) == ("Wide", "Note.")
+    assert all(table.folded(60).count(title) == 1 for title in table.titles())
+    assert table.folded(500) == table.text()
+    assert table.folded(1).count("PSNR↑") == 6  # a group is never torn apart
+    assert table.folded() == table.text()  # no terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert table.folded() == table.folded(60)
+
+
+def test_evaluations_of_two_protocols_show_them_in_a_column():
+    summaries = {name: summarize([row()], name) for name in ("idih", "frih")}
+    assert comparison(summaries, {"": ""})[0].protocols == ["idih", "frih"]
+    assert comparison({"one": summaries["idih"], "two": summaries["idih"]}, {"": ""})[0].protocols == []
+
+
+def test_an_evaluation_without_a_group_shows_dashes():
+    summaries = {"one": summarize([row("A"), row("B", fg=0.5)], "idih"), "two": summarize([row("B", fg=0.5)], "idih")}
+    by_subset, by_ratio = comparison(summaries, {"": ""})
+    assert by_subset.groups == ["A", "B", "All"]
+    assert by_subset.lines[1][1:4] == ["-", "-", "-"]
+    assert by_ratio.images == [1, 1, 2]
+
+
+def test_published_lines_stand_above_measured_ones_and_are_marked():
+    rows = [row(subset, name=subset, input_mse=9.0, input_psnr=20.0, input_fmse=8.0) for subset in COUNTS]
+    table = beside_published(TABLE_1, {"": summarize(rows, "frih")}, METHODS)
+    assert table.published == 16
+    assert all(line[0].endswith("†") for line in table.lines[:16])
+    assert table.lines[6][0] == "DoveNet (Cong et al. 2020) †"
+    assert table.protocols[6] == "dovenet"
+    assert table.protocols[0] == "?"
+    assert table.lines[16:] == [["Input composite", *["9.00", "20.00"] * 5], ["Refined", *["1.00", "30.00"] * 5]]
+    assert table.protocols[16:] == ["frih", "frih"]
+    assert "4 images; the test split has 7404" in " ".join(table.notes)
+
+
+def test_published_figures_that_contradict_themselves_have_a_footnote():
+    table = beside_published(TABLE_1, {})
+    marked = {(line[0].split()[0], cell) for line in table.lines for cell in line[1:] if cell.endswith("‡")}
+    assert ("IIH", "38.71‡") in marked
+    assert ("FRIH", "23.98‡") in marked
+    assert ("RainNet", "36.12‡") in marked
+    assert not any(method == "iDIH" for method, _ in marked)
+    assert "39.72 for IIH's MSE 38.71" in table.notes[1]
+    assert len(beside_published(TABLE_2, {}).notes) == 1
+
+
+def test_table_2_takes_foreground_ratios():
+    table = beside_published(TABLE_2, {"ours": summarize([row(fg=0.01), row(fg=0.5, mse=3)], "idih")})
+    assert table.groups == ["0-5%", "5-15%", "15-100%", "All"]
+    assert table.lines[-1] == ["ours", "1.00", "10.00", "-", "-", "3.00", "10.00", "2.00", "10.00"]
+
+
+def test_table_5_and_table_6():
+    five = cutoffs({0.2: summarize([row(mse=25.0)], "idih")})
+    assert five.groups == ["0.01", "0.05", "0.1", "0.2", "0.3", "0.4"]
+    assert [line[4] for line in five.lines] == ["24.76", "38.15", "25.00", "30.00"]
+    assert [line[3] for line in five.lines] == ["23.98", "38.19", "-", "-"]
+    six = efficiency({"ours": (38.5, 11.979, "idih")})
+    assert six.groups[-2:] == ["FRIH †", "ours (idih)"]
+    assert six.lines == [
+        ["PSNR↑", "34.75", "35.90", "36.12", "38.19", "38.50"],
+        ["Param (M)↓", "54.76", "40.83", "54.75", "11.98", "11.98"],
+    ]
+
+
+def test_tables_of_intervals():
+    rows = [row("A", "1", "1", ssim=0.9), row("A", "2", "2", mse=3.0, ssim=0.8)]
+    by_subset, by_ratio = interval_tables({"": intervals(rows)}, {"": "Ours", "coarse_": "Coarse"})
+    assert by_subset.groups == ["images", "photos", "MSE↓", "PSNR↑", "fMSE↓", "SSIM↑"]
+    assert by_subset.lines[0] == [
+        *("A, Ours", "2", "2", "2.00 [1.00, 3.00]", "30.00 [30.00, 30.00]", "10.00 [10.00, 10.00]"),
+        "0.8500 [0.8000, 0.9000]",
+    ]
+    assert [line[0] for line in by_ratio.lines] == ["5-15%, Ours", "All, Ours"]
+
+
+def test_console_lines_are_aligned_even_under_long_names():
+    rows = [row("a-very-long-name-of-a-subset-indeed"), row("B")]
+    for table in (tables(summarize(rows, "idih"))[0], beside_published(TABLE_1, {})._replace(title="", notes=())):
+        assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
+
+
+def test_markdown_has_as_many_cells_in_every_line():
+    for table in (beside_published(TABLE_1, {}), tables(summarize([row("a|b")], "idih"))[0], efficiency({})):
+        lines = [line.replace("\\|", "") for line in table.markdown().splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_escapes_and_counts_columns():
+    table = Table("A_b", ["50%", "All"], [1, 2], [["x & y †", *"123456"], ["$z", *"123456"]], title="T #1", published=1)
+    lines = table.latex().splitlines()
+    assert r"\caption{T \#1.}" in lines
+    assert r"\begin{tabular}{l rrr rrr}" in lines
+    assert r"A\_b & \multicolumn{3}{c}{50\% (1)} & \multicolumn{3}{c}{All (2)} \\" in lines
+    assert r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}" in lines
+    assert lines.index(r"x \& y $^\dagger$ & 1 & 2 & 3 & 4 & 5 & 6 \\") < lines.index(r"\$z & 1 & 2 & 3 & 4 & 5 & 6 \\")
+    assert lines.count(r"\midrule") == 2
+    rows = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {len(line.replace(r"\&", "").split("&")) for line in rows} == {7}

@@ -1,0 +1,160 @@
+import hashlib
+import json
+import pickle
+import struct
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from frih import Harmonizer
+from frih.common.errors import UserError
+from frih.models import build_model
+from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, save_checkpoint
+from frih.models.weights import SHARED_NAME
+from frih.tools.sharing.export import export
+from tests.conftest import random_batch
+
+
+@pytest.fixture
+def checkpoint(tmp_path, small_config):
+    config = small_config(data={"root": "/home/someone/images"}, run="/home/someone/run")
+    save_checkpoint(tmp_path / "run.pt", config, build_model(config), {"step": 3})
+    return tmp_path / "run.pt"
+
+
+@pytest.fixture
+def weights(checkpoint, tmp_path):
+    export(checkpoint, tmp_path / "model.safetensors", "safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def refusal(call, *args) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*args)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rewritten(path, **about):
+    """The same file with other metadata; a value of None removes the entry."""
+    with safe_open(path, framework="pt") as file:
+        before = json.loads(file.metadata()["frih"])
+    after = {key: value for key, value in {**before, **about}.items() if value is not None}
+    save_file(load_file(path), path, {"frih": json.dumps(after)})
+
+
+def test_the_same_network_comes_back(checkpoint, weights):
+    model, config = load_model(checkpoint)
+    found, found_config = load_model(weights)
+    assert not found.training
+    assert all(torch.equal(found.state_dict()[name], value) for name, value in model.state_dict().items())
+    assert (found_config.model, found_config.submasks) == (config.model, config.submasks)
+    assert load_checkpoint(weights)["training"] == {"step": 3}
+    assert Harmonizer.load(weights, device="cpu").config == found_config
+
+
+def test_the_metadata_name_the_source_and_no_folders(checkpoint, weights):
+    with safe_open(weights, framework="pt") as file:
+        about = json.loads(file.metadata()["frih"])
+    assert about["step"] == 3
+    assert about["versions"] == load_checkpoint(checkpoint)["versions"]
+    assert about["source_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert about["config"]["data"]["size"] == 128
+    assert b"someone" not in weights.read_bytes()
+
+
+def test_the_same_weights_give_the_same_bytes(checkpoint, weights, tmp_path):
+    export(checkpoint, tmp_path / "again.safetensors", "safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_half_precision_is_loaded_to_float32(checkpoint, tmp_path):
+    export(checkpoint, tmp_path / "half.safetensors", "safetensors", half=True)
+    assert load_file(tmp_path / "half.safetensors")["head.conv1.weight"].dtype == torch.float16
+    model, _ = load_model(checkpoint)
+    found, _ = load_model(tmp_path / "half.safetensors")
+    for name, value in model.state_dict().items():
+        expected = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(found.state_dict()[name], expected)
+    batch = random_batch()
+    with torch.no_grad():
+        out = found(batch.composite, batch.mask, batch.labels)
+    assert out.refined.dtype == torch.float32
+
+
+def test_values_too_large_for_half_precision(tmp_path, small_config):
+    config = small_config()
+    model = build_model(config)
+    model.base.encoder[2][1].running_var[0] = 1e5
+    save_checkpoint(tmp_path / "run.pt", config, model, {})
+    message = refusal(lambda: export(tmp_path / "run.pt", tmp_path / "half.safetensors", "safetensors", half=True))
+    assert message == "base.encoder.2.1.running_var: holds 100000, too large for float16; export without --half"
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.00005, 0.05, 0.5, 0.9999])
+def test_truncated_weights_are_named(weights, share):
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(share * len(content))])
+    assert refusal(load_model, weights).startswith(f"{weights}: is damaged, incomplete or no safetensors file")
+
+
+def test_a_longer_file_is_damaged_too(weights):
+    weights.write_bytes(weights.read_bytes() + b"more")
+    assert "is damaged" in refusal(load_model, weights)
+
+
+@pytest.mark.parametrize("length", [2**62, 2**40, 99_000_000])
+def test_a_header_said_to_be_huge_is_refused(tmp_path, length):
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + b"{" + b" " * 1000)
+    assert "is damaged" in refusal(load_model, path)
+
+
+class Hostile:
+    def __reduce__(self):
+        return exec, ("import pathlib, tempfile; pathlib.Path(tempfile.gettempdir(), 'frih-was-run').touch()",)
+
+
+def test_a_pickle_by_the_name_of_weights_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = tmp_path / "model.safetensors"
+    torch.save({"format": "frih-1", "model": Hostile()}, path)
+    assert "no safetensors file" in refusal(load_model, path)
+    path.write_bytes(pickle.dumps(Hostile()))
+    assert "no safetensors file" in refusal(load_model, path)
+    assert not (tmp_path / "frih-was-run").exists()
+    pickle.loads(path.read_bytes())  # the trap works: whoever unpickles it, runs it
+    assert (tmp_path / "frih-was-run").exists()
+
+
+def test_weights_of_other_programs(tmp_path):
+    path = tmp_path / "theirs.safetensors"
+    for metadata in (None, {"format": "pt"}, {"frih": "["}, {"frih": "[1]"}, {"frih": '{"format": "weights-9"}'}):
+        save_file({"weight": torch.zeros(2)}, path, metadata)
+        assert refusal(load_model, path).startswith(f"{path}: does not hold weights of this version of FRIH")
+    assert "no such checkpoint" in refusal(load_model, tmp_path / "nothing.safetensors")
+
+
+def test_metadata_that_lack_something(weights):
+    rewritten(weights, step="three", versions=None)
+    assert "metadata lack step, versions" in refusal(load_model, weights)
+
+
+def test_a_configuration_of_another_version(weights):
+    config = json.loads(load_checkpoint(weights)["config"])
+    rewritten(weights, config={**config, "colour": {"space": "lab"}})
+    assert "colour" in refusal(load_model, weights)
+
+
+def test_weights_of_another_model(weights):
+    config = json.loads(load_checkpoint(weights)["config"])
+    rewritten(weights, config={**config, "model": {**config["model"], "head_width": 5}})
+    assert "is a checkpoint of another model: it has in another shape head." in refusal(load_model, weights)
+
+
+def test_a_shared_folder_is_found(weights, tmp_path):
+    assert weights.name == SHARED_NAME
+    assert find_checkpoint(tmp_path) == weights

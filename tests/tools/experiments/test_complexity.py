@@ -1,0 +1,122 @@
+"""Counted costs against what one counts by hand."""
+
+import math
+import sys
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+
+from frih import FRIH
+from frih.models.tiles import TILE, strips, touched
+from frih.tools.experiments.complexity import made_image, multiply_adds, parameters, peak_memory, seconds
+
+BASE, CASCADE, DECODER, HEAD, SIZE = [3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8], 5, 6, 128
+small = partial(FRIH, base_widths=BASE, base_decoder_width=DECODER, cascade_widths=CASCADE, head_width=HEAD)
+
+
+def test_parameters_are_the_papers():
+    counts = parameters(FRIH())
+    assert counts["base"] / 1e6 == pytest.approx(9.30, abs=0.01)
+    assert (counts["cascade"] + counts["head"]) / 1e6 == pytest.approx(2.68, abs=0.01)
+    assert counts["all"] / 1e6 == pytest.approx(11.98, abs=0.01)
+
+
+def test_a_baseline_has_one_part():
+    model = FRIH(cascade=False, fusion=False)
+    assert parameters(model).keys() == {"base", "all"}
+    costs = multiply_adds(model.eval(), made_image(128, 0.1, 1))
+    assert costs["base"] == costs["all"]
+
+
+def base_by_hand() -> int:
+    """Each output pixel of a 4x4 convolution takes 16 products a channel; each input pixel of a transposed one gives 16."""
+    total, sides = 0, [SIZE >> i for i in range(8)]
+    for i, (fan_in, fan_out) in enumerate(zip([4, *BASE], BASE, strict=False)):
+        total += sides[i + 1] ** 2 * 16 * fan_in * fan_out
+    widths = [*reversed(BASE), DECODER]
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        total += sides[7 - i] ** 2 * 16 * fan_in * fan_out
+    return total + SIZE**2 * DECODER * 3  # to_rgb
+
+
+def cascade_by_hand(pairs: int, last: int) -> int:
+    """``last``: input pixels of the last transposed convolution, over all pairs."""
+    total, sides = 0, [SIZE >> i for i in range(8)]
+    outs = [CASCADE[0], *CASCADE[:-1]]
+    for i, (fan_in, own) in enumerate(zip([4, *CASCADE], CASCADE, strict=False)):
+        pixels = sides[i + 1] ** 2
+        total += pairs * pixels * 16 * fan_in * own  # encoder
+        total += pixels * 9 * (BASE[i] + own) * own  # transfers: once an image
+        previous = outs[i + 1] if i < 6 else 0
+        total += pairs * pixels * (previous + 2 * own) * own  # fuse
+        total += (pairs * pixels if i else last) * 16 * own * outs[i]  # decoder
+    return total
+
+
+def head_by_hand(pairs: int) -> int:
+    fused = sum([CASCADE[0], *CASCADE[:-1]])
+    return pairs * SIZE**2 * (9 * fused * HEAD + 9 * HEAD * HEAD + HEAD * 3)
+
+
+def head_in_tiles_by_hand(tiles: int) -> int:
+    """The first convolution at each layer's own resolution, then rows and columns; the others in tiles with their halo."""
+    first, second = (TILE + 2) ** 2, TILE**2
+    total = first * 9 * CASCADE[0] * HEAD  # of the last layer
+    for i, width in enumerate(CASCADE[:-1], 1):
+        taps = strips(SIZE >> i, SIZE, torch.float32, torch.device("cpu")).weight.shape[-1]
+        total += taps * taps * width * 9 * HEAD  # mixing channels
+        total += (TILE + 2) * 3 * taps * taps * 3 * HEAD  # down
+        total += (TILE + 2) ** 2 * taps * 3 * HEAD  # along
+    return tiles * (total + second * (9 * HEAD * HEAD + HEAD * 3))
+
+
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_multiply_adds_of_the_literal_form(pairs):
+    costs = multiply_adds(small(dense=True).eval(), made_image(SIZE, 0.2, pairs))
+    assert costs["base"] == base_by_hand()
+    assert costs["cascade"] == cascade_by_hand(pairs, last=pairs * (SIZE // 2) ** 2)
+    assert costs["head"] == head_by_hand(pairs)
+    assert costs["all"] == costs["base"] + costs["cascade"] + costs["head"]
+
+
+@pytest.mark.parametrize(("pairs", "share"), [(1, 0.2), (3, 0.2), (3, 1.0)])
+def test_multiply_adds_of_the_default_form(pairs, share):
+    inputs = made_image(SIZE, share, pairs)
+    submasks = torch.stack([inputs[2] == label + 1 for label in range(pairs)])
+    tiles = len(touched(submasks).pair)
+    costs = multiply_adds(small().eval(), inputs)
+    assert costs["base"] == base_by_hand()
+    assert costs["cascade"] == cascade_by_hand(pairs, last=tiles * (TILE // 2 + 4) ** 2)
+    assert costs["head"] == head_in_tiles_by_hand(tiles)
+    assert costs["all"] == costs["base"] + costs["cascade"] + costs["head"]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.05, 1), (0.2, 8), (1.0, 10)])
+def test_made_images(share, count):
+    _, mask, labels = made_image(256, share, count)
+    assert mask.mean().item() == pytest.approx(share, rel=0.02)
+    assert torch.equal(mask[0, 0] > 0, labels[0] > 0)
+    areas = labels.flatten().bincount()[1:]
+    assert len(areas) == count
+    assert areas.max() - areas.min() <= round(256 * math.sqrt(share))  # bands of heights that differ by one at most
+
+
+def test_time_and_memory_are_of_the_parts_and_leave_the_model_as_it_was():
+    model, inputs = small().eval(), made_image(SIZE, 0.2, 2)
+    expected = model(*inputs).refined
+    times = seconds(model, inputs, rounds=1)
+    assert times.keys() == {"base", "cascade", "head", "all"}
+    assert 0 < times["base"] + times["cascade"] + times["head"] <= times["all"]
+    assert torch.equal(model(*inputs).refined, expected)
+    assert not any("forward" in vars(part) for part in (model.base, model.cascade, model.head))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not known")
+def test_memory_grows_with_what_the_literal_head_holds():
+    pairs = 6
+    costs = peak_memory(partial(small, dense=True), made_image(SIZE, 0.5, pairs))
+    upsampled = pairs * sum([CASCADE[0], *CASCADE[:-1]]) * SIZE**2 * 4
+    assert upsampled < costs["head"] < 10 * upsampled
+    assert costs["all"] == max(costs["base"], costs["cascade"], costs["head"]) == costs["head"]
