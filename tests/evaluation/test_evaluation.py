@@ -36,7 +36,7 @@ class Kept:
     def __init__(self):
         self.stages = {}
 
-    def add(self, subset, name, stages):
+    def __call__(self, subset, name, stages):
         assert all(image.dtype == np.uint8 for image in stages.values())
         assert len({image.shape[:2] for image in stages.values()}) == 1
         self.stages[subset, name] = stages

@@ -59,7 +59,7 @@ def test_intervals_and_latex_for_papers(tmp_path):
 
 
 def test_published_tables_stand_with_iharmony4_alone(tmp_path):
-    write_report(tmp_path, [row(subset, name=subset) for subset in COUNTS], "idih")
+    write_report(tmp_path, [row(subset, name=subset) for subset in COUNTS], "idih", page=evaluation_page)
     markdown = (tmp_path / "report.md").read_text()
     assert "The paper's Table 1" in markdown
     assert "The paper's Table 2" in markdown

@@ -12,7 +12,7 @@ from frih.evaluation.write import write_report
 from frih.tools.report import compare
 from frih.tools.report.comparison import short_names
 from tests.evaluation.helpers import make_evaluation, random_rows, row
-from tests.report.test_html import Page
+from tests.tools.report.test_html import Page
 
 ROOT = Path(__file__).parents[3]
 

@@ -86,7 +86,7 @@ def test_every_stage_of_every_image_is_inside(page, evaluation):
     for place, images in enumerate(store["images"]):
         inside = images or [above[f"{place}-{slot}"] for slot in range(7)]
         assert len(inside) == 7
-        signatures = ("data:found/webp;base64,UklGR", "data:found/jpeg;base64,/9j/")
+        signatures = ("data:image/webp;base64,UklGR", "data:image/jpeg;base64,/9j/")
         assert all(image.startswith(signatures) for image in inside)
 
 
