@@ -27,8 +27,8 @@ from frih.common.errors import UserError, alike, run_command
 from frih.common.files import locked, write_whole
 from frih.config import Config, EvaluationConfig
 from frih.config.recipes import load_config, with_overrides
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.loader import CompositeDataset
 from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
 from frih.evaluation.tables import METHODS, comparison, summarize
 from frih.evaluation.unfinished import FinishedRows, file_digest, folder_digest, text_digest

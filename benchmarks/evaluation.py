@@ -24,8 +24,9 @@ from frih import FRIH
 from frih.common.distributed import World, choose_device
 from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.loader import CompositeDataset, evaluation_loader
+from frih.data.loader import evaluation_loader
 from frih.evaluation import Evaluation, evenly, harmonize
 from frih.metrics import METRICS, PROTOCOLS, Scoring, Target
 from frih.tools.report.thumbnails import Thumbnails

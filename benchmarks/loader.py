@@ -28,9 +28,11 @@ from submasks import commit, cpu
 from frih.common.distributed import World
 from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.batches import Packed, pack
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import Item, read_split
 from frih.data.images import HALF, open_mask, open_reduced, open_rgb
-from frih.data.loader import CompositeDataset, GlobalBatchSampler, Packed, pack, training_loader
+from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.data.transforms import random_view, render
 from frih.submasks import extract_submasks
 from frih.tools.composites.online import Restyler

@@ -25,8 +25,9 @@ from frih import FRIH
 from frih.common.distributed import choose_device
 from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.batches import Batch, pack
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.loader import Batch, CompositeDataset, pack
 from frih.evaluation import evenly
 from frih.losses import harmonization_loss
 from frih.models.unet import BaseNetwork

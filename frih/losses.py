@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from frih.models.frih import Harmonized
+from frih.models import Harmonized
 
 Equal = Literal["submasks", "pixels"]
 
@@ -64,7 +64,7 @@ def refine_loss(image: Tensor, real: Tensor, labels: Tensor, min_area: int, equa
     Returns:
         (B,), 0 for an image without submasks.
     """
-    label = labels.flatten(1).long()
+    label = labels.to(image.device, non_blocking=True).flatten(1).long()
     error = squared_error(image, real).flatten(1)
     areas = error.new_zeros(len(label), 256).scatter_add_(1, label, torch.ones_like(error))
     if equal == "pixels":

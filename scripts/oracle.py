@@ -23,8 +23,8 @@ from frih.common.errors import SharedError, UserError, alike, run_command
 from frih.common.files import write_whole
 from frih.config import SubmaskConfig
 from frih.config.recipes import load_config, with_overrides
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.loader import CompositeDataset
 from frih.evaluation import Rows, evenly
 from frih.evaluation.layout import counted
 from frih.evaluation.rows import read_rows, write_rows

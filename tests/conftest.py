@@ -11,7 +11,8 @@ from PIL import Image
 
 from frih import FRIH
 from frih.config import Config
-from frih.data.loader import Batch
+from frih.data.batches import Batch
+from frih.data.iharmony4 import Item
 
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
@@ -110,8 +111,8 @@ def random_batch(
         for label in range(k):
             image[size // 4 : 3 * size // 4, size // 4 + label * 9 : size // 4 + (label + 1) * 9] = label + 1
     mask = (labels > 0).to(dtype).unsqueeze(1)
-    names = [f"{i}.jpg" for i in range(len(ks))]
-    return Batch(composite, real, mask, mask, labels, ["A"] * len(ks), names, mask.mean(dim=(1, 2, 3)).tolist())
+    items = [Item("", "A", f"{i}.jpg", f"{i}.png", f"{i}.jpg") for i in range(len(ks))]
+    return Batch(composite, mask, labels, real, items)
 
 
 @pytest.fixture

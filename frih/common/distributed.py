@@ -43,7 +43,7 @@ class World:
         for module in model.modules():
             if hasattr(module, "synchronized"):
                 module.synchronized = True  # type: ignore[assignment]
-        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        return DistributedDataParallel(model)  # without device_ids, which would send labels to the GPU
 
     def part(self, model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         """Around one of several backward passes of a step: only the ``last`` averages the gradients over the processes."""
@@ -65,7 +65,7 @@ class World:
         """For each flag, whether any process sets it."""
         if self.size == 1:
             return list(flags)
-        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device)).tolist()]
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32)).tolist()]  # on CPUs: no GPU waits
 
     def gather(self, value: Any) -> list[Any]:
         """Everyone's value, in the order of ranks, in every process."""
@@ -123,7 +123,7 @@ def connect(device: str = "auto") -> Iterator[World]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(dist.get_rank(), size, chosen)
     except RuntimeError as error:  # one of ours cannot be told from one of the connection but by its words

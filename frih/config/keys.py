@@ -7,7 +7,7 @@ the paper states are defaults here; ``docs/decisions.md`` says which of the othe
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -94,14 +94,16 @@ class SubmaskConfig(Section):
 class ModelConfig(Section):
     """The network. The widths meet the paper's budget: 9.30 M + 2.68 M = 11.98 M parameters."""
 
+    network: str = "frih"
+    """Which network: a name in :data:`frih.models.build.NETWORKS`. The other keys of this section are those of FRIH."""
+    arguments: dict[str, JsonValue] = {}
+    """Arguments of another network, by name."""
     cascade: bool = True
     """The lightweight cascaded module; without it the base network alone is the *Baseline* of Table 3."""
     fusion: bool = True
     """Predict from all cascaded decoder layers; otherwise from the last one."""
     dense: bool = False
     """Evaluate the fusion head literally, at full size for every submask: the slow reference of the default."""
-    refine_blend: bool = False
-    """Mix the fusion head's image with the coarse one as the base network's blending layer does with the composite."""
     residual: bool | Literal["base", "cascade"] = True
     """Stages that predict a change, which is added to the image they are given (the composite, and the coarse image): both,
     none, or the one that is named. Without it the base network ends in iDIH's blending layer, which learns little at the
@@ -119,14 +121,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "ModelConfig":
-        if not self.cascade and (self.fusion or self.refine_blend):
-            raise ValueError(
-                "without a cascade there is no fusion head: set fusion (and refine_blend) to false as well"
-            )
-        if self.residual in (True, "cascade") and self.refine_blend:
-            raise ValueError(
-                "refine_blend: a change that is added leaves nothing to blend; set residual to base or false"
-            )
+        if not self.cascade and self.fusion:
+            raise ValueError("without a cascade there is no fusion head: set fusion to false as well")
         return self
 
 
@@ -171,16 +167,12 @@ class TrainConfig(Section):
     validated, and are those that evaluation takes from the run's checkpoints."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """At a gradient that is not finite: stop with the names of the images, or leave the step out and go on."""
-    max_skips: Positive = 10
-    """With ``skip``: stop after more than so many steps in a row."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network's forward pass; the loss is always float32."""
     tf32: bool = True
     """Let GPUs multiply float32 with TF32's 10 bits of mantissa."""
     channels_last: bool = True
     """Memory layout of weights and features: channels last, or first."""
-    fused: bool = False
-    """Adam's update of all weights in one kernel."""
     compile: bool = False
     """Compile the network by ``torch.compile``: minutes at the start; see docs/training.md for what it brings."""
     profile: Count = 0

@@ -1,7 +1,6 @@
-"""Batches: what the loader's workers make of the images, and in which order.
+"""Batches of a data set: in which order, and by worker processes.
 
-All randomness comes from (seed, epoch, index), so any number of workers and processes gives the same stream, and a run that
-is resumed meets the images it would have met.
+The order follows from (seed, epoch, step), so a run that is resumed meets the images it would have met.
 """
 
 import atexit
@@ -9,192 +8,17 @@ import multiprocessing
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.common.processes import cores
-from frih.config import DataConfig, SubmaskConfig
-from frih.data.iharmony4 import Item
-from frih.data.images import HALF, Opened, open_mask, open_reduced
-from frih.data.label_cache import LabelCache
-from frih.data.transforms import random_view, render, whole
-from frih.submasks import extract_submasks
-
-Restyle = Callable[[Item, np.ndarray, np.ndarray, np.random.Generator], np.ndarray | None]
-"""Makes a new composite of an item's rendered real image (H, W, 3) uint8 and its grey mask (H, W) uint8, or none."""
-Restyling = Callable[[Sequence[Item], int, int], Restyle]
-"""What makes that, of the training items, ``data.size`` and ``data.regions``:
-:class:`frih.tools.composites.online.Restyler`."""
-
-
-class Batch(NamedTuple):
-    """B images on their way through the network."""
-
-    composite: Tensor
-    """(B, 3, H, W) float, RGB in [0, 1]."""
-    real: Tensor
-    """(B, 3, H, W) float, RGB in [0, 1]."""
-    mask: Tensor
-    """(B, 1, H, W) float, 1 = foreground, 0 = background."""
-    soft_mask: Tensor
-    """(B, 1, H, W) float in [0, 1]: the mask before thresholding. Only metrics read it."""
-    labels: Tensor
-    """(B, H, W) uint8: 0 = background, k = submask k."""
-    subset: list[str]
-    name: list[str]
-    """File names of the composites."""
-    fg_ratio: list[float]
-    """Share of the image's pixels that are foreground."""
-
-
-class Sample(NamedTuple):
-    """One image as a worker makes it: 8 bits a channel, for the way between processes is narrow."""
-
-    composite: np.ndarray
-    """(H, W, 3) uint8."""
-    real: np.ndarray
-    """(H, W, 3) uint8."""
-    soft_mask: np.ndarray
-    """(H, W) uint8, grey."""
-    labels: np.ndarray
-    """(H, W) uint8."""
-    item: Item
-
-    @property
-    def mask(self) -> np.ndarray:
-        """(H, W) bool: the grey mask thresholded at 0.5."""
-        return self.soft_mask >= HALF
-
-
-class Packed(NamedTuple):
-    """A batch as it travels: 8 bits a channel, pixels before colours."""
-
-    composite: Tensor
-    real: Tensor
-    soft_mask: Tensor
-    labels: Tensor
-    items: list[Item]
-
-    def unpack(self, device: torch.device) -> Batch:
-        """Moves the batch to a device and scales it to [0, 1]."""
-        composite, real, soft_mask, labels = (tensor.to(device, non_blocking=True) for tensor in self[:4])
-        mask = (soft_mask >= HALF).float()
-        ratios = (self.soft_mask >= HALF).float().mean(dim=(1, 2))  # here, not there: the device is not waited for
-        return Batch(
-            composite.permute(0, 3, 1, 2).contiguous().float().div_(255),
-            real.permute(0, 3, 1, 2).contiguous().float().div_(255),
-            mask.unsqueeze(1),
-            soft_mask.unsqueeze(1).float().div_(255),
-            labels,
-            [item.subset for item in self.items],
-            [item.composite_name for item in self.items],
-            ratios.tolist(),
-        )
-
-
-def pack(samples: Sequence[Sample]) -> Packed:
-    """Stacks samples."""
-    columns = zip(*samples, strict=True)
-    composite, real, soft_mask, labels = (torch.from_numpy(np.stack(next(columns))) for _ in range(4))
-    return Packed(composite, real, soft_mask, labels, list(next(columns)))
-
-
-class CompositeDataset(Dataset[Sample]):
-    """Samples by key: an index shows the whole image, a pair (epoch, index) the random box of that epoch.
-
-    Args:
-        items: composites of a dataset.
-        data: size and augmentation.
-        submasks: how to divide the foreground.
-        seed: of the augmentation.
-        restyling: what makes composites anew for ``data.online``; who only shows whole images needs none.
-    """
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        data: DataConfig,
-        submasks: SubmaskConfig,
-        seed: int = 0,
-        restyling: Restyling | None = None,
-    ) -> None:
-        self.items = items
-        self.data = data
-        self.submasks = submasks.model_dump()
-        self.seed = seed
-        cached = data.label_cache is not None and submasks.method != "whole"
-        self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
-        self.restyle = restyling(items, data.size, data.regions) if restyling and data.online else None
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        return self._whole(self.items[key]) if isinstance(key, int) else self._random(*key)
-
-    def warm_up(self) -> None:
-        """Compiles what finds submasks, or loads it."""
-        extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
-
-    def _whole(self, item: Item) -> Sample:
-        """All of an image, exactly."""
-        mask = open_mask(item.mask)
-        view, size = whole(mask), self.data.size
-        composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
-        soft_mask = render(mask, view, size)
-        if self.cache:
-            labels = self.cache.labels(composite, soft_mask >= HALF)
-        else:
-            labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
-        return Sample(composite, real, soft_mask, labels, item)
-
-    def _random(self, epoch: int, index: int) -> Sample:
-        """A random box of an image."""
-        item = self.items[index]
-        mask = open_mask(item.mask)
-        view, soft_mask = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
-        size = self.data.size
-        reduction = view.reduction(size) if self.data.draft else 1
-        pair = open_pair(item, mask.size, reduction)
-        composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
-        # streams of their own, so that these keys move neither the views nor each other's draws
-        unchanged = self.data.unchanged
-        if unchanged and np.random.default_rng((self.seed, epoch, index, 2)).random() < unchanged:
-            composite = real
-        elif self.data.online:
-            if not self.restyle:
-                raise UserError(
-                    "data.online: takes what makes composites; hand Restyler (frih.tools.composites.online) in"
-                )
-            rng = np.random.default_rng((self.seed, epoch, index, 1))
-            if rng.random() < self.data.online:
-                made = self.restyle(item, real, soft_mask, rng)
-                composite = composite if made is None else made
-        labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
-        return Sample(composite, real, soft_mask, labels, item)
-
-
-def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:
-    """Opens composite and real image, reduced where they may be.
-
-    Raises:
-        UserError: one of them cannot be read, or they or the mask differ in size.
-    """
-    composite, real = open_reduced(item.composite, reduction), open_reduced(item.real, reduction)
-    for path, size in ((item.mask, mask_size), (item.real, real.size)):
-        if size != composite.size:
-            theirs, ours = ("{} x {}".format(*one) for one in (size, composite.size))
-            raise UserError(f"{path}: is {theirs} pixels but {item.composite} is {ours}; they must be of one size")
-    return composite, real
+from frih.data.batches import Packed, Sample, pack
+from frih.data.dataset import CompositeDataset
 
 
 class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -231,10 +55,20 @@ class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
         self.epoch, self.first = epoch, step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.images)
+        order = self._order(self.epoch)
         for step in range(self.first, len(self)):
-            batch = order[step * self.batch : (step + 1) * self.batch]
-            yield [(self.epoch, int(index)) for index in batch[self.world.rank :: self.world.size]]
+            yield self._keys(order, self.epoch, step)
+
+    def batch_of(self, epoch: int, step: int) -> list[tuple[int, int]]:
+        """This process's keys of one batch."""
+        return self._keys(self._order(epoch), epoch, step)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, epoch)).permutation(self.images)
+
+    def _keys(self, order: np.ndarray, epoch: int, step: int) -> list[tuple[int, int]]:
+        batch = order[step * self.batch : (step + 1) * self.batch]
+        return [(epoch, int(index)) for index in batch[self.world.rank :: self.world.size]]
 
 
 def training_loader(images: CompositeDataset, order: GlobalBatchSampler, workers: int, pin: bool) -> Iterable[Packed]:
@@ -275,43 +109,26 @@ class _Loader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Packed]:
-        with _deaths_told():
-            batches = iter(self.loader)
+        batches = iter(self.loader)
+        if threading.current_thread() is threading.main_thread():
+            # PyTorch's handler raises wherever the program is when a worker dies, amid the writing of a file, say.
+            # Without it ``next`` notices the death.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while True:
-            with _deaths_told():
+            try:
                 packed = next(batches, None)
+            except RuntimeError as error:
+                if not re.match(r"DataLoader worker \(pid.*\) exited unexpectedly", str(error)):
+                    raise
+                raise UserError(
+                    f"a loader process was killed, perhaps because memory or /dev/shm was full ({error}); "
+                    "take fewer data.workers"
+                ) from None
             if packed is None:
                 return
             if isinstance(packed, UserError):
                 raise packed
             yield packed
-
-
-@contextmanager
-def _deaths_told() -> Iterator[None]:
-    """Where the death of a worker may be raised: PyTorch would do it anywhere, amid a step or the writing of a file."""
-    global _on_death
-    before: Any = signal.getsignal(signal.SIGCHLD)
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and _on_death is not None:
-        signal.signal(signal.SIGCHLD, _on_death)
-    try:
-        yield
-    except RuntimeError as error:
-        if not _DEATH.match(str(error)):
-            raise
-        raise UserError(
-            f"a loader process was killed, perhaps for want of memory or of room in /dev/shm ({error}); "
-            "take fewer data.workers"
-        ) from None
-    finally:
-        if in_main:
-            _on_death = signal.getsignal(signal.SIGCHLD)  # PyTorch's, once it has made workers
-            signal.signal(signal.SIGCHLD, before)
-
-
-_DEATH = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
-_on_death: Any = None
 
 
 def _leave_interrupts(worker: int) -> None:

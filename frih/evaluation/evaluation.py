@@ -26,13 +26,15 @@ from frih.common.drawing import color_labels
 from frih.common.errors import SharedError, UserError
 from frih.common.processes import cores
 from frih.common.progress import progress_bar
+from frih.data.batches import Packed, pack
+from frih.data.dataset import CompositeDataset, open_pair
 from frih.data.iharmony4 import Item
 from frih.data.images import HALF, open_mask
-from frih.data.loader import CompositeDataset, Packed, evaluation_loader, open_pair, pack
+from frih.data.loader import evaluation_loader
 from frih.evaluation.predictions import Files, find_predictions, open_prediction
 from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import Row, Scoring, Target
-from frih.models import FRIH
+from frih.models import Network
 
 FAULTS = 20
 """Images that cannot be evaluated; after so many a process looks at no more."""
@@ -73,7 +75,7 @@ class Evaluation:
     """What is shown each image's stages, by the name of the predictions; those of a network and of the input are under
     ``""``."""
 
-    def of_model(self, model: FRIH) -> Rows:
+    def of_model(self, model: Network) -> Rows:
         """Rows of a network's images; ``input_`` and, with a second stage, ``coarse_`` scores beside them.
 
         The model is left in the mode it was in.
@@ -86,7 +88,7 @@ class Evaluation:
             pin = self.world.device.type == "cuda"
             for packed in evaluation_loader(self._part(share), self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
-                images = {"": refined} if model.cascade is None else {"": refined, "coarse_": coarse}
+                images = {"": refined} if not model.refines else {"": refined, "coarse_": coarse}
                 for i, case in enumerate(_unpack(packed)):
                     yield partial(self.score, case, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
 
@@ -281,7 +283,7 @@ class Case:
         return {**stages, "real": self.real}
 
 
-def harmonize(model: FRIH, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def harmonize(model: Network, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Coarse and refined images of a batch: (B, H, W, 3) float, 0..255, clamped."""
     batch = packed.unpack(device)
     with torch.inference_mode():
@@ -290,7 +292,7 @@ def harmonize(model: FRIH, packed: Packed, device: torch.device) -> tuple[np.nda
 
 
 def draw_stages(
-    model: FRIH, images: CompositeDataset, indices: Sequence[int], device: torch.device
+    model: Network, images: CompositeDataset, indices: Sequence[int], device: torch.device
 ) -> list[list[np.ndarray]]:
     """The stages of some images (:data:`frih.common.drawing.STAGES`), a row each, to look at."""
     rows = []
@@ -310,7 +312,7 @@ def evenly(total: int, count: int) -> list[int]:
 
 
 @contextmanager
-def _evaluating(model: FRIH) -> Iterator[None]:
+def _evaluating(model: Network) -> Iterator[None]:
     training = model.training
     model.eval()
     try:

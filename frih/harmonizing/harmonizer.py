@@ -11,11 +11,12 @@ from PIL import Image
 from frih.common.distributed import choose_device
 from frih.common.errors import UserError
 from frih.config import Config
+from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
 from frih.harmonizing.own_images import AnyImage, check_sizes, read_image, read_mask, to_bytes
 from frih.harmonizing.upsampling import Change, add_change, fit_change
-from frih.models import FRIH
+from frih.models import Network
 from frih.models.checkpoint import load_model
 from frih.models.locate import locate
 from frih.submasks import extract_submasks
@@ -45,7 +46,7 @@ class Harmonizer:
     every pixel outside.
     """
 
-    def __init__(self, model: FRIH, config: Config, device: torch.device, size: int | None = None) -> None:
+    def __init__(self, model: Network, config: Config, device: torch.device, size: int | None = None) -> None:
         self.model = model.to(device).eval()
         self.config = config
         self.device = device
@@ -145,14 +146,10 @@ class Harmonizer:
         composite, soft = render(image, whole(image), size), render(grey, whole(grey), size)
         mask = soft >= HALF
         labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
-        x = torch.from_numpy(composite).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x, inside = network_input(*(torch.from_numpy(array[None]) for array in (composite, soft)), self.device)
         with torch.inference_mode():
-            out = self.model(
-                x,
-                torch.from_numpy(mask).to(self.device)[None, None].float(),
-                torch.from_numpy(labels).to(self.device)[None],
-            )
-            refined = torch.where(torch.from_numpy(mask).to(self.device), out.refined.clamp(0, 1), x)
+            out = self.model(x, inside, torch.from_numpy(labels[None]))
+            refined = torch.where(inside > 0, out.refined.clamp(0, 1), x)
         coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
         details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen)
         if not mask.any():

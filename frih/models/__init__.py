@@ -5,6 +5,7 @@ images' K; layer i of an encoder has C_i channels at H / 2^i x W / 2^i.
 """
 
 from frih.models.build import build_model
-from frih.models.frih import FRIH, Harmonized
+from frih.models.frih import FRIH
+from frih.models.network import Harmonized, Network
 
-__all__ = ["FRIH", "Harmonized", "build_model"]
+__all__ = ["FRIH", "Harmonized", "Network", "build_model"]

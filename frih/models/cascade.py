@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from frih.models.output import ColorSpace, initialize
-from frih.models.tiles import TILE, Tiles, inside, windows
 from frih.models.unet import BASE_WIDTHS, down_layer, up_layer
 
 CASCADE_WIDTHS = (16, 32, 32, 80, 80, 96, 128)
@@ -60,21 +59,25 @@ class Cascade(nn.Module):
         self.decoder_widths = tuple(reversed(outs))
         initialize(self)
 
-    def forward(
-        self, coarse: Tensor, submasks: Tensor, owner: Tensor, features: Sequence[Tensor], *, last: bool = True
-    ) -> list[Tensor]:
+    def forward(self, coarse: Tensor, submasks: Tensor, owner: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """Decodes every pair.
 
         Args:
             coarse: (B, 3, H, W), the base network's images.
             submasks: (P, 1, H, W), one submask a pair, 1 inside. P may be 0.
-            owner: (P,), index of the image in the batch that each submask belongs to.
+            owner: (P,), the index in the batch of the image that each submask belongs to.
             features: E_1 ... E_7 of the base encoder, (B, C_i, H / 2^i, W / 2^i).
-            last: compute DC_1. Otherwise F_1 stands in its place, for :meth:`last_in_tiles`.
 
         Returns:
             DC_7, DC_6 ... DC_1, of ``decoder_widths`` channels, the last at full size: (P, ., H / 2^(i-1), W / 2^(i-1)).
         """
+        lower, fused = self.decode(coarse, submasks, owner, features)
+        return [*lower, self.decoder[0](fused)]
+
+    def decode(
+        self, coarse: Tensor, submasks: Tensor, owner: Tensor, features: Sequence[Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
+        """All but the last layer: DC_7 ... DC_2, and F_1, of which the last layer makes DC_1."""
         x = torch.cat([self.color_space.normalize(coarse)[owner], submasks], dim=1)
         encoded: list[Tensor] = []  # EC_1 ... EC_7
         for layer in self.encoder:
@@ -83,25 +86,7 @@ class Cascade(nn.Module):
         transferred = [transfer(feature)[owner] for transfer, feature in zip(self.transfers, features, strict=True)]
         decoded: list[Tensor] = []
         for i in reversed(range(len(encoded))):
-            fused = self.fuses[i](torch.cat([*decoded[-1:], transferred[i], encoded[i]], dim=1))
-            decoded.append(self.decoder[i](fused) if last or i > 0 else fused)
-        return decoded
-
-    @property
-    def takes_statistics(self) -> bool:
-        """Whether layers normalise by the statistics of the batch at hand, for which they need whole images."""
-        return self.training and self.norm == "batch"
-
-    def last_in_tiles(self, fused: Tensor, tiles: Tiles) -> Tensor:
-        """DC_1 in some tiles and two pixels around, zero outside the image: (N, ., T + 4, T + 4).
-
-        Not while the cascade :attr:`takes_statistics`.
-
-        Args:
-            fused: F_1, (P, ., H / 2, W / 2).
-            tiles: N of them.
-        """
-        decoded = self.decoder[0](windows(fused, tiles, halo=2, tile=TILE // 2))[..., 2:-2, 2:-2]
-        size = (2 * fused.shape[2], 2 * fused.shape[3])
-        within: Tensor = decoded * inside(tiles, 2, size)
-        return within
+            fused: Tensor = self.fuses[i](torch.cat([*decoded[-1:], transferred[i], encoded[i]], dim=1))
+            if i > 0:
+                decoded.append(self.decoder[i](fused))
+        return decoded, fused

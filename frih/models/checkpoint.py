@@ -18,14 +18,20 @@ from frih import __version__
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import CheckpointConfig, Config
-from frih.models import FRIH, build_model
+from frih.models.build import build_model
+from frih.models.network import Network
 from frih.models.weights import SHARED_NAME, SUFFIX, read_weights
 
 FORMAT = "frih-1"
 """Names what a checkpoint holds: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``; for going on with a run
 also ``training``, the trainer's own state. A run with ``train.ema`` has the averaged weights as ``average``."""
 _ANY = object()
-_RETIRED = {("validation", "pictures"): _ANY}
+_RETIRED = {
+    ("model", "refine_blend"): False,
+    ("train", "fused"): _ANY,
+    ("train", "max_skips"): _ANY,
+    ("validation", "pictures"): _ANY,
+}
 """Keys of earlier versions, and the value they must have had; any where they changed no result."""
 _NEEDED = {"config": str, "model": dict, "training": dict, "versions": dict}
 
@@ -86,14 +92,14 @@ class Checkpoints:
         self.newest = step
 
 
-def save_checkpoint(path: Path, config: Config, model: FRIH, training: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, config: Config, model: Network, training: Mapping[str, Any]) -> None:
     """Writes a checkpoint; see :func:`write_checkpoint`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_checkpoint(path, pack_checkpoint(config, model, training))
 
 
 def pack_checkpoint(
-    config: Config, model: FRIH, training: Mapping[str, Any], average: FRIH | None = None
+    config: Config, model: Network, training: Mapping[str, Any], average: Network | None = None
 ) -> dict[str, Any]:
     """The content of a checkpoint.
 
@@ -151,7 +157,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_model(path: Path) -> tuple[FRIH, Config]:
+def load_model(path: Path) -> tuple[Network, Config]:
     """Rebuilds a trained model, in evaluation mode on the CPU, from its checkpoint and the configuration within.
 
     Raises:
@@ -160,7 +166,7 @@ def load_model(path: Path) -> tuple[FRIH, Config]:
     return rebuild_model(load_checkpoint(path), path)
 
 
-def rebuild_model(content: Mapping[str, Any], path: Path) -> tuple[FRIH, Config]:
+def rebuild_model(content: Mapping[str, Any], path: Path) -> tuple[Network, Config]:
     """:func:`load_model` from what :func:`load_checkpoint` has read from ``path``.
 
     Raises:
@@ -207,7 +213,7 @@ def _modern(text: str, path: Path) -> str:
         return text  # and validation says what is wrong
 
 
-def load_weights(model: FRIH, weights: Mapping[str, Tensor], path: Path, *, partly: bool = False) -> list[str]:
+def load_weights(model: Network, weights: Mapping[str, Tensor], path: Path, *, partly: bool = False) -> list[str]:
     """Loads weights into a model.
 
     Args:

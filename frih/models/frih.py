@@ -1,41 +1,30 @@
-"""FRIH: base network, cascade and fusion head put together."""
+"""FRIH: base network, cascade and fusion head put together, as in the paper's figure 2."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frih.models.cascade import CASCADE_WIDTHS, Cascade
 from frih.models.fusion import HEAD_WIDTH, FusionHead
-from frih.models.output import Kind
-from frih.models.tiles import add_tiles, of_images, touched, windows
+from frih.models.network import Harmonized, Network
+from frih.models.tiles import refine_in_tiles, send
 from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
 
 
-class Harmonized(NamedTuple):
-    """What the network makes of a batch; RGB in [0, 1], not clamped."""
-
-    coarse: Tensor
-    """(B, 3, H, W), the base network's whole image."""
-    refined: Tensor
-    """(B, 3, H, W), the final image. With a cascade: its predictions inside the submasks, the composite outside."""
-
-
-class FRIH(nn.Module):
+class FRIH(Network):
     """The network of *FRIH: Fine-Grained Region-Aware Image Harmonization* (Peng et al., AAAI 2024).
 
-    With its default arguments it is the paper's model of 11.98 M parameters; ``cascade=False`` makes the *Baseline* of
-    Table 3, ``fusion=False`` the rows in between.
+    With its default arguments it is the paper's model of 11.98 M parameters. ``cascade=False`` makes the *Baseline* of Table 3,
+    ``fusion=False`` the rows in between.
 
     Args:
-        cascade: refine by the second stage; otherwise the coarse image is the final one.
+        cascade: refine by the second stage. Without it the coarse image is the final one.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
         residual: stages that predict a change, which is added to the image they are given: both (True), none (False),
             ``"base"`` or ``"cascade"``.
-        refine_blend: mix the second stage's prediction with the coarse image by a blending layer.
-        dense: evaluate the fusion head literally, at full size for every pair. The result is the same but for rounding, at many
-            times the cost: the reference of the default, which works where a pair's submask is and nowhere else.
+        dense: run the second stage literally, at full size for every pair. Otherwise its last layers run only in the tiles that
+            a pair's submask touches (:mod:`frih.models.tiles`): the same result within rounding, at a fraction of the cost.
         end_to_end: let the second stage's gradient reach the base network.
         norm: ``"batch"`` or ``"none"``.
         base_widths: channels of the base encoder's seven layers.
@@ -50,7 +39,6 @@ class FRIH(nn.Module):
         cascade: bool = True,
         fusion: bool = True,
         residual: bool | str = True,
-        refine_blend: bool = False,
         dense: bool = False,
         end_to_end: bool = True,
         norm: str = "batch",
@@ -67,12 +55,12 @@ class FRIH(nn.Module):
         )
         self.cascade: Cascade | None = None
         self.head: FusionHead | None = None
-        self.fusion = fusion
+        self.refines = cascade
         if cascade:
             self.cascade = Cascade(base_widths=base_widths, widths=cascade_widths, norm=norm)
-            output: Kind = "add" if residual in (True, "cascade") else "blend" if refine_blend else "plain"
-            in_widths = self.cascade.decoder_widths if fusion else self.cascade.decoder_widths[-1:]
-            self.head = FusionHead(in_widths, width=head_width, output=output)
+            self.head = FusionHead(
+                self.cascade.decoder_widths, fusion=fusion, width=head_width, residual=residual in (True, "cascade")
+            )
         self.to(memory_format=torch.channels_last)  # a layout, not another computation; faster on CPUs and tensor cores
 
     def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> Harmonized:
@@ -81,7 +69,8 @@ class FRIH(nn.Module):
         Args:
             composite: (B, 3, H, W), RGB in [0, 1]; H and W divisible by 128.
             mask: (B, 1, H, W), 1 = foreground, 0 = background.
-            labels: (B, H, W), integers: 0 = background, k = submask k. Not read without a cascade.
+            labels: (B, H, W), uint8: 0 = background, k = submask k. Not read without a cascade. If they are on the CPU and the
+                network on a GPU, no step waits for the GPU: the number of pairs is known here.
 
         Returns:
             The coarse and the refined images, of the composite's precision.
@@ -97,20 +86,48 @@ class FRIH(nn.Module):
         given = coarse
         if not self.end_to_end:
             given, features = coarse.detach(), [feature.detach() for feature in features]
-        owner, submasks = pairs(labels)
-        submasks = submasks.to(composite)
-        refined = composite * (labels == 0).unsqueeze(1)
-        if self.dense:
-            decoded = self.cascade(given, submasks, owner, features)
-            predicted = self.head(decoded if self.fusion else decoded[-1:], given[owner]).to(composite)
-            return Harmonized(coarse, refined.index_add(0, owner, predicted * submasks))
-        tiles = touched(submasks)
-        whole = self.cascade.takes_statistics
-        *lower, last = self.cascade(given, submasks, owner, features, last=whole)
-        last = windows(last, tiles, halo=2) if whole else self.cascade.last_in_tiles(last, tiles)
-        predicted = self.head.in_tiles(lower if self.fusion else [], last, given, owner, tiles).to(composite)
-        predicted = predicted * windows(submasks, tiles, halo=0)
-        return Harmonized(coarse, add_tiles(refined, predicted, of_images(tiles, owner)))
+        refine = refine_literally if self.dense else refine_in_tiles
+        return Harmonized(coarse, refine(self.cascade, self.head, composite, labels, given, features))
+
+
+def refine_literally(
+    cascade: Cascade, head: FusionHead, composite: Tensor, labels: Tensor, coarse: Tensor, features: Sequence[Tensor]
+) -> Tensor:
+    """Stage two: predicts an image for every submask, and takes from each the pixels of its submask.
+
+    Args:
+        cascade: decodes every (coarse image, submask) pair.
+        head: predicts an image from the decoder layers.
+        composite: (B, 3, H, W), which stays outside the submasks.
+        labels: (B, H, W).
+        coarse: (B, 3, H, W).
+        features: E_1 ... E_7 of the base encoder.
+
+    Returns:
+        The refined images, (B, 3, H, W).
+    """
+    owner, submasks = pairs(labels, composite)
+    predicted = head(cascade(coarse, submasks, owner, features), coarse[owner]).to(composite)
+    background = composite * (send(labels, composite.device) == 0).unsqueeze(1)
+    return background.index_add(0, owner, predicted * submasks)
+
+
+def pairs(labels: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists the submasks of a batch, image by image and in the order of their labels.
+
+    Args:
+        labels: (B, H, W), integers from 0 to 255: 0 = background.
+        like: a tensor whose type and device the submasks get.
+
+    Returns:
+        owner: (P,), the image that each submask belongs to.
+        submasks: (P, 1, H, W), 1 inside. Labels that no pixel bears make no pair.
+    """
+    present = torch.zeros(labels.shape[0], 256, dtype=torch.bool, device=labels.device)
+    present.scatter_(1, labels.flatten(1).long(), True)
+    owner, label = (send(index, like.device) for index in present[:, 1:].nonzero(as_tuple=True))
+    submasks = send(labels, like.device)[owner] == (label + 1).view(-1, 1, 1)
+    return owner, submasks.unsqueeze(1).to(like)
 
 
 def _check_shapes(composite: Tensor, mask: Tensor, labels: Tensor) -> None:
@@ -120,19 +137,3 @@ def _check_shapes(composite: Tensor, mask: Tensor, labels: Tensor) -> None:
     if mask.shape != (images, 1, height, width) or labels.shape != (images, height, width):
         shapes = f"{(images, 1, height, width)} and {(images, height, width)}"
         raise ValueError(f"mask and labels: must be {shapes}, not {tuple(mask.shape)} and {tuple(labels.shape)}")
-
-
-def pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Lists the submasks of a batch, image by image and in the order of their labels.
-
-    Args:
-        labels: (B, H, W), integers from 0 to 255: 0 = background.
-
-    Returns:
-        owner: (P,), the image each submask belongs to.
-        submasks: (P, 1, H, W), boolean. Labels that no pixel bears make no pair.
-    """
-    present = torch.zeros(labels.shape[0], 256, dtype=torch.bool, device=labels.device)
-    present.scatter_(1, labels.flatten(1).long(), True)
-    owner, label = present[:, 1:].nonzero(as_tuple=True)
-    return owner, (labels[owner] == (label + 1).view(-1, 1, 1)).unsqueeze(1)

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frih.models.output import Kind, Output, initialize
-from frih.models.tiles import Tiles, convolve_upsampled, inside, of_images, windows
+from frih.models.output import Output, initialize
 
 HEAD_WIDTH = 32
 
@@ -19,16 +18,21 @@ class FusionHead(nn.Module):
     depends on the features within two pixels of it and on nothing else, so a pair needs it only inside its own submask.
 
     Args:
-        in_widths: channels of the decoder layers it fuses.
+        decoder_widths: channels of the decoder layers, coarsest first.
+        fusion: predict from all of them; otherwise from the last.
         width: channels of its two 3x3 convolutions.
-        output: how an image is made of the prediction; see :class:`~frih.models.output.Output`.
+        residual: predict a change that is added to the coarse image; otherwise the image itself.
     """
 
-    def __init__(self, in_widths: Sequence[int], *, width: int = HEAD_WIDTH, output: Kind = "plain") -> None:
+    def __init__(
+        self, decoder_widths: Sequence[int], *, fusion: bool = True, width: int = HEAD_WIDTH, residual: bool = True
+    ) -> None:
         super().__init__()
+        self.fusion = fusion
+        in_widths = decoder_widths if fusion else decoder_widths[-1:]
         self.conv1 = nn.Conv2d(sum(in_widths), width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.output = Output(width, output)
+        self.output = Output(width, "add" if residual else "plain")
         self.activation = nn.ELU(inplace=True)
         initialize(self)
 
@@ -36,41 +40,17 @@ class FusionHead(nn.Module):
         """Predicts each pair's image.
 
         Args:
-            decoded: decoder layers, coarsest first, (P, in_widths[j], h_j, w_j); the last at full size, (P, ., H, W).
-            coarse: (P, 3, H, W), each pair's coarse image; not read by a plain output.
+            decoded: DC_7 ... DC_1, (P, decoder_widths[j], h_j, w_j), the last at full size.
+            coarse: (P, 3, H, W), each pair's coarse image.
 
         Returns:
             (P, 3, H, W), RGB in [0, 1], not clamped.
         """
         size = decoded[-1].shape[-2:]
-        x = torch.cat([upsample(feature, size) for feature in decoded], dim=1)
+        x = torch.cat([upsample(feature, size) for feature in (decoded if self.fusion else decoded[-1:])], dim=1)
         x = self.activation(self.conv1(x))
         x = self.activation(self.conv2(x))
         image: Tensor = self.output(x, coarse)
-        return image
-
-    def in_tiles(self, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, owner: Tensor, tiles: Tiles) -> Tensor:
-        """Predicts the pixels of some tiles alone: :meth:`forward` there, but for rounding.
-
-        Args:
-            lower: decoder layers below full size, as for :meth:`forward`.
-            last: windows of the last one, two pixels around each tile: (N, ., T + 4, T + 4), zero outside the image.
-            coarse: (B, 3, H, W), the batch's coarse images; not read by a plain output.
-            owner: (P,), the image of each pair.
-            tiles: N of them.
-
-        Returns:
-            (N, 3, T, T), RGB in [0, 1], not clamped.
-        """
-        size = (coarse.shape[2], coarse.shape[3])
-        *weights, of_last = torch.split(self.conv1.weight, [one.shape[1] for one in (*lower, last)], dim=1)
-        x = F.conv2d(last, of_last, self.conv1.bias)
-        for feature, weight in zip(lower, weights, strict=True):
-            x = x + convolve_upsampled(feature, weight, tiles, size)
-        x = self.activation(x) * inside(tiles, 1, size)  # conv2 pads with zeros
-        x = self.activation(F.conv2d(x, self.conv2.weight, self.conv2.bias))
-        given = None if self.output.kind == "plain" else windows(coarse, of_images(tiles, owner), halo=0)
-        image: Tensor = self.output(x, given)
         return image
 
 

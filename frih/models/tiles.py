@@ -1,9 +1,11 @@
-"""Square tiles of images: which of them a submask touches, and what lies under each, at any layer's resolution.
+"""Stage two in tiles: the same result as :func:`frih.models.frih.refine_literally` within rounding, at a fraction of the cost.
 
-The fusion head's image is wanted inside a pair's own submask alone, and the submasks of an image do not overlap, so its
-full-size work is done in the touched tiles. Shapes: N tiles of T x T pixels among those of all pairs.
+A pair's prediction is wanted inside its own submask alone, and the submasks of an image do not overlap. So the fusion head, and
+in evaluation the last decoder layer, run only in the square tiles that a pair's submask touches. Shapes: N tiles of T x T
+pixels among those of all pairs.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,17 +13,115 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frih.models.cascade import Cascade
+from frih.models.fusion import FusionHead
+
 TILE = 16
 """T, the side of a tile in pixels: smaller ones fit the submasks more closely but overlap more in what lies around them."""
 
 
+def refine_in_tiles(
+    cascade: Cascade, head: FusionHead, composite: Tensor, labels: Tensor, coarse: Tensor, features: Sequence[Tensor]
+) -> Tensor:
+    """Arguments and result of :func:`frih.models.frih.refine_literally`."""
+    found = find(labels, composite.device)
+    labels = send(labels, composite.device)
+    submasks = (labels[found.owner] == found.label.view(-1, 1, 1)).unsqueeze(1).to(composite)
+    lower, fused = cascade.decode(coarse, submasks, found.owner, features)
+    last = last_layer(cascade, fused, found.tiles)
+    predicted = predict(head, lower, last, coarse, found).to(composite) * windows(submasks, found.tiles, halo=0)
+    background = composite * (labels == 0).unsqueeze(1)
+    return add_tiles(background, predicted, found.tiles_of_images)
+
+
+def last_layer(cascade: Cascade, fused: Tensor, tiles: "Tiles") -> Tensor:
+    """DC_1 in some tiles and two pixels around, zero outside the image: (N, ., T + 4, T + 4).
+
+    Args:
+        cascade: whose last layer is run. In training it normalises by statistics of whole images, and so runs on them.
+        fused: F_1, (P, ., H / 2, W / 2).
+        tiles: N of them.
+    """
+    layer = cascade.decoder[0]
+    if cascade.training and cascade.norm == "batch":
+        return windows(layer(fused), tiles, halo=2)
+    decoded = layer(windows(fused, tiles, halo=2, tile=TILE // 2))[..., 2:-2, 2:-2]
+    within: Tensor = decoded * inside(tiles, 2, (2 * fused.shape[2], 2 * fused.shape[3]))
+    return within
+
+
+def predict(head: FusionHead, lower: Sequence[Tensor], last: Tensor, coarse: Tensor, found: "Found") -> Tensor:
+    """What the head predicts in some tiles: (N, 3, T, T), RGB in [0, 1], not clamped.
+
+    Args:
+        head: predicts.
+        lower: DC_7 ... DC_2 of all pairs.
+        last: DC_1 in the tiles and two pixels around, as of :func:`last_layer`.
+        coarse: (B, 3, H, W).
+        found: pairs and tiles.
+    """
+    size, lower = (coarse.shape[2], coarse.shape[3]), lower if head.fusion else []
+    *weights, of_last = torch.split(head.conv1.weight, [one.shape[1] for one in (*lower, last)], dim=1)
+    x = F.conv2d(last, of_last, head.conv1.bias)
+    for feature, weight in zip(lower, weights, strict=True):
+        x = x + convolve_upsampled(feature, weight, found.tiles, size)
+    x = head.activation(x) * inside(found.tiles, 1, size)  # conv2 pads with zeros
+    x = head.activation(F.conv2d(x, head.conv2.weight, head.conv2.bias))
+    image: Tensor = head.output(x, windows(coarse, found.tiles_of_images, halo=0))
+    return image
+
+
 class Tiles(NamedTuple):
-    """The N tiles to be worked on, each (N,)."""
+    """Places of N tiles, each (N,)."""
 
     pair: Tensor
     row: Tensor
     """Counted in tiles."""
     column: Tensor
+
+
+class Found(NamedTuple):
+    """The P pairs of a batch and the tiles that their submasks touch."""
+
+    owner: Tensor
+    """(P,), the image of each pair."""
+    label: Tensor
+    """(P,), its label there."""
+    tiles: Tiles
+
+    @property
+    def tiles_of_images(self) -> Tiles:
+        """The same places, in the pairs' images."""
+        return self.tiles._replace(pair=self.owner[self.tiles.pair])
+
+
+def find(labels: Tensor, device: torch.device) -> Found:
+    """Lists pairs and tiles, pair by pair.
+
+    It works where the labels are, and sends what it finds to the device: what it finds has a length, for which a GPU would
+    have to be waited for.
+
+    Args:
+        labels: (B, H, W), integers from 0 to 255: 0 = background.
+        device: of the result.
+    """
+    count, height, width = labels.shape
+    blocks = labels.view(count, height // TILE, TILE, width // TILE, TILE).permute(0, 1, 3, 2, 4).flatten(3).long()
+    touched = torch.zeros(*blocks.shape[:3], 256, dtype=torch.bool, device=labels.device).scatter_(3, blocks, True)
+    touched = touched[..., 1:].permute(0, 3, 1, 2)  # (B, 255, H / T, W / T)
+    present = touched.flatten(2).any(dim=2)
+    owner, label = present.nonzero(as_tuple=True)
+    image, bearing, row, column = touched.nonzero(as_tuple=True)
+    pair = (present.flatten().cumsum(0) - 1)[image * 255 + bearing]
+    owner, label, pair, row, column = (send(index, device) for index in (owner, label + 1, pair, row, column))
+    return Found(owner, label, Tiles(pair, row, column))
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; on its way from the CPU to a GPU nothing waits."""
+    if tensor.device == device or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Strips(NamedTuple):
@@ -31,17 +131,6 @@ class Strips(NamedTuple):
     """(size / T,), the first of the ``taps`` low-resolution pixels that a strip depends on."""
     weight: Tensor
     """(size / T, T + 2, 3, taps): pixel r of a strip, displaced by t - 1, from those pixels. Zero outside the image."""
-
-
-def touched(submasks: Tensor) -> Tiles:
-    """The tiles that hold any pixel of their pair's submask, (P, 1, H, W)."""
-    pair, _, row, column = F.max_pool2d(submasks.float(), TILE).nonzero(as_tuple=True)
-    return Tiles(pair, row, column)
-
-
-def of_images(tiles: Tiles, owner: Tensor) -> Tiles:
-    """The same places in the pairs' images; ``owner`` (P,) is the image of each pair."""
-    return tiles._replace(pair=owner[tiles.pair])
 
 
 def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tensor:

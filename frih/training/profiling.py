@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from frih.common.distributed import World
 from frih.config import SubmaskConfig
+from frih.data.batches import Packed
 from frih.data.images import HALF
-from frih.data.loader import Packed
 from frih.submasks.extract import extract_batch
 
 WARM_UP = 3

@@ -9,8 +9,8 @@ from frih.common.errors import SharedError, UserError
 from frih.common.files import is_part, locked
 from frih.config import Config
 from frih.config.recipes import differences, load_config, with_overrides
+from frih.data.dataset import Restyling
 from frih.data.iharmony4 import Listing, read_split
-from frih.data.loader import Restyling
 from frih.models.checkpoint import find_checkpoint
 from frih.training.trainer import MAY_CHANGE, Trainer, fingerprint
 

@@ -11,23 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from frih.common.distributed import World
 from frih.common.drawing import image_sheet
-from frih.common.errors import SharedError, UserError
+from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.progress import progress_bar
 from frih.config import Config, SubmaskConfig
 from frih.config.recipes import differences, to_yaml
+from frih.data.batches import Batch, Packed, pack
+from frih.data.dataset import CompositeDataset, Restyling
 from frih.data.iharmony4 import Listing, split_validation
-from frih.data.loader import Batch, CompositeDataset, GlobalBatchSampler, Restyling, training_loader
+from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.evaluation import Evaluation, draw_stages, evenly
 from frih.evaluation.layout import MAIN, figure
 from frih.evaluation.tables import summarize
 from frih.losses import Losses, coarse_loss, harmonization_loss
 from frih.metrics import Scoring
-from frih.models import FRIH, build_model
+from frih.models import Harmonized, Network, build_model
 from frih.models.checkpoint import (
     Checkpoints,
     find_checkpoint,
@@ -37,11 +40,12 @@ from frih.models.checkpoint import (
     read_config,
     weights,
 )
-from frih.training.averaging import EMA
+from frih.training.gate import Gate
+from frih.training.logger import RunLogger
+from frih.training.meter import Meter
+from frih.training.nonfinite import NonFinite
 from frih.training.profiling import Profile
 from frih.training.stopping import stop_requests
-from frih.training.tracking import Tracker
-from frih.training.watching import Gate, Meter, first_nonfinite, restore
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MAY_CHANGE = (
@@ -80,12 +84,14 @@ class Trainer:
         train = config.train
         self.fingerprint = fingerprint(listing)
         with world.together():  # all that may fail in one process comes before the processes are joined in `wrap`
-            training, self.validation = datasets(listing, config, restyling)
-            self.shown = self.validation if len(self.validation) else training
+            self.training, self.validation = datasets(listing, config, restyling)
+            self.shown = self.validation if len(self.validation) else self.training
             self.order = GlobalBatchSampler(
-                len(training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
+                len(self.training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
             )
-            self.loader = training_loader(training, self.order, config.data.workers, pin=world.device.type == "cuda")
+            self.loader = training_loader(
+                self.training, self.order, config.data.workers, pin=world.device.type == "cuda"
+            )
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train.tf32
         self.network = build_model(config)
@@ -94,25 +100,30 @@ class Trainer:
         self.model = world.wrap(self.network)
         if train.compile:
             self.model.compile()
-        self.average = EMA(self.network, train.ema) if train.ema else None
+        self.ema = ema_of(self.network, train.ema) if train.ema else None
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=config.learning_rate, betas=train.betas, fused=train.fused
+            self.network.parameters(),
+            lr=config.learning_rate,
+            betas=train.betas,
+            fused=world.device.type == "cuda",
         )
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=train.precision == "fp16")
+        # where no scale is needed it is 1, and the scaler does no more than leave out steps that are not finite
+        fp16 = train.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(world.device.type, init_scale=2.0**16 if fp16 else 1.0)
         self.parts = {name: list(part.parameters()) for name, part in self.network.named_children()}
 
         self.step = 0
         self.validated = 0
         """The step of the last validation."""
         self.best = -math.inf
-        self.skips = self.skips_in_a_row = 0
-        """Steps left out, for their gradient was not finite."""
-        self.gate = Gate(self.network.base.output)
+        skip = train.on_nonfinite == "skip"
+        self.nonfinite = NonFinite(skip, self.network, self.scaler if fp16 else None, world, self._batch_of)
+        self.gate = Gate(self.network)
         norms = ("grad_norm", *(f"grad_norm_{name}" for name in self.parts))
         self.meter = Meter((*LOSSES, *self.gate.names, *norms), config.submasks.most, world)
         self.checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
         self.profile = Profile(self.network, config.submasks, run / "profile", train.profile, world)
-        self.tracker: Tracker | None = None
+        self.logger: RunLogger | None = None
 
     @property
     def steps(self) -> int:
@@ -120,9 +131,9 @@ class Trainer:
         return self.config.train.epochs * len(self.order)
 
     @property
-    def evaluated(self) -> FRIH:
+    def evaluated(self) -> Network:
         """The network that is validated: the averaged one, if there is one."""
-        return self.average.network if self.average else self.network
+        return self.ema.module if self.ema else self.network
 
     def fit(self) -> bool:
         """Trains from where the run stands to its end.
@@ -133,15 +144,15 @@ class Trainer:
         Raises:
             UserError: an image cannot be read, a gradient is not finite, or a checkpoint cannot be written.
         """
-        self.tracker = Tracker(self.run, self.step, self.validated) if self.world.is_main else None
+        self.logger = RunLogger(self.run, self.step, self.validated) if self.world.is_main else None
         try:
             with stop_requests() as stop, self._progress() as progress:
                 self.meter.restart_clock()
                 self._fit(stop, progress)
                 self.profile.close()
         finally:
-            if self.tracker:
-                self.tracker.close()
+            if self.logger:
+                self.logger.close()
         return self.validated == self.steps
 
     def _fit(self, stop: threading.Event, progress: "tqdm[Any]") -> None:
@@ -152,8 +163,8 @@ class Trainer:
             self.order.seek(*divmod(self.step, len(self.order)))
             for packed in self.meter.waiting(self.loader):
                 with self.profile.step(packed, self.meter.last_wait):
-                    losses = self.train_step(packed.unpack(self.world.device))
-                self._log(losses, progress)
+                    self.train_step(packed.unpack(self.world.device))
+                self._log(progress)
                 stopping, overdue = self.world.any(stop.is_set(), self._overdue())
                 at_end = self.step % len(self.order) == 0
                 if at_end or stopping or overdue or self.step % saving.every_steps == 0:
@@ -168,105 +179,67 @@ class Trainer:
         return self.world.is_main and minutes is not None and self.checkpoints.age() > 60 * minutes
 
     def train_step(self, batch: Batch) -> Losses:
-        """One update of the weights by this process's part of a batch."""
+        """One update of the weights by this process's part of a batch. Nothing here waits for a GPU."""
+        train = self.config.train
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        skipping = self.config.train.on_nonfinite == "skip"
-        buffers = [buffer.clone() for buffer in self.network.buffers()] if skipping else []
         self.optimizer.zero_grad(set_to_none=True)
-        losses, gates = self._gradient(batch)
+        self.nonfinite.before()
+        found = []
+        for part in batch.parts(train.accumulate):
+            with self.world.part(self.model, last=len(found) == train.accumulate - 1):
+                with self.profile.part("forward"), self.autocast():
+                    out = self.model(part.composite, part.mask, part.labels)
+                with self.profile.part("loss"):
+                    losses = self.losses(out, part)
+                with self.profile.part("backward"):
+                    self.scaler.scale(losses.total.mean() / train.accumulate).backward()  # type: ignore[no-untyped-call]
+            found.append((Losses(*(value.detach() for value in losses)), self.gate.mean(part.mask)))
         with self.profile.part("optimizer"):
             self.scaler.unscale_(self.optimizer)
             norms = torch.stack([get_total_norm(_gradients(part)) for part in self.parts.values()])
             norm = get_total_norm([norms])
-            # the gradient is everyone's mean, so all processes come to the same conclusion
-            if norm.isfinite() or self._overflowed(losses, batch):
-                self._update(norm)
-                unchanged = coarse_loss(batch.composite, batch.real, batch.mask, self.config.loss.min_area)
-                self.meter.add(
-                    [*(part.mean() for part in (*losses, unchanged)), *gates, norm, *norms], _submasks(batch)
-                )
-            else:
-                self._skip_or_stop(losses, batch)
-                restore(self.network.buffers(), buffers)
+            if train.clip_norm:
+                clip_grads_with_norm_(self.network.parameters(), train.clip_norm, norm)
+            self.scaler.step(self.optimizer)  # leaves out, on the device, what is not finite
+            self.scaler.update(None if train.precision == "fp16" else 1.0)
+            if self.ema:
+                self.ema.update_parameters(self.network)
         self.step += 1
+        return self._watch(batch, found, norm, norms)
+
+    def losses(self, out: Harmonized, batch: Batch) -> Losses:
+        """Of each image, by what the network made of it."""
+        loss = self.config.loss
+        return harmonization_loss(
+            out,
+            batch.real,
+            batch.mask,
+            batch.labels,
+            min_area=loss.min_area,
+            equal=loss.equal,
+            refine=self.network.refines,
+        )
+
+    def _watch(self, batch: Batch, found: list[tuple[Losses, list[Tensor]]], norm: Tensor, norms: Tensor) -> Losses:
+        """Counts a step for the log: the losses and gates of its parts, the norms of its gradient."""
+        parts, gates = zip(*found, strict=True)
+        losses = Losses(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        counts = self.nonfinite.after(self.step, norm, losses.total, batch.items)
+        unchanged = coarse_loss(batch.composite, batch.real, batch.mask, self.config.loss.min_area)
+        means = [part.mean() for part in (*losses, unchanged)]
+        means += [torch.stack(values).mean() for values in zip(*gates, strict=True)]
+        submasks = batch.labels.flatten(1).amax(dim=1).long()
+        self.meter.add([*means, norm, *norms], submasks, counts)
         return losses
 
-    def _gradient(self, batch: Batch) -> tuple[Losses, list[Tensor]]:
-        """Forward and backward, part by part of the batch; the parts' gradients add up to that of the mean loss.
+    def _batch_of(self, step: int) -> Packed:
+        """This process's batch of a step, made again."""
+        keys = self.order.batch_of(*divmod(step - 1, len(self.order)))
+        return pack([self.training[key] for key in keys])
 
-        Returns:
-            The losses of the images, and the means over the parts of what :class:`Gate` watches.
-        """
-        count = self.config.train.accumulate
-        losses, gates = [], []
-        for i, part in enumerate(_split(batch, count)):
-            with self.world.part(self.model, last=i == count - 1):
-                with self.profile.part("forward"), self._autocast():
-                    out = self.model(part.composite, part.mask, part.labels)
-                with self.profile.part("loss"):
-                    loss = harmonization_loss(
-                        out,
-                        part.real,
-                        part.mask,
-                        part.labels,
-                        min_area=self.config.loss.min_area,
-                        equal=self.config.loss.equal,
-                        refine=self.config.model.cascade,
-                    )
-                with self.profile.part("backward"):
-                    self.scaler.scale(loss.total.mean() / count).backward()  # type: ignore[no-untyped-call]
-            losses.append(Losses(*(value.detach() for value in loss)))
-            gates.append(self.gate.mean(part.mask))
-        means = [torch.stack(values).mean() for values in zip(*gates, strict=True)]
-        return Losses(*(torch.cat(values) for values in zip(*losses, strict=True))), means
-
-    def _update(self, norm: Tensor) -> None:
-        if self.config.train.clip_norm:
-            clip_grads_with_norm_(self.network.parameters(), self.config.train.clip_norm, norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average:
-            self.average.update(self.network)
-        self.skips_in_a_row = 0
-
-    def _skip_or_stop(self, losses: Losses, batch: Batch) -> None:
-        """Leaves a step out, or ends the run, for its gradient is not finite."""
-        train = self.config.train
-        names = self._nonfinite(losses, batch)
-        with self._autocast():
-            origins = self.world.gather(first_nonfinite(self.network, batch))
-        origin = next((one for one in origins if one), "the loss or its gradient")
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        what = f"the loss of {', '.join(names[:4])}{more} is not finite" if names else "the gradient is not finite"
-        message = f"step {self.step + 1}: {what}; the first such value is in {origin}"
-        self.skips += 1
-        self.skips_in_a_row += 1
-        if train.on_nonfinite == "stop":
-            raise SharedError(
-                f"{message}. Look at these images; or train with a lower train.lr, with train.warmup_steps or "
-                "train.clip_norm, in train.precision=fp32; or leave such steps out by train.on_nonfinite=skip"
-            )
-        if self.skips_in_a_row > train.max_skips:
-            raise SharedError(
-                f"{message}; {self.skips_in_a_row} such steps in a row, and train.max_skips allows {train.max_skips}"
-            )
-        if self.world.is_main:
-            tqdm.write(f"{message}. Left out")
-        if self.scaler.is_enabled():
-            self.scaler.update()
-
-    def _overflowed(self, losses: Losses, batch: Batch) -> bool:
-        """Whether only fp16's scale was too high, which the scaler then lowers; at a scale of 1 or less it was not that."""
-        return self.scaler.is_enabled() and self.scaler.get_scale() > 1 and not self._nonfinite(losses, batch)
-
-    def _nonfinite(self, losses: Losses, batch: Batch) -> list[str]:
-        """Images of all processes whose loss is not finite."""
-        bad = (~losses.total.isfinite()).nonzero().flatten().tolist()
-        names = [f"{batch.subset[i]}/{batch.name[i]}" for i in bad]
-        return [name for part in self.world.gather(names) for name in part]
-
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The precision of the forward pass."""
         precision = PRECISIONS[self.config.train.precision]
         return torch.autocast(self.world.device.type, precision, enabled=precision != torch.float32)
 
@@ -288,8 +261,8 @@ class Trainer:
     def validate(self) -> None:
         """Evaluates on the images held out, logs it, and keeps the weights if they are the best so far."""
         self.validated = self.step
-        if self.tracker:
-            self._draw(self.tracker)
+        if self.logger:
+            self._draw(self.logger)
         if not len(self.validation):
             return
         protocol = self.config.evaluation.protocol
@@ -301,10 +274,10 @@ class Trainer:
             workers=self.config.data.workers,
         )
         subsets = summarize(evaluation.of_model(self.evaluated)[protocol], protocol)["subsets"]
-        if self.tracker:
+        if self.logger:
             cells = subsets.items()
             metrics = {f"val/{name}/{key}": cell[key] for name, cell in cells for key in MAIN if key in cell}
-            self.tracker.log(metrics, self.step)
+            self.logger.log(metrics, self.step)
             figures = ", ".join(f"{key} {figure(key, subsets['All'][key])}" for key in MAIN if key in subsets["All"])
             tqdm.write(f"step {self.step}, validation: {figures}")
         if subsets["All"]["psnr"] > self.best:
@@ -317,10 +290,11 @@ class Trainer:
         Raises:
             UserError: the disk is full, or refuses; the checkpoints written before are still there.
         """
+        self.nonfinite.check(self.autocast())
         state = self.state_dict()
         with self.world.together():
             if self.world.is_main:
-                average = self.average.network if self.average else None
+                average = self.ema.module if self.ema else None
                 content = pack_checkpoint(self.config, self.network, state, average=average)
                 try:
                     self._write(content, best)
@@ -348,8 +322,8 @@ class Trainer:
             return
         path = find_checkpoint(Path(self.config.train.init_from))
         anew = load_weights(self.network, weights(load_checkpoint(path)), path, partly=True)
-        if self.average:
-            self.average.restart(self.network)
+        if self.ema:
+            self.ema.module.load_state_dict(self.network.state_dict())
         if self.world.is_main:
             print(f"weights of {path}" + (f"; it has none for {', '.join(anew)}, which start anew" if anew else ""))
 
@@ -373,8 +347,8 @@ class Trainer:
                 f"train.init_from={path}"
             )
         load_weights(self.network, content["model"], path)
-        if self.average:
-            load_weights(self.average.network, content["average"], path)
+        if self.ema:
+            load_weights(self.ema.module, content["average"], path)
         self.load_state_dict(state)
         if self.world.is_main:
             self.checkpoints.go_back_to(path, self.step)
@@ -388,7 +362,7 @@ class Trainer:
             "step": self.step,
             "validated": self.validated,
             "best": self.best,
-            "skips": [self.skips, self.skips_in_a_row],
+            "skips": [self.nonfinite.skips, self.nonfinite.in_a_row],
             "meter": self.meter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -398,24 +372,24 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes back to a saved state."""
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
-        self.skips, self.skips_in_a_row = state["skips"]
+        self.nonfinite.skips, self.nonfinite.in_a_row = state["skips"]
         self.meter.load_state_dict(state["meter"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
 
-    def _log(self, losses: Losses, progress: "tqdm[Any]") -> None:
-        """Shows every step's loss, and writes the means over each ``logging.every`` steps."""
+    def _log(self, progress: "tqdm[Any]") -> None:
+        """Shows and writes the means over each ``logging.every`` steps."""
         progress.update()
-        if self.world.is_main:
-            progress.set_postfix(loss=f"{losses.total.mean().item():.4f}", refresh=False)
         if self.step % self.config.logging.every and self.step != self.steps:
             return
+        self.nonfinite.check(self.autocast())
         figures = self.meter.read()
+        progress.set_postfix(loss=f"{figures['train/loss']:.4f}", refresh=False)
         figures["train/lr"] = self.optimizer.param_groups[0]["lr"]
         if self.config.train.on_nonfinite == "skip":
-            figures["train/skipped"] = self.skips
-        if self.tracker:
-            self.tracker.log(figures, self.step)
+            figures["train/skipped"] = self.nonfinite.skips
+        if self.logger:
+            self.logger.log(figures, self.step)
             warning = self.gate.warning(figures, self.step)
             if warning:
                 tqdm.write(warning)
@@ -425,13 +399,23 @@ class Trainer:
             total=self.steps, initial=self.step, desc=str(self.run), unit="step", disable=not self.world.is_main
         )
 
-    def _draw(self, tracker: Tracker) -> None:
+    def _draw(self, logger: RunLogger) -> None:
         """Shows the same few images each time: held out ones if there are any."""
         indices = evenly(len(self.shown), self.config.validation.images)
         rows = draw_stages(self.evaluated, self.shown, indices, self.world.device)
         for index, row in zip(indices, rows, strict=True):
             item = self.shown.items[index]
-            tracker.image(f"{item.subset}/{Path(item.composite_name).stem}", image_sheet([row]), self.step)
+            logger.image(f"{item.subset}/{Path(item.composite_name).stem}", image_sheet([row]), self.step)
+
+
+def ema_of(network: Network, decay: float) -> AveragedModel:
+    """The exponential moving average of a network: w' <- decay w' + (1 - decay) w after every step, from its present weights.
+
+    Running statistics of batches are taken over as they are.
+    """
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average.n_averaged.fill_(1)  # at 0 the first update would copy the weights
+    return average
 
 
 def datasets(
@@ -462,18 +446,6 @@ def fingerprint(listing: Listing) -> str:
 
 def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def _submasks(batch: Batch) -> Tensor:
-    """(B,), K of each image."""
-    return batch.labels.flatten(1).amax(dim=1).long()
-
-
-def _split(batch: Batch, count: int) -> list[Batch]:
-    """A batch in equal parts."""
-    size = len(batch.name) // count
-    parts = [{name: field[i * size : (i + 1) * size] for name, field in batch._asdict().items()} for i in range(count)]
-    return [batch._replace(**part) for part in parts]
 
 
 def _refuse_changes(path: Path, trained: str, config: Config) -> None:

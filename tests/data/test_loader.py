@@ -13,9 +13,11 @@ from PIL import Image
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.batches import pack
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.data.images import open_mask, open_reduced, open_rgb
-from frih.data.loader import CompositeDataset, GlobalBatchSampler, evaluation_loader, pack, training_loader
+from frih.data.loader import GlobalBatchSampler, evaluation_loader, training_loader
 from frih.data.transforms import render, whole
 from frih.submasks import extract_submasks
 from frih.tools.composites.online import Restyler, read_categories
@@ -194,7 +196,8 @@ def test_a_program_that_leaves_a_loader_behind_ends(dataset):
     program = f"""
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.iharmony4 import read_split
-from frih.data.loader import GlobalBatchSampler, CompositeDataset, World, training_loader
+from frih.data.dataset import CompositeDataset
+from frih.data.loader import GlobalBatchSampler, World, training_loader
 images = CompositeDataset(read_split({str(dataset)!r}, "train").items, DataConfig(size=128), SubmaskConfig())
 left_behind = iter(training_loader(images, GlobalBatchSampler(10, 1, seed=0, world=World()), 1, pin=False))
 next(left_behind)

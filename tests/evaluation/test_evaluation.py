@@ -9,9 +9,9 @@ from PIL import Image
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.data.images import read_mask, read_rgb
-from frih.data.loader import CompositeDataset
 from frih.evaluation import Evaluation, draw_stages, evaluation, evenly
 from frih.evaluation.tables import intervals, summarize
 from frih.evaluation.unfinished import FinishedRows

@@ -7,7 +7,7 @@ from frih.models.fusion import FusionHead, upsample
 
 def test_forward_is_two_3x3_and_one_1x1_over_everything_upsampled():
     torch.manual_seed(0)
-    head = FusionHead([3, 2], width=4)
+    head = FusionHead([3, 2], width=4, residual=False)
     low, full = torch.rand(2, 3, 4, 4), torch.rand(2, 2, 8, 8)
     assert [(m.kernel_size, m.in_channels, m.out_channels) for m in head.modules() if isinstance(m, nn.Conv2d)] == [
         ((3, 3), 5, 4),
@@ -22,20 +22,12 @@ def test_forward_is_two_3x3_and_one_1x1_over_everything_upsampled():
     torch.testing.assert_close(head([low, full], torch.zeros(2, 3, 8, 8)), expected)
 
 
-def test_blend_mixes_with_the_coarse_image():
-    head = FusionHead([2], width=4, output="blend")
-    nn.init.zeros_(head.output.attention.weight)
-    nn.init.constant_(head.output.attention.bias, 50.0)  # a = 1: the coarse image alone
-    coarse = torch.rand(1, 3, 8, 8)
-    torch.testing.assert_close(head([torch.rand(1, 2, 8, 8)], coarse), coarse)
-
-
 def test_a_pixel_depends_on_features_within_two_pixels_only():
-    head = FusionHead([2], width=4)
+    head = FusionHead([2], width=4, residual=False)
     features = torch.rand(1, 2, 12, 12)
     changed = features.clone()
     changed[..., 6, 6] += 1
-    moved = (head([changed], None) - head([features], None)).abs().sum(1)[0] > 0
+    moved = (head([changed], changed) - head([features], features)).abs().sum(1)[0] > 0
     assert moved[4:9, 4:9].any()
     moved[4:9, 4:9] = False
     assert not moved.any()

@@ -10,32 +10,37 @@ import torch.nn.functional as F
 from frih import FRIH
 from frih.losses import harmonization_loss
 from frih.models.fusion import upsample
-from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, inside, strips, touched, windows
+from frih.models.tiles import TILE, Tiles, add_tiles, convolve_upsampled, find, inside, strips, windows
 from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
-ABLATIONS = [{}, {"fusion": False}, {"residual": False, "refine_blend": True}, {"residual": False}, {"norm": "none"}]
+ABLATIONS = [{}, {"fusion": False}, {"residual": False}, {"residual": "base"}, {"norm": "none"}]
 
 
-def every_tile(pairs: int, size: int) -> Tiles:
-    return touched(torch.ones(pairs, 1, size, size))
+def every_tile(pairs: int, height: int, width: int) -> Tiles:
+    return find(torch.ones(pairs, height, width, dtype=torch.uint8), torch.device("cpu")).tiles
 
 
-def test_touched_tiles_are_those_that_hold_a_pixel():
-    submasks = torch.zeros(3, 1, 64, 64, dtype=torch.bool)
-    submasks[0, 0, 15, 16] = True  # the last row of the first tile row, the first column of the second
-    submasks[2, 0, :, 63] = True
-    assert list(zip(*(part.tolist() for part in touched(submasks)), strict=True)) == [
+def test_pairs_and_tiles_are_those_that_hold_a_pixel():
+    labels = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    labels[0, 15, 16] = 200  # the last row of the first tile row, the first column of the second
+    labels[2, :, 63] = 3
+    labels[2, 0, 0] = 1
+    found = find(labels, torch.device("cpu"))
+    assert list(zip(found.owner.tolist(), found.label.tolist(), strict=True)) == [(0, 200), (2, 1), (2, 3)]
+    assert list(zip(*(part.tolist() for part in found.tiles), strict=True)) == [
         (0, 0, 1),
+        (1, 0, 0),
         *((2, i, 3) for i in range(4)),
     ]
-    assert len(touched(submasks[1:2]).pair) == 0
+    assert found.tiles_of_images.pair.tolist() == [0, 2, 2, 2, 2, 2]
+    assert [len(part) for part in find(labels[1:2], torch.device("cpu")).tiles] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("halo", [0, 1, 2])
 def test_windows_are_cut_from_the_zero_padded_image(halo):
     features = torch.rand(2, 3, 32, 48)
-    tiles = touched(torch.ones(2, 1, 32, 48))
+    tiles = every_tile(2, 32, 48)
     padded = F.pad(features, (halo,) * 4)
     found = windows(features, tiles, halo)
     assert found.shape == (2 * 2 * 3, 3, TILE + 2 * halo, TILE + 2 * halo)
@@ -49,7 +54,7 @@ def test_windows_are_cut_from_the_zero_padded_image(halo):
 def test_windows_at_half_the_resolution():
     full = torch.rand(1, 2, 32, 64)
     half = full[..., ::2, ::2]
-    tiles = every_tile(1, 32)
+    tiles = every_tile(1, 32, 64)
     found = windows(half, tiles, halo=1, tile=TILE // 2)
     assert torch.equal(found[..., 1:-1, 1:-1], windows(full, tiles, halo=0)[..., ::2, ::2])
 
@@ -59,7 +64,7 @@ def test_convolving_what_is_upsampled(factor):
     size, generator = 128, torch.Generator().manual_seed(factor)
     features = torch.rand(2, 3, size // factor, size // factor, generator=generator, dtype=torch.float64)
     weight = torch.randn(5, 3, 3, 3, generator=generator, dtype=torch.float64)
-    tiles = every_tile(2, size)
+    tiles = every_tile(2, size, size)
     literal = F.conv2d(upsample(features, (size, size)), weight, padding=1)
     found = convolve_upsampled(features, weight, tiles, (size, size))
     valid = inside(tiles, 1, (size, size))
@@ -73,7 +78,7 @@ def test_strips_depend_on_few_low_resolution_pixels():
 
 def test_tiles_are_added_where_they_were_cut():
     image = torch.rand(2, 3, 32, 48)
-    tiles = every_tile(2, 32)._replace(pair=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
+    tiles = every_tile(2, 32, 32)._replace(pair=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
     doubled = add_tiles(image, windows(image, tiles, 0), tiles)
     assert torch.equal(doubled[..., :32], 2 * image[..., :32])
     assert torch.equal(doubled[..., 32:], image[..., 32:])

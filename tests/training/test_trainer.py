@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config.recipes import to_yaml
-from frih.data.loader import pack
+from frih.data.batches import pack
 from frih.losses import harmonization_loss
 from frih.models.checkpoint import load_checkpoint, load_model
 from frih.training.runs import resume_run, resumed_config, start_run
@@ -153,7 +153,6 @@ def test_lower_precisions_train(make, precision):
         {"model": {"cascade": False, "fusion": False}},
         {"model": {"fusion": False}, "submasks": {"method": "whole"}},
         {"submasks": {"method": "kmeans", "candidates": 1, "clusters": 3}},
-        {"model": {"residual": False, "refine_blend": True}},
         {"train": {"end_to_end": False}},
         {"validation": {"fraction": 0.0}},
     ],
@@ -227,7 +226,7 @@ def poison(trainer: Trainer, *steps: int) -> None:
     def poisoned(batch):
         if trainer.step + 1 in steps:
             batch.real[1, 0, 5, 5] = torch.nan
-            trainer.poisoned = f"{batch.subset[1]}/{batch.name[1]}"
+            trainer.poisoned = f"{batch.items[1].subset}/{batch.items[1].composite_name}"
         return step(batch)
 
     trainer.train_step = poisoned
@@ -245,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_samples_name_and_keeps_the_che
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_step_that_is_not_finite_can_be_left_out(make, capsys, precision):
-    """What it leaves is what it found: weights, averages, statistics of batches."""
+    """It changes neither weights nor the running statistics of batches."""
     trainer = make(
         train={"epochs": 3, "milestones": [3], "on_nonfinite": "skip", "ema": 0.5, "precision": precision},
         validation={"fraction": 0.0},
@@ -265,21 +264,22 @@ def test_a_step_that_is_not_finite_can_be_left_out(make, capsys, precision):
     trainer.train_step = watched
     assert trainer.fit()
     assert all(torch.equal(a, b) for a, b in zip(seen["before"], seen["after"], strict=True))
-    assert trainer.skips == 1
+    assert trainer.nonfinite.skips == 1
     assert [line["train/skipped"] for line in lines(trainer.run)] == [0, 0, 1, 1, 1, 1]
     assert lines(trainer.run)[2]["train/loss"] is None
     out = capsys.readouterr().out
     assert "step 3: the loss of " in out
-    assert "the first such value is in the output of base." in out
+    assert "the first such value is in the loss or its gradient" in out
     assert all(value.isfinite().all() for value in weights(trainer.run).values())
 
 
-def test_too_many_steps_left_out_in_a_row_stop(make):
-    trainer = make(train={"epochs": 5, "milestones": [5], "on_nonfinite": "skip", "max_skips": 2})
+def test_too_many_steps_left_out_in_a_row_stop(make, monkeypatch):
+    monkeypatch.setattr("frih.training.nonfinite.MOST_IN_A_ROW", 2)
+    trainer = make(train={"epochs": 5, "milestones": [5], "on_nonfinite": "skip"})
     poison(trainer, 1, 3, 4, 5)
-    with pytest.raises(UserError, match=r"step 5: .*3 such steps in a row, and train\.max_skips allows 2"):
+    with pytest.raises(UserError, match=r"step 5: .*3 such steps in a row are too many"):
         trainer.fit()
-    assert trainer.skips == 4
+    assert trainer.nonfinite.skips == 4
 
 
 def test_empty_masks_train(make):
@@ -366,7 +366,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(make):
 def test_fp16s_scale_falls_only_so_far_before_a_gradient_counts_as_not_finite(make):
     trainer = make(train={"precision": "fp16", "epochs": 30, "milestones": [30]}, validation={"fraction": 0.0})
     next(trainer.network.head.parameters()).register_hook(lambda gradient: gradient * torch.nan)
-    with pytest.raises(UserError, match="step 17: the gradient is not finite"):  # from 2^16 to 1
+    with pytest.raises(UserError, match="step 16: the gradient is not finite"):  # from 2^16 to 1
         trainer.fit()
 
 
@@ -378,7 +378,7 @@ def test_a_batch_in_parts_has_the_same_gradient(make):
     whole = make("whole", **sections)
     parts = make("parts", **{**sections, "train": {"lr": 0.01, "accumulate": 4}})
     batch = next(iter(whole.loader)).unpack(torch.device("cpu"))
-    assert len(batch.name) == 4
+    assert len(batch.items) == 4
     losses = [trainer.train_step(batch) for trainer in (whole, parts)]
     torch.testing.assert_close(*(one.total for one in losses))
     for mine, theirs in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
@@ -416,7 +416,7 @@ def test_averaged_weights_are_saved_validated_and_evaluated(make):
     assert trainer.evaluated.head.conv1.weight.shape == best.head.conv1.weight.shape
 
 
-@pytest.mark.parametrize("key", [{"channels_last": False}, {"fused": True}, {"tf32": False}], ids=str)
+@pytest.mark.parametrize("key", [{"channels_last": False}, {"tf32": False}], ids=str)
 def test_what_changes_speed_changes_no_results(make, key):
     plain, other = make("plain"), make("other", train=key)
     plain.fit()

@@ -5,7 +5,9 @@ from torch import nn
 from frih.common.distributed import World
 from frih.models import build_model
 from frih.models.output import Output
-from frih.training.watching import Gate, Meter, first_nonfinite
+from frih.training.gate import Gate
+from frih.training.meter import Meter
+from frih.training.nonfinite import first_nonfinite
 from tests.conftest import random_batch
 
 
@@ -39,7 +41,7 @@ def test_a_meter_goes_on_where_it_stopped():
 def test_sums_of_more_processes_are_shared_out():
     meter = Meter(("loss",), 1, World())
     meter.load_state_dict({"names": ["loss"], "sums": torch.tensor([[2.0, 1.0, 3.0, 1.0], [2.0, 3.0, 2.0, 2.0]])})
-    assert meter.sums.tolist() == [4, 4, 5, 3]
+    assert [*meter.sums.tolist(), *meter.histogram.tolist()] == [4, 4, 5, 3]
 
 
 def test_waiting_and_pauses_are_no_training(monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from frih.data.loader import Batch
+from frih.data.batches import Batch
 from frih.tools.machine.fast import describe, worker
 from frih.tools.machine.limit import fastest
 from frih.tools.machine.record import NO_TIME, Record, Row, Task, failed, judged, skipped

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from frih.common.processes import cores
-from frih.data.loader import Batch, Packed
+from frih.data.batches import Batch, Packed
 from frih.tools.machine.device import out_of_memory
 from frih.tools.machine.record import Record, Row, Task, skipped
 from frih.tools.machine.setting import Setting, set_tf32, with_changes

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from frih.common.distributed import CPU
 from frih.config import Config
-from frih.data.loader import Batch, pack
+from frih.data.batches import Batch, pack
 from frih.losses import harmonization_loss
 from frih.models import FRIH
 from frih.tools.machine.record import Row, Task, judged, skipped

@@ -15,8 +15,9 @@ from torch import nn
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config import Config
+from frih.data.batches import Batch, Packed, Sample, pack
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import Listing, read_split
-from frih.data.loader import Batch, CompositeDataset, Packed, Sample, pack
 from frih.models import FRIH, build_model
 from frih.tools.composites.sample import make_sample
 from frih.tools.machine.device import Device

@@ -16,7 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from frih.common.distributed import CPU, World
 from frih.common.processes import cores
 from frih.config import Config
-from frih.data.loader import CompositeDataset, GlobalBatchSampler, Packed, training_loader
+from frih.data.batches import Packed
+from frih.data.dataset import CompositeDataset
+from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.tools.machine.record import Row, Task, judged, skipped
 from frih.tools.machine.right import allowed, relative
 from frih.tools.machine.setting import Setting, with_changes

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frih.common.distributed import CPU, World
 from frih.config import Config
-from frih.data.loader import Batch
+from frih.data.batches import Batch
 from frih.losses import harmonization_loss
 from frih.models import FRIH
 from frih.tools.machine.record import Row, Task, judged, skipped

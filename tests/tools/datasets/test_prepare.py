@@ -16,9 +16,9 @@ from PIL import Image
 from frih.common.errors import UserError
 from frih.common.files import is_part, locked
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.data.images import open_mask, open_rgb, read_mask, read_rgb
-from frih.data.loader import CompositeDataset
 from frih.tools.datasets import prepare
 from frih.tools.datasets.prepare import describe, prepare_dataset, verify_dataset
 from frih.tools.datasets.shrinking import encode, shrink

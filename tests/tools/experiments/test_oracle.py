@@ -10,8 +10,8 @@ from PIL import Image
 
 from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
+from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.loader import CompositeDataset
 from frih.evaluation import Evaluation
 from frih.metrics import Scoring
 from frih.models import build_model

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from frih.common.files import write_whole
 
 
-class Tracker:
+class RunLogger:
     """Both sinks of a run's figures, by step.
 
     A run that is resumed first forgets what it had logged after the step it goes back to, for it will log that again.

@@ -3,7 +3,7 @@ import json
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from frih.training.tracking import Tracker
+from frih.training.logger import RunLogger
 
 
 def lines(run):
@@ -11,11 +11,11 @@ def lines(run):
 
 
 def test_both_sinks_get_every_figure(tmp_path):
-    tracker = Tracker(tmp_path)
-    tracker.log({"train/loss": 2.0, "train/lr": 0.1}, 1)
-    tracker.log({"train/loss": 1.5}, 2)
-    tracker.image("a", np.zeros((4, 4, 3), np.uint8), 2)
-    tracker.close()
+    logger = RunLogger(tmp_path)
+    logger.log({"train/loss": 2.0, "train/lr": 0.1}, 1)
+    logger.log({"train/loss": 1.5}, 2)
+    logger.image("a", np.zeros((4, 4, 3), np.uint8), 2)
+    logger.close()
     assert lines(tmp_path) == [{"step": 1, "train/loss": 2.0, "train/lr": 0.1}, {"step": 2, "train/loss": 1.5}]
     board = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(1, 2.0), (2, 1.5)]
@@ -23,20 +23,20 @@ def test_both_sinks_get_every_figure(tmp_path):
 
 
 def test_a_resumed_run_forgets_what_it_will_log_again(tmp_path):
-    tracker = Tracker(tmp_path)
+    logger = RunLogger(tmp_path)
     for step in (1, 2, 3):
-        tracker.log({"x": step}, step)
-    tracker.close()
+        logger.log({"x": step}, step)
+    logger.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "x"')  # killed while writing
-    tracker = Tracker(tmp_path, start=2)
-    tracker.log({"x": 30}, 3)
-    tracker.close()
+    logger = RunLogger(tmp_path, start=2)
+    logger.log({"x": 30}, 3)
+    logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": 1}, {"step": 2, "x": 2}, {"step": 3, "x": 30}]
 
 
 def test_values_that_are_not_finite_are_null_in_json(tmp_path):
-    tracker = Tracker(tmp_path)
-    tracker.log({"x": float("inf")}, 1)
-    tracker.close()
+    logger = RunLogger(tmp_path)
+    logger.log({"x": float("inf")}, 1)
+    logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": None}]

@@ -1,0 +1,114 @@
+"""The images of a data set as samples: whole, or a random box for training.
+
+All randomness comes from (seed, epoch, index), so any number of workers and processes gives the same samples.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from frih.common.errors import UserError
+from frih.config import DataConfig, SubmaskConfig
+from frih.data.batches import Sample
+from frih.data.iharmony4 import Item
+from frih.data.images import HALF, Opened, open_mask, open_reduced
+from frih.data.label_cache import LabelCache
+from frih.data.transforms import random_view, render, whole
+from frih.submasks import extract_submasks
+
+Restyle = Callable[[Item, np.ndarray, np.ndarray, np.random.Generator], np.ndarray | None]
+"""Makes a new composite of an item's rendered real image (H, W, 3) uint8 and its grey mask (H, W) uint8, or none."""
+Restyling = Callable[[Sequence[Item], int, int], Restyle]
+"""What makes that of the training items, ``data.size`` and ``data.regions``, as
+:class:`frih.tools.composites.online.Restyler`."""
+
+
+class CompositeDataset(Dataset[Sample]):
+    """Samples by key: an index shows the whole image, a pair (epoch, index) the random box of that epoch.
+
+    Args:
+        items: composites of a dataset.
+        data: size and augmentation.
+        submasks: how to divide the foreground.
+        seed: of the augmentation.
+        restyling: what makes composites anew for ``data.online``; who only shows whole images needs none.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        data: DataConfig,
+        submasks: SubmaskConfig,
+        seed: int = 0,
+        restyling: Restyling | None = None,
+    ) -> None:
+        self.items = items
+        self.data = data
+        self.submasks = submasks.model_dump()
+        self.seed = seed
+        cached = data.label_cache is not None and submasks.method != "whole"
+        self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
+        self.restyle = restyling(items, data.size, data.regions) if restyling and data.online else None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        return self._whole(self.items[key]) if isinstance(key, int) else self._random(*key)
+
+    def warm_up(self) -> None:
+        """Compiles what finds submasks, or loads it."""
+        extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
+
+    def _whole(self, item: Item) -> Sample:
+        """All of an image, exactly."""
+        mask = open_mask(item.mask)
+        view, size = whole(mask), self.data.size
+        composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
+        soft_mask = render(mask, view, size)
+        if self.cache:
+            labels = self.cache.labels(composite, soft_mask >= HALF)
+        else:
+            labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+        return Sample(composite, real, soft_mask, labels, item)
+
+    def _random(self, epoch: int, index: int) -> Sample:
+        """A random box of an image."""
+        item = self.items[index]
+        mask = open_mask(item.mask)
+        view, soft_mask = random_view(mask, self.data, np.random.default_rng((self.seed, epoch, index)))
+        size = self.data.size
+        reduction = view.reduction(size) if self.data.draft else 1
+        pair = open_pair(item, mask.size, reduction)
+        composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
+        # streams of their own, so that these keys move neither the views nor each other's draws
+        unchanged = self.data.unchanged
+        if unchanged and np.random.default_rng((self.seed, epoch, index, 2)).random() < unchanged:
+            composite = real
+        elif self.data.online:
+            if not self.restyle:
+                raise UserError(
+                    "data.online: takes what makes composites; hand Restyler (frih.tools.composites.online) in"
+                )
+            rng = np.random.default_rng((self.seed, epoch, index, 1))
+            if rng.random() < self.data.online:
+                made = self.restyle(item, real, soft_mask, rng)
+                composite = composite if made is None else made
+        labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+        return Sample(composite, real, soft_mask, labels, item)
+
+
+def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:
+    """Opens composite and real image, reduced where they may be.
+
+    Raises:
+        UserError: one of them cannot be read, or they or the mask differ in size.
+    """
+    composite, real = open_reduced(item.composite, reduction), open_reduced(item.real, reduction)
+    for path, size in ((item.mask, mask_size), (item.real, real.size)):
+        if size != composite.size:
+            theirs, ours = ("{} x {}".format(*one) for one in (size, composite.size))
+            raise UserError(f"{path}: is {theirs} pixels but {item.composite} is {ours}; they must be of one size")
+    return composite, real
