@@ -65,7 +65,9 @@ class World:
         """For each flag, whether any process sets it."""
         if self.size == 1:
             return list(flags)
-        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32)).tolist()]  # on CPUs: no GPU waits
+        return [
+            count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32)).tolist()
+        ]  # on CPUs: no GPU waits
 
     def gather(self, value: Any) -> list[Any]:
         """Everyone's value, in the order of ranks, in every process."""

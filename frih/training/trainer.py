@@ -133,7 +133,8 @@ class Trainer:
     @property
     def evaluated(self) -> Network:
         """The network that is validated: the averaged one, if there is one."""
-        return self.ema.module if self.ema else self.network
+        averaged: Network = self.ema.module if self.ema else self.network  # type: ignore[assignment]
+        return averaged
 
     def fit(self) -> bool:
         """Trains from where the run stands to its end.
@@ -185,7 +186,7 @@ class Trainer:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         self.nonfinite.before()
-        found = []
+        found: list[tuple[Losses, list[Tensor]]] = []
         for part in batch.parts(train.accumulate):
             with self.world.part(self.model, last=len(found) == train.accumulate - 1):
                 with self.profile.part("forward"), self.autocast():
@@ -294,8 +295,9 @@ class Trainer:
         state = self.state_dict()
         with self.world.together():
             if self.world.is_main:
-                average = self.ema.module if self.ema else None
-                content = pack_checkpoint(self.config, self.network, state, average=average)
+                content = pack_checkpoint(
+                    self.config, self.network, state, average=self.evaluated if self.ema else None
+                )
                 try:
                     self._write(content, best)
                 except OSError as error:
@@ -348,7 +350,7 @@ class Trainer:
             )
         load_weights(self.network, content["model"], path)
         if self.ema:
-            load_weights(self.ema.module, content["average"], path)
+            load_weights(self.evaluated, content["average"], path)
         self.load_state_dict(state)
         if self.world.is_main:
             self.checkpoints.go_back_to(path, self.step)
@@ -413,7 +415,7 @@ def ema_of(network: Network, decay: float) -> AveragedModel:
 
     Running statistics of batches are taken over as they are.
     """
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
     average.n_averaged.fill_(1)  # at 0 the first update would copy the weights
     return average
 

@@ -438,9 +438,7 @@ def test_a_profile_tells_where_the_time_goes(make, capsys):
     assert {"forward", "backward"} <= {event["name"] for event in trace["traceEvents"]}
 
 
-@pytest.mark.parametrize(
-    ("epochs", "told"), [(3, "each of 3 steps"), (1, "nothing was profiled, for that begins after 3")]
-)
+@pytest.mark.parametrize(("epochs", "told"), [(3, "each of 3 steps"), (1, "nothing was profiled; that begins after 3")])
 def test_a_run_that_ends_before_its_profile(make, capsys, epochs, told):
     trainer = make(train={"epochs": epochs, "milestones": [9], "profile": 50}, validation={"fraction": 0.0})
     assert trainer.steps == 2 * epochs
