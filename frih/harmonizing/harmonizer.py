@@ -146,7 +146,7 @@ class Harmonizer:
         composite, soft = render(image, whole(image), size), render(grey, whole(grey), size)
         mask = soft >= HALF
         labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
-        x, inside = network_input(*(torch.from_numpy(array[None]) for array in (composite, soft)), self.device)
+        x, inside = network_input(torch.from_numpy(composite[None]), torch.from_numpy(soft[None]), self.device)
         with torch.inference_mode():
             out = self.model(x, inside, torch.from_numpy(labels[None]))
             refined = torch.where(inside > 0, out.refined.clamp(0, 1), x)
