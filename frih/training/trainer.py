@@ -110,7 +110,9 @@ class Trainer:
         # where no scale is needed it is 1, and the scaler does no more than leave out steps that are not finite
         fp16 = train.precision == "fp16"
         self.scaler = torch.amp.GradScaler(world.device.type, init_scale=2.0**16 if fp16 else 1.0)
-        self.parts = {name: list(part.parameters()) for name, part in self.network.named_children()}
+        parts = {name: list(part.parameters()) for name, part in self.network.named_children()}
+        parts["itself"] = list(self.network.parameters(recurse=False))
+        self.parts = {name: one for name, one in parts.items() if one}
 
         self.step = 0
         self.validated = 0

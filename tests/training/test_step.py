@@ -36,7 +36,7 @@ def test_an_ordinary_step_waits_for_no_device(dataset, tmp_path, small_config, m
     config = small_config(
         run=str(tmp_path / "run"),
         data={"root": str(dataset)},
-        train={"ema": 0.9, "clip_norm": 1.0, "on_nonfinite": "skip", "precision": precision},
+        train={"clip_norm": 1.0, "on_nonfinite": "skip", "precision": precision},
     )
     trainer = start_run(config, World())
     # the optimizer of a GPU
