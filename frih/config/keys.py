@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which images, and how they come to the network."""
+    """Which images are read, and how."""
 
     root: str | None = None
     """Folder of a dataset in iHarmony4's layout. Recipes leave it to the command line: ``data.root=/datasets/iHarmony4``."""
@@ -32,28 +32,28 @@ class DataConfig(Section):
     size: Annotated[int, Field(ge=128, multiple_of=128)] = 256
     """Side in pixels to which every image is resized; the network halves it seven times."""
     crop_scale: tuple[Share, Share] = (0.5, 1.0)
-    """Training: share of the image's area that the random box covers, least and most."""
+    """Training: least and most share of the image's area that the random box covers."""
     crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 4 / 3)
-    """Training: width over height of the random box, least and most."""
+    """Training: least and most ratio of the random box's width to its height."""
     flip: Share = 0.5
     """Training: probability of a horizontal flip."""
     keep_empty_box: Share = 0.05
-    """Training: share of the boxes that may miss the foreground; the others are drawn again until they hold some of it."""
+    """Training: share of the boxes that may miss the foreground. The others are drawn again until they hold some of it."""
     draft: bool = True
-    """Training: decode a JPEG reduced where its box then still has twice ``size`` in both directions. Evaluation never does."""
+    """Training: decode a JPEG at a reduced size if its box still has twice ``size`` in both directions."""
     online: Share = 0.0
-    """Training: share of the composites that are made anew each time, of their real image and the colours of another's
-    object; see docs/data.md. Where no reference gives a composite within bounds, the stored one is taken."""
+    """Training: share of the composites that are made anew each time: the object takes the colours of an object of another
+    image; see docs/data.md. Where no such object gives a usable composite, the stored composite is taken."""
     regions: Annotated[int, Field(ge=0, le=8)] = 0
-    """Training: each of so many colour regions of every fifth object that ``online`` restyles takes the colours of another
-    reference, so that no one correction is right for the whole foreground. 0 (as in all published data sets) and 1: none."""
+    """Training: of every fifth object that ``online`` restyles, this many colour regions each take the colours of another
+    object. Then no single correction is right for the whole foreground. 0 and 1: off, as in all published data sets."""
     unchanged: Share = 0.0
-    """Training: share of the composites that the real image itself replaces, so that a network learns to leave alone what
-    already fits. The paper trains without."""
+    """Training: share of the composites that are replaced by the real image, so that the network learns to leave alone what
+    already fits. The paper has none."""
     label_cache: str | None = None
-    """Folder that keeps the submasks of whole images, so that validation and evaluation cluster them once. Unset: none."""
+    """Folder that keeps the submasks of whole images, so that validation and evaluation find them only once."""
     workers: Count = 4
-    """Loader processes per training process, at most one a CPU core; 0 loads in the training process itself."""
+    """Loader processes for each training process, at most one for each CPU core. 0: load in the training process."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "DataConfig":
@@ -70,20 +70,20 @@ class SubmaskConfig(Section):
     """How the foreground is divided (the paper's *Submask Extraction*)."""
 
     method: Literal["cfsfdp", "gamma", "kmeans", "whole"] = "cfsfdp"
-    """``cfsfdp``, the paper's rule, clusters the foreground by colour, its centres being density peaks of the highest delta.
-    ``gamma`` takes those of the highest density times delta, Rodriguez and Laio's own rule. ``kmeans`` is k-means. ``whole``
-    takes the mask as its only submask (*Cascade Globalmask*)."""
+    """How the foreground is clustered by colour. ``cfsfdp``: density peaks; the peaks of highest delta are the centres, as in
+    the paper. ``gamma``: the peaks of highest density times delta, the rule of Rodriguez and Laio. ``kmeans``: k-means.
+    ``whole``: the mask is the only submask (*Cascade Globalmask*)."""
     cutoff: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The cutoff distance d_c of equation 1, for RGB in [0, 1]."""
     candidates: Annotated[int, Field(ge=1, le=255)] = 10
-    """``cfsfdp`` and ``gamma``: number of colours of highest delta (or gamma) that may become cluster centres, and so the most
-    submasks an image can have."""
+    """``cfsfdp`` and ``gamma``: number of colours of highest delta (or gamma) that may become centres. An image has at most
+    so many submasks."""
     clusters: Annotated[int, Field(ge=1, le=255)] = 8
-    """``kmeans``: number of clusters, the most submasks an image can have."""
+    """``kmeans``: number of clusters. An image has at most so many submasks."""
     min_density: Count = 10
-    """Candidates whose density does not exceed this are isolated outliers, not centres."""
+    """A candidate must have a higher density than this; others are outliers."""
     distance: Literal["euclidean", "normalized"] = "euclidean"
-    """Between RGB vectors in [0, 1]: as it is (black to white is sqrt 3), or ``normalized`` by sqrt 3 (black to white is 1)."""
+    """Distance of RGB vectors in [0, 1]. From black to white it is sqrt 3, or ``normalized`` 1."""
 
     @property
     def most(self) -> int:
@@ -103,13 +103,13 @@ class ModelConfig(Section):
     fusion: bool = True
     """Predict from all cascaded decoder layers; otherwise from the last one."""
     dense: bool = False
-    """Evaluate the fusion head literally, at full size for every submask: the slow reference of the default."""
+    """Run the second stage literally, at full size for every submask: the slow reference of the default."""
     residual: bool | Literal["base", "cascade"] = True
-    """Stages that predict a change, which is added to the image they are given (the composite, and the coarse image): both,
-    none, or the one that is named. Without it the base network ends in iDIH's blending layer, which learns little at the
-    paper's rate, and the fusion head predicts the image itself."""
+    """Which stages predict a change that is added to the image they are given (the composite, the coarse image): both, none, or
+    the named one. Otherwise the base network ends in iDIH's blending layer, which learns little at the paper's rate, and the
+    fusion head predicts the image itself."""
     norm: Literal["batch", "none"] = "batch"
-    """Normalisation layers; ``none`` makes every image independent of the others in its batch."""
+    """Normalisation layers. With ``none`` the result of an image does not depend on its batch."""
     base_widths: Annotated[tuple[Positive, ...], Field(min_length=7, max_length=7)] = (48, 80, 96, 176, 192, 384, 400)
     """Channels of the base encoder's seven layers; the decoder mirrors them."""
     base_decoder_width: Positive = 32
@@ -130,9 +130,9 @@ class LossConfig(Section):
     """Equations 6 to 8."""
 
     min_area: Positive = 100
-    """A_min, in pixels: smaller masks and submasks weigh as if they had this area."""
+    """A_min, in pixels: smaller masks and submasks count as if they had this area."""
     equal: Literal["submasks", "pixels"] = "submasks"
-    """What counts alike in the refine loss: all submasks of an image, as equation 8 has it, or all pixels of its mask, as in
+    """What has equal weight in the refine loss: the submasks of an image, as in equation 8, or the pixels of its mask, as in
     fMSE."""
 
 
@@ -142,43 +142,43 @@ class TrainConfig(Section):
     epochs: Positive = 180
     """Passes over the training images."""
     batch: Positive = 128
-    """Images per step, over all processes."""
+    """Images in a step, over all processes."""
     accumulate: Positive = 1
-    """Parts in which each process takes its images of a step, one after the other: less memory, the same gradient. Batch
-    normalisation then takes its statistics part by part."""
+    """Each process takes its images of a step in so many parts, one after the other: less memory, the same gradient. Batch
+    normalisation then takes its statistics from each part."""
     lr: Annotated[float, Field(gt=0)] | None = None
     """Initial learning rate. Unset: ``base_lr`` scaled by batch / 128."""
     base_lr: Annotated[float, Field(gt=0)] = 0.008
-    """Initial learning rate at batch 128, the paper's."""
+    """Initial learning rate at batch 128; the paper's value."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """Adam's decay rates."""
     milestones: tuple[Positive, ...] = (160, 175)
     """Epochs after which the learning rate falls tenfold."""
     warmup_steps: Count = 0
-    """Steps over which the learning rate first rises linearly; 0, as in the paper: none."""
+    """Steps over which the learning rate first rises linearly. The paper has none."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient; larger ones are scaled down to it. Unset, as in the paper: no clipping."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it. The paper has none."""
     end_to_end: bool = True
-    """Whether the refine loss reaches the base network; false stops its gradient at the coarse image and at the E_i."""
+    """Whether the gradient of the refine loss reaches the base network. Otherwise it stops at the coarse image and the E_i."""
     init_from: str | None = None
-    """Checkpoint whose weights to start from. Weights only: the parts it lacks keep their initial values and are named."""
+    """Checkpoint whose weights to start from. Parts that it lacks keep their initial values and are printed."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of an exponential moving average of the weights over the steps, as 0.999. Where it is set, the averaged weights are
-    validated, and are those that evaluation takes from the run's checkpoints."""
+    """Decay of an exponential moving average of the weights, as 0.999. If it is set, validation and evaluation take the averaged
+    weights."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    """At a gradient that is not finite: stop with the names of the images, or leave the step out and go on."""
+    """After a gradient that is not finite, whose step is left out: stop and name the images, or go on; see docs/training.md."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network's forward pass; the loss is always float32."""
     tf32: bool = True
-    """Let GPUs multiply float32 with TF32's 10 bits of mantissa."""
+    """GPUs multiply float32 numbers with the 10 bits of mantissa of TF32."""
     channels_last: bool = True
     """Memory layout of weights and features: channels last, or first."""
     compile: bool = False
-    """Compile the network by ``torch.compile``: minutes at the start; see docs/training.md for what it brings."""
+    """Compile the network by ``torch.compile``, which takes minutes at the start."""
     profile: Count = 0
-    """Steps to be profiled near the start: prints the time each part takes, and writes a trace into the run's folder."""
+    """Steps to profile near the start: the time of each part is printed, and a trace is written into the run's folder."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """``auto`` takes a GPU where there is one."""
+    """``auto`` takes a GPU if there is one."""
 
     @model_validator(mode="after")
     def _milestones_ascend(self) -> "TrainConfig":
@@ -188,12 +188,12 @@ class TrainConfig(Section):
 
 
 class ValidationConfig(Section):
-    """Watching the training, on images held out of the training split."""
+    """Validation on images that are held out of the training split."""
 
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """Share of the training split's real images held out, with all their composites, in each subset; 0: none."""
+    """Share of the real images that is held out in each subset, with all their composites."""
     every: Positive = 5
-    """Validate after every so many epochs, and after the last."""
+    """Epochs between validations; the last epoch always has one."""
     images: Count = 8
     """Validation images drawn into TensorBoard each time."""
 
@@ -209,37 +209,37 @@ class EvaluationConfig(Section):
         "fmse",
         "ssim",
     )
-    """What is computed of each image; the paper's MSE, PSNR and fMSE are, whether named or not."""
+    """Metrics of each image. MSE, PSNR and fMSE are always among them."""
     lpips: str | None = None
     """File of the weights of torchvision's AlexNet, for LPIPS. Unset: the one in torchvision's cache."""
     original_size: bool = False
-    """Compare images at their own size, not at ``data.size``."""
+    """Compare images at their own size instead of ``data.size``."""
     batch: Positive = 16
     """Images per forward pass. Changes memory and speed, not results."""
 
 
 class LoggingConfig(Section):
-    """What a run writes while it trains."""
+    """The log of a run."""
 
     every: Positive = 50
     """Steps between two lines of ``metrics.jsonl`` and TensorBoard."""
 
 
 class CheckpointConfig(Section):
-    """When ``checkpoints/last.pt`` is written, besides after every epoch and when the run is stopped, and what is kept."""
+    """When ``checkpoints/last.pt`` is written, besides at each epoch's end and when the run is stopped, and what is kept."""
 
     every_steps: Positive = 1000
-    """Write it after every so many steps."""
+    """Steps between two checkpoints."""
     every_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Write it also when so many minutes have passed since the last time."""
+    """Also write one when so many minutes have passed."""
     keep: Positive = 2
-    """How many are kept: the newest, ``last.pt``, and those before it, as ``step-00001000.pt``."""
+    """How many are kept: the newest is ``last.pt``, older ones are ``step-00001000.pt``."""
     keep_epochs: Positive | None = None
-    """Keep that of every so many epochs for good, as ``epoch-0010.pt``."""
+    """Epochs between checkpoints that are kept for good, as ``epoch-0010.pt``."""
 
 
 class Config(Section):
-    """Everything that makes a run: a recipe, resolved."""
+    """A resolved recipe: everything that determines a run."""
 
     run: str | None = None
     """Folder of the run. Unset: ``runs/`` and the recipe's path below ``configs/``, as ``runs/ablations/baseline``."""
