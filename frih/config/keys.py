@@ -1,8 +1,8 @@
 """What can be configured: every key, its meaning and its default, in one place.
 
-A recipe (``configs/*.yaml``) states only where it differs from this page; :mod:`frih.config.recipes` reads recipes. The models
-are frozen, know no key but those below and take no value of another type, so a mistyped recipe never trains. The values that
-the paper states are defaults here; ``docs/decisions.md`` says which of the others fill a gap in the paper.
+A recipe (``configs/*.yaml``) states only the keys whose values differ; :mod:`frih.config.recipes` reads recipes. An unknown key
+or a value of another type is an error, so a mistyped recipe never trains. Values that the paper states are the defaults.
+``docs/decisions.md`` names the defaults that fill a gap in the paper.
 """
 
 from typing import Annotated, Literal
@@ -159,14 +159,14 @@ class TrainConfig(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; a larger gradient is scaled down to it. The paper has none."""
     end_to_end: bool = True
-    """Whether the gradient of the refine loss reaches the base network. Otherwise it stops at the coarse image and the E_i."""
+    """Whether the gradient of the refine loss reaches the base network, or stops at the coarse image and the E_i."""
     init_from: str | None = None
     """Checkpoint whose weights to start from. Parts that it lacks keep their initial values and are printed."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of an exponential moving average of the weights, as 0.999. If it is set, validation and evaluation take the averaged
+    """Whether the gradient of the refine loss reaches the base network or stops at the coarse image and the E_i."""
     weights."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    """After a gradient that is not finite, whose step is left out: stop and name the images, or go on; see docs/training.md."""
+    """After a gradient that is not finite: its step is left out, and the run stops or goes on; see docs/training.md."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network's forward pass; the loss is always float32."""
     tf32: bool = True

@@ -26,14 +26,14 @@ Restyling = Callable[[Sequence[Item], int, int], Restyle]
 
 
 class CompositeDataset(Dataset[Sample]):
-    """Samples by key: an index shows the whole image, a pair (epoch, index) the random box of that epoch.
+    """Samples by key: an index gives the whole image, a pair (epoch, index) the random box of that epoch.
 
     Args:
         items: composites of a dataset.
         data: size and augmentation.
-        submasks: how to divide the foreground.
+        submasks: how the foreground is divided.
         seed: of the augmentation.
-        restyling: what makes composites anew for ``data.online``; who only shows whole images needs none.
+        restyling: makes composites for ``data.online``; not needed for whole images.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class CompositeDataset(Dataset[Sample]):
         return self._whole(self.items[key]) if isinstance(key, int) else self._random(*key)
 
     def warm_up(self) -> None:
-        """Compiles what finds submasks, or loads it."""
+        """Compiles or loads the code that finds submasks."""
         extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
 
     def _whole(self, item: Item) -> Sample:
-        """All of an image, exactly."""
+        """A whole image."""
         mask = open_mask(item.mask)
         view, size = whole(mask), self.data.size
         composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
@@ -83,14 +83,14 @@ class CompositeDataset(Dataset[Sample]):
         reduction = view.reduction(size) if self.data.draft else 1
         pair = open_pair(item, mask.size, reduction)
         composite, real = (render(opened.image, view, size, opened.reduction) for opened in pair)
-        # streams of their own, so that these keys move neither the views nor each other's draws
+        # each key has a random stream of its own, so that it changes neither the views nor the other's draws
         unchanged = self.data.unchanged
         if unchanged and np.random.default_rng((self.seed, epoch, index, 2)).random() < unchanged:
             composite = real
         elif self.data.online:
             if not self.restyle:
                 raise UserError(
-                    "data.online: takes what makes composites; hand Restyler (frih.tools.composites.online) in"
+                    "data.online: needs a maker of composites; pass Restyler (frih.tools.composites.online)"
                 )
             rng = np.random.default_rng((self.seed, epoch, index, 1))
             if rng.random() < self.data.online:
@@ -101,7 +101,7 @@ class CompositeDataset(Dataset[Sample]):
 
 
 def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:
-    """Opens composite and real image, reduced where they may be.
+    """Opens composite and real image, at a reduced size if ``reduction`` says so.
 
     Raises:
         UserError: one of them cannot be read, or they or the mask differ in size.

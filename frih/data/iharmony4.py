@@ -6,8 +6,8 @@
     <root>/<subset>/<subset>_{train,test}.txt     one composite's file name a line
     <root>/IHD_{train,test}.txt                   lines such as HAdobe5k/composite_images/a0001_1_1.jpg
 
-Either kind of list will do. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real image ``X.jpg``. Any dataset in
-this layout is read, whatever its subsets are called.
+Either kind of list is read. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real image ``X.jpg``. Subsets may have
+any names.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from frih.common.errors import UserError, did_you_mean
 from frih.data.images import SUFFIXES
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
-"""Those of iHarmony4, in the order of the paper's tables; others follow by name."""
+"""The subsets of iHarmony4, in the order of the paper's tables. Others come after them, by name."""
 FOLDERS = ("composite_images", "masks", "real_images")
-"""Of each subset."""
+"""The folders of a subset."""
 SPLITS = ("train", "test")
 PREPARED, PREPARED_FILES = "prepared.json", "prepared_files.jsonl"
-"""What a copy made by :mod:`frih.tools.datasets.prepare` says of itself, once it is finished, and of its files."""
+"""Written by :mod:`frih.tools.datasets.prepare`: how a finished copy was made, and a line for each of its files."""
 
 
 class Item(NamedTuple):
-    """One composite of a dataset: file names, from which its paths follow."""
+    """One composite of a dataset, by the names of its files."""
 
     root: str
     subset: str
@@ -60,13 +60,13 @@ class Listing(NamedTuple):
     items: list[Item]
     lists: list[Path]
     unused: tuple[str, ...] = ()
-    """Lines that are not used and subsets that have none, for people."""
+    """Remarks for people: lines that are not used, subsets without a line."""
 
     def describe(self) -> str:
-        """How many composites of which subsets, by which lists, and how they were prepared, if they were; for people.
+        """A sentence for people: how many composites of which subsets, which lists, and how the copy was prepared.
 
         Raises:
-            UserError: what a prepared copy says of itself cannot be read.
+            UserError: ``prepared.json`` cannot be read.
         """
         counts = Counter(item.subset for item in self.items)
         parts = ", ".join(f"{subset} {count}" for subset, count in counts.items())
@@ -83,7 +83,7 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
     Args:
         root: folder that holds the subsets, ``data.root``.
         split: ``"train"`` or ``"test"``.
-        subsets: names of those to take; all that the root holds by default.
+        subsets: names of the subsets to take; by default all.
 
     Raises:
         UserError: no dataset at the root, an unknown subset, a missing list, or a list that names missing or doubled files.
@@ -115,11 +115,11 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
 
 
 def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Parts training items into (training, validation) by real image, so that no photo is on both sides.
+    """Divides training items into (training, validation) by real image, so that no photo is in both.
 
-    In each subset ``fraction`` of the real images go to validation, rounded, but one at least where there are two. Subsets
-    may share photos, as those of ``make_composites.py`` do: one that is held out in any of them is in all, and since they
-    are chosen in the order of a hash of their names, it is mostly the same ones.
+    In each subset ``fraction`` of the real images go to validation: rounded, but at least one of two. Subsets may share photos,
+    as those of ``make_composites.py`` do. A photo that is held out in one subset is held out in all. The photos are chosen by a
+    hash of their names, so subsets mostly choose the same ones.
     """
     held_out: set[str] = set()
     for subset in sorted({item.subset for item in items}):
@@ -133,10 +133,10 @@ def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple
 
 
 def describe_preparation(root: Path) -> str:
-    """How a data set was prepared, in a few words; nothing if it was not.
+    """How a data set was prepared, in a few words; an empty text if it was not.
 
     Raises:
-        UserError: what it says of itself cannot be read.
+        UserError: ``prepared.json`` cannot be read.
     """
     path = root / PREPARED
     try:
@@ -148,10 +148,10 @@ def describe_preparation(root: Path) -> str:
 
 
 def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
-    """The subsets of a root: those wanted, or all it holds.
+    """The subsets of a root: the wanted ones, or all.
 
     Raises:
-        UserError: the root is none, or lacks one.
+        UserError: the root is no data set, or lacks a wanted subset.
     """
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder; give the folder that holds HCOCO, HAdobe5k, ...")
@@ -172,7 +172,7 @@ def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
 
 
 def find_list(root: Path, subset: str, split: str) -> tuple[list[str], Path] | None:
-    """File names of the subset's composites, and the list they come from: the subset's own, or else the dataset's.
+    """File names of the subset's composites, and their list: the subset's own, or else that of the whole data set.
 
     Raises:
         UserError: it cannot be read.
@@ -187,7 +187,7 @@ def find_list(root: Path, subset: str, split: str) -> tuple[list[str], Path] | N
 
 
 def _strangers(root: Path, split: str) -> dict[str, int]:
-    """How many lines of the common list are for each subset that the root does not hold."""
+    """Subsets that the root does not hold, with the number of their lines in the common list."""
     subsets = Counter(line.partition("/")[0] for line in read_lines(root / f"IHD_{split}.txt"))
     held = choose_subsets(root, None)
     return {name: count for name, count in subsets.items() if name not in held}
@@ -202,7 +202,7 @@ def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list file that hold anything.
+    """The lines of a list file that are not empty.
 
     Raises:
         UserError: it cannot be read.
@@ -215,12 +215,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def match_files(root: Path, subset: str, names: Sequence[str]) -> tuple[list[Item], list[str]]:
-    """Finds the files that a list of composites implies, and what is wrong with the list, as "masks/a_1.png ... is missing".
+    """Finds the files of listed composites, and the faults of the list, as "masks/a_1.png of a_1_1.jpg is missing".
 
-    Each folder is read once, not asked file by file.
+    It reads each folder once instead of asking for each file.
 
     Raises:
-        UserError: there is no such folder, or two files of it could be meant.
+        UserError: a folder is missing, or a name fits two files.
     """
     composites = _names(root / subset / "composite_images")
     masks = _by_stem(root / subset / "masks")
@@ -250,7 +250,7 @@ def _by_stem(folder: Path) -> dict[str, str]:
     """Images of a folder by name without suffix.
 
     Raises:
-        UserError: two have the same, so that which is meant cannot be known.
+        UserError: two images have the same.
     """
     names: dict[str, str] = {}
     for name in sorted(_names(folder)):

@@ -1,4 +1,4 @@
-"""Reading images and masks from files, strictly: what cannot be read for certain is refused by name."""
+"""Reads images and masks strictly: a file of doubtful meaning is an error that names it."""
 
 import struct
 from pathlib import Path
@@ -11,9 +11,9 @@ from frih.common.errors import UserError
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-"""Of files that are taken for images where a folder is searched, in lower case."""
+"""Suffixes of images, in lower case, where a folder is searched."""
 HALF = 128
-"""Grey masks are foreground from this value of 0..255 on (0.5 and above)."""
+"""A grey mask is foreground from this value on (0.5 of 255)."""
 
 
 class Opened(NamedTuple):
@@ -23,7 +23,7 @@ class Opened(NamedTuple):
     size: tuple[int, int]
     """Width and height of the stored image, upright."""
     reduction: int
-    """Stored pixels to a pixel of ``image``, in each direction."""
+    """Stored pixels for each pixel of ``image``, in each direction."""
 
 
 def open_rgb(path: Path, file: IO[bytes] | None = None) -> Image.Image:
@@ -31,20 +31,20 @@ def open_rgb(path: Path, file: IO[bytes] | None = None) -> Image.Image:
 
     Args:
         path: the image's file.
-        file: the image, where it is inside of that file.
+        file: the image, if it is inside of that file.
 
     Raises:
-        UserError: the file is missing, truncated or no image; or its colours are not plainly RGB (CMYK, more than 8 bits a
-            channel, transparency).
+        UserError: the file is missing, truncated or no image; or it is CMYK, has more than 8 bits a channel, or is
+            transparent.
     """
     return as_rgb(_open(file or path, path).image, str(path))
 
 
 def open_reduced(path: Path, reduction: int) -> Opened:
-    """Reads an image as :func:`open_rgb` does, a JPEG at a fraction of its size, which spares much of the decoding.
+    """Reads an image as :func:`open_rgb` does, but a JPEG at a fraction of its size, which is faster.
 
     Args:
-        path: of any image; what is no JPEG, or is stored turned, is read in full.
+        path: of any image; a JPEG with an EXIF orientation is read in full.
         reduction: 1, 2, 4 or 8.
 
     Raises:
@@ -58,16 +58,16 @@ def open_mask(path: Path) -> Image.Image:
     """Reads a mask as 8-bit grey, upright; see :func:`as_mask`.
 
     Raises:
-        UserError: the file is missing, truncated or no image; has more than 8 bits; is transparent; or holds 0 and 1 alone.
+        UserError: the file is missing, truncated or no image; has more than 8 bits; is transparent; or holds only 0 and 1.
     """
     return as_mask(_open(path, path).image, str(path))
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """An image in 8-bit RGB: greyscale and palette are converted, an opaque alpha channel is dropped.
+    """An image in 8-bit RGB. Greyscale and palette are converted, an opaque alpha channel is dropped.
 
     Raises:
-        UserError: its colours are not plainly RGB. ``name`` says whose.
+        UserError: it is CMYK, has more than 8 bits a channel, or is transparent; ``name`` is the image's.
     """
     _refuse_deep(image, name)
     if image.mode in ("CMYK", "LAB", "HSV"):
@@ -78,10 +78,10 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def as_mask(image: Image.Image, name: str) -> Image.Image:
-    """A mask in 8-bit grey: 0 is background, 255 foreground; borders may be in between, and stay so.
+    """A mask in 8-bit grey: 0 is background, 255 foreground, and borders may be in between.
 
     Raises:
-        UserError: it has more than 8 bits, is transparent, or holds 0 and 1 alone. ``name`` says whose.
+        UserError: it has more than 8 bits, is transparent, or holds only 0 and 1; ``name`` is the mask's.
     """
     _refuse_deep(image, name)
     if _is_transparent(image):
@@ -116,7 +116,7 @@ def _refuse_deep(image: Image.Image, name: str) -> None:
 def _open(source: Path | IO[bytes], path: Path, reduction: int = 1) -> Opened:
     try:
         with Image.open(source) as file:
-            # Pillow cuts 16-bit RGB down to 8 without a word; how a file stores its pixels tells
+            # Pillow silently cuts 16-bit RGB down to 8 bits; the storage format shows it
             deep = any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ()))
             size = file.size
             if reduction > 1 and file.format == "JPEG" and file.getexif().get(ExifTags.Base.Orientation, 1) == 1:

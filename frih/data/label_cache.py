@@ -1,8 +1,8 @@
-"""Labels kept on disk, for the images that are evaluated time and again.
+"""A cache of labels on disk, for images that are evaluated often.
 
-An entry is named by a digest of all that its labels follow from: the rendered composite and mask, the settings of the
-clustering and its version. So an image that was changed in any way is clustered anew, whatever its name and time, and an old
-entry does no harm. Entries are written whole; any number of processes may share a folder.
+The name of an entry is a digest of everything that determines its labels: the rendered composite and mask, the settings of the
+clustering, and its version. So a changed image is clustered again, and an old entry does no harm. Entries are written
+atomically, and any number of processes may share a folder.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from frih.common.files import write_whole
 from frih.submasks import extract_submasks
 
 CLUSTERING = 1
-"""To be raised with every change of :mod:`frih.submasks` that gives other labels."""
+"""Raise it with every change of :mod:`frih.submasks` that gives other labels."""
 
 
 class LabelCache:
     """:func:`~frih.submasks.extract_submasks` with a memory.
 
     Args:
-        folder: of the entries; made when the first is written, each in a folder of the first two letters of its name.
+        folder: is made with the first entry. Entries lie in subfolders of the first two letters of their names.
         settings: keyword arguments of ``extract_submasks``.
     """
 
@@ -36,7 +36,7 @@ class LabelCache:
         self.about = json.dumps([CLUSTERING, dict(sorted(settings.items()))]).encode()
 
     def labels(self, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Labels, read or else computed and written: the same to the bit.
+        """Labels: read from the cache, or computed and written.
 
         Args:
             composite: (H, W, 3) uint8, RGB.
@@ -71,7 +71,7 @@ class LabelCache:
 
 
 def _read(path: Path, mask: np.ndarray) -> np.ndarray | None:
-    """The labels of an entry; None if there is none, or if it is damaged, which zlib's checksum and the mask tell."""
+    """The labels of an entry; None if there is none, or if zlib's checksum or the mask show that it is damaged."""
     try:
         content = zlib.decompress(path.read_bytes())
     except (OSError, zlib.error):

@@ -22,9 +22,9 @@ from frih.data.dataset import CompositeDataset
 
 
 class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
-    """The order of training: keys (epoch, index), batch by batch, of which each process takes its share.
+    """The order of training: batches of keys (epoch, index).
 
-    The batch of a step is fixed by (seed, epoch, step) whatever the number of processes; process r of n takes every n-th
+    The batch of a step follows from (seed, epoch, step), whatever the number of processes. Process r of n takes every n-th
     image of it, from the r-th. The last images of an epoch that fill no batch are left out of that epoch.
     """
 
@@ -51,7 +51,7 @@ class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
         return self.images // self.batch
 
     def seek(self, epoch: int, step: int) -> None:
-        """Makes the next pass that of ``epoch``, from its batch number ``step`` on."""
+        """Makes the next pass start at batch ``step`` of ``epoch``."""
         self.epoch, self.first = epoch, step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -72,20 +72,20 @@ class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
 
 
 def training_loader(images: CompositeDataset, order: GlobalBatchSampler, workers: int, pin: bool) -> Iterable[Packed]:
-    """Batches in a given order; each pass over it is one epoch, as ``order.seek`` says."""
+    """Batches in the given order; each pass is one epoch, from where ``order.seek`` points."""
     return _Loader(images, workers, pin, batch_sampler=order)
 
 
 def evaluation_loader(
     images: CompositeDataset, batch: int, workers: int, world: World, pin: bool = False
 ) -> Iterable[Packed]:
-    """This process's share of the images, whole and each once, in batches of at most ``batch``."""
+    """This process's share of the whole images, each once, in batches of at most ``batch``."""
     indices = range(len(images))[world.rank :: world.size]
     return _Loader(images, workers, pin, sampler=indices, batch_size=batch)
 
 
 class _Loader:
-    """A DataLoader whose workers hand user errors over as values: as exceptions they would arrive inside a traceback.
+    """A DataLoader whose workers return user errors as values. As exceptions they would arrive inside a traceback.
 
     Raises:
         UserError: while iterating: an image cannot be read, or a worker was killed.
@@ -94,7 +94,7 @@ class _Loader:
     def __init__(self, images: CompositeDataset, workers: int, pin: bool, **kwargs: Any) -> None:
         workers = min(workers, cores())
         if workers:
-            images.warm_up()  # compiled code is inherited by the workers, which would each load it
+            images.warm_up()  # the workers inherit compiled code, instead of loading it each
         self.loader: DataLoader[Any] = DataLoader(
             _Guarded(images),
             num_workers=workers,
@@ -112,7 +112,7 @@ class _Loader:
         batches = iter(self.loader)
         if threading.current_thread() is threading.main_thread():
             # PyTorch's handler raises wherever the program is when a worker dies, amid the writing of a file, say.
-            # Without it ``next`` notices the death.
+            # Without it, ``next`` notices the death.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while True:
             try:
@@ -132,7 +132,7 @@ class _Loader:
 
 
 def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C, and often SIGTERM, reach every process of a job; what they mean is for the main process to say."""
+    """Ctrl-C, and often SIGTERM, reach every process of a job. Only the main process handles them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -140,7 +140,7 @@ def _leave_interrupts(worker: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    """Python would ask what is left of them by SIGTERM when the program exits, and wait for ever."""
+    """Python would send SIGTERM to the remaining workers when the program exits, and wait forever."""
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()

@@ -9,22 +9,22 @@ from frih.config import DataConfig
 from frih.data.images import HALF
 
 FILTER = Image.Resampling.BILINEAR
-"""Of every resize. Pillow's widens when it shrinks, so large images do not alias."""
+"""The filter of every resize. Pillow widens it when it shrinks an image, so large images do not alias."""
 
 _DRAWS = 10
 _REDRAWS = 50
 _SPARE = 2
-"""An image may be decoded reduced while its box keeps so many times the rendered size: the antialiased resize then decides."""
+"""An image may be decoded at a reduced size if its box keeps so many times the rendered size."""
 
 
 class View(NamedTuple):
-    """What is seen of an image: a box (left, top, right, bottom) in its pixels, mirrored or not."""
+    """A part of an image: a box (left, top, right, bottom) in its pixels, mirrored or not."""
 
     box: tuple[int, int, int, int]
     flip: bool = False
 
     def reduction(self, size: int) -> int:
-        """By how much, 1, 2, 4 or 8, an image may be reduced before its box is rendered at ``size``."""
+        """The factor, 1, 2, 4 or 8, by which the image may be reduced before its box is rendered at ``size``."""
         shorter = min(self.box[2] - self.box[0], self.box[3] - self.box[1])
         return max(n for n in (1, 2, 4, 8) if n == 1 or shorter >= _SPARE * size * n)
 
@@ -35,9 +35,9 @@ def whole(image: Image.Image) -> View:
 
 
 def random_view(mask: Image.Image, config: DataConfig, rng: np.random.Generator) -> tuple[View, np.ndarray]:
-    """Draws a box for training; one without foreground is drawn again, except for a share of ``config.keep_empty_box``.
+    """Draws a box for training. A box without foreground is drawn again, except for a share of ``config.keep_empty_box``.
 
-    If the foreground is so small that no draw meets it, the whole image is taken.
+    If no draw meets the foreground, the whole image is taken.
 
     Returns:
         The view, and the mask rendered by it.
@@ -56,9 +56,9 @@ def random_view(mask: Image.Image, config: DataConfig, rng: np.random.Generator)
 def random_box(
     width: int, height: int, scale: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """A box of random size, shape and place: its share of the area is uniform, the logarithm of its aspect ratio too.
+    """A random box. Its share of the area, the logarithm of its aspect ratio and its place are uniform.
 
-    If ten draws do not fit in the image, the largest centred box of an allowed shape is taken.
+    If ten draws do not fit into the image, it is the largest centred box of an allowed shape.
     """
     for _ in range(_DRAWS):
         area = width * height * rng.uniform(*scale)
@@ -85,9 +85,9 @@ def render(image: Image.Image, view: View, size: int, reduction: int = 1) -> np.
 
     Args:
         image: the image.
-        view: what of it is seen, in pixels of the stored image.
+        view: in pixels of the stored image.
         size: side of the result.
-        reduction: stored pixels to a pixel of ``image``, in each direction.
+        reduction: stored pixels for each pixel of ``image``, in each direction.
     """
     left, top, right, bottom = (edge / reduction for edge in view.box)
     image = image.resize((size, size), FILTER, box=(left, top, right, bottom))
