@@ -1,4 +1,4 @@
-"""One process among several: a value that is handed around, so that nothing else asks whether a run is distributed."""
+"""The processes of a run. Nothing else asks whether a run is distributed."""
 
 import os
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from frih.common.errors import LostConnectionError, SharedError, UserError
 
 CPU = torch.device("cpu")
 TIMEOUT = timedelta(minutes=10)
-"""A process that keeps the others waiting for longer ends the run. One that ends or fails does so at once."""
+"""A process that keeps the others waiting for longer ends the run. A process that fails ends it at once."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among the processes of a run; the defaults are those of a run that has only one."""
+    """This process's place among the processes of a run. By default it is the only one."""
 
     rank: int = 0
     size: int = 1
@@ -35,7 +35,7 @@ class World:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Moves a model to this process's device and, among several processes, averages its gradients over them.
 
-        Its batch normalisation then takes the statistics of the whole batch, as in one process.
+        Batch normalisation then takes the statistics of the whole batch, as in one process.
         """
         model = model.to(self.device)
         if self.size == 1:
@@ -46,7 +46,7 @@ class World:
         return DistributedDataParallel(model)  # without device_ids, which would send labels to the GPU
 
     def part(self, model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
-        """Around one of several backward passes of a step: only the ``last`` averages the gradients over the processes."""
+        """Around one of several backward passes of a step. Only the ``last`` averages the gradients over the processes."""
         return model.no_sync() if self.size > 1 and not last else nullcontext()  # type: ignore[operator]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Around what each process does by itself and may fail in: a failure in one is raised in all, so none waits for it.
+        """Around work that each process does by itself. A failure of one is raised in all, so that none waits for it.
 
         Raises:
-            SharedError: the first process's failure, which the main process alone is to tell.
+            SharedError: the failure of the first process that failed.
         """
         if self.size == 1:
             yield
@@ -108,7 +108,7 @@ class World:
 def connect(device: str = "auto") -> Iterator[World]:
     """Joins the processes of a run (or makes a world of one) for the length of a ``with`` block.
 
-    Where they meet is told by the environment, which ``torchrun`` sets, or ``scripts/slurm.sh``: ``WORLD_SIZE``, ``RANK``,
+    ``torchrun`` or ``scripts/slurm.sh`` set the environment that says where they meet: ``WORLD_SIZE``, ``RANK``,
     ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
 
     Args:
@@ -128,11 +128,11 @@ def connect(device: str = "auto") -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(dist.get_rank(), size, chosen)
-    except RuntimeError as error:  # one of ours cannot be told from one of the connection but by its words
+    except RuntimeError as error:  # only its words tell an error of the connection
         if not any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "Connection reset")):
             raise
         raise LostConnectionError(
-            f"ended, for another process of the run has; its message says why ({_first(error)})"
+            f"ended, because another process of the run ended; its message says why ({_first(error)})"
         ) from None
     dist.destroy_process_group()  # not after an error: that would wait for the others
 

@@ -163,7 +163,7 @@ class TrainConfig(Section):
     init_from: str | None = None
     """Checkpoint whose weights to start from. Parts that it lacks keep their initial values and are printed."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Whether the gradient of the refine loss reaches the base network or stops at the coarse image and the E_i."""
+    """Decay of an exponential moving average of the weights, as 0.999. Validation and evaluation then take the averaged
     weights."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """After a gradient that is not finite: its step is left out, and the run stops or goes on; see docs/training.md."""

@@ -12,15 +12,15 @@ from frih.models.output import Output
 class Gate:
     """Watches whether the base network's blending layer closes (:class:`~frih.models.output.Output`).
 
-    A gate that closes gives the composite back and lets ever less gradient through: the network then learns next to nothing.
+    A closed gate returns the composite and passes almost no gradient: the network then learns next to nothing.
 
     Args:
         network: may hold such a layer; the first is watched.
     """
 
     CLOSED, LEARNT = 0.8, 0.97
-    """It is closed when its mean in the foreground is above the first, while the coarse loss is still above the second times
-    that of an unchanged composite. Seen closing at full width: 0.85 and 0.998 after 200 steps (docs/experiments.md, 6)."""
+    """The gate counts as closed when its mean in the foreground exceeds the first, and the coarse loss exceeds the second times
+    the loss of an unchanged composite. At full width they were 0.85 and 0.998 after 200 steps (docs/experiments.md, 6)."""
 
     def __init__(self, network: nn.Module) -> None:
         layers = (part for part in network.modules() if isinstance(part, Output) and part.attention is not None)
@@ -29,7 +29,7 @@ class Gate:
         self.told = False
 
     def mean(self, mask: Tensor) -> list[Tensor]:
-        """The last gate's mean over an image's foreground (all of an image without any), mean over images: one of each name.
+        """The mean of the last gate over each image's foreground (or all of the image), mean over images: one for each name.
 
         Args:
             mask: (N, 1, H, W), 1 = foreground, of the images that the network has just seen.
@@ -41,7 +41,7 @@ class Gate:
         return [means.mean()]
 
     def warning(self, figures: Mapping[str, Any], step: int) -> str | None:
-        """What to say, once, of the figures of a line of the log."""
+        """A warning, once, if the figures of a line of the log show a closed gate."""
         mean = figures.get("train/gate", 0.0)
         if self.told or not mean > self.CLOSED:
             return None

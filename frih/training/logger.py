@@ -1,4 +1,4 @@
-"""What a run writes while it trains: ``metrics.jsonl`` and TensorBoard events."""
+"""The log of a run: ``metrics.jsonl`` and TensorBoard events."""
 
 import json
 import math
@@ -12,14 +12,14 @@ from frih.common.files import write_whole
 
 
 class RunLogger:
-    """Both sinks of a run's figures, by step.
+    """Writes figures by step.
 
-    A run that is resumed first forgets what it had logged after the step it goes back to, for it will log that again.
+    A resumed run first removes the lines after the step it goes back to, because it will write them again.
 
     Args:
         run: its folder.
         start: the step it goes on from.
-        validated: the step of its last validation; what ``val/`` holds after that goes too.
+        validated: the step of its last validation; later lines with ``val/`` are removed as well.
     """
 
     def __init__(self, run: Path, start: int = 0, validated: int | None = None) -> None:
@@ -30,8 +30,7 @@ class RunLogger:
     def log(self, metrics: Mapping[str, float | list[float]], step: int) -> None:
         """Adds one line to ``metrics.jsonl``, ``{"step": ..., "train/loss": ..., ...}``, and a point to each curve.
 
-        A list counts how often 0, 1, 2, ... occurred, and becomes a histogram. A value that is not finite (the gradient's norm,
-        where fp16 overflows) is null in JSON.
+        A list holds how often 0, 1, 2, ... occurred, and becomes a histogram. A value that is not finite is null in JSON.
         """
         line = {
             name: value if isinstance(value, list) or math.isfinite(value) else None for name, value in metrics.items()
@@ -58,12 +57,12 @@ class RunLogger:
         self.board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Writes out what is still held back."""
+        """Writes what is still buffered."""
         self.board.close()
 
 
 def _keep_until(path: Path, step: int, validated: int) -> None:
-    """Cuts a log of JSON lines after the last one of ``step``; a half-written last line goes too."""
+    """Cuts a log of JSON lines after those of ``step``, and a half-written last line."""
     if not path.is_file():
         return
     kept = []

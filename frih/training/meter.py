@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 class Meter:
     """Means over the steps since the last line of the log.
 
-    Figures are kept by process until they are read, so that a run goes on with the very bits it stopped with.
+    Each process keeps its own sums until they are read, so that a resumed run continues with the same bits.
 
     Args:
         names: of the figures.
@@ -35,13 +35,13 @@ class Meter:
         self.restart()
 
     def restart(self) -> None:
-        """Forgets everything, as after a line of the log."""
+        """Starts counting again."""
         self.sums.zero_()
         self.histogram.zero_()
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Forgets the timings alone, which no run goes on with."""
+        """Starts timing again."""
         self.waited = self.last_wait = 0.0
         self.pairs: list[Tensor] = []
         self.images = 0
@@ -62,7 +62,7 @@ class Meter:
         self.images += len(submasks)
 
     def waiting(self, loader: Iterable[Item]) -> Iterator[Item]:
-        """The same items; how long they are waited for is counted."""
+        """The items of the loader, while the time until each arrives is counted."""
         items = iter(loader)
         while True:
             begun = time.perf_counter()
@@ -76,18 +76,18 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Around what is no part of the training, and of no timing."""
+        """Around work that does not count as training time."""
         begun = time.perf_counter()
         yield
         self.begun += time.perf_counter() - begun
 
     def read(self) -> dict[str, float | list[float]]:
-        """The means and timings, over all processes; counting starts anew. Every process must call it.
+        """Means and timings over all processes, and a new start. Every process must call it.
 
-        ``train/<name>``; ``train/submasks``, the mean of K, and ``train/submask_histogram``, the images of K = 0, 1, ...;
-        ``time/images_per_second``; ``time/data_wait``, the share of the time that the main process waited for images;
-        ``time/imbalance``, how many more (image, submask) pairs than the mean the fullest process of a step had; and
-        ``time/memory_gib``, the most that the GPU held, or without one, the process.
+        ``train/<name>``; ``train/submasks``, the mean of K; ``train/submask_histogram``, the number of images with K = 0, 1, ...;
+        ``time/images_per_second``; ``time/data_wait``, the share of the time in which the main process waited for images;
+        ``time/imbalance``, by how much the fullest process exceeds the mean number of (image, submask) pairs; and
+        ``time/memory_gib``, the peak memory of the GPU, or without one of the process.
         """
         steps, *figures = self.world.sum(self.sums).tolist()
         seconds = time.perf_counter() - self.begun
@@ -113,7 +113,7 @@ class Meter:
         return {"names": list(self.names), "sums": torch.stack(self.world.gather(own))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from saved sums; among another number of processes, each with an equal share."""
+        """Continues from saved sums. Another number of processes shares them equally."""
         sums: Tensor = state["sums"]
         own = sums[self.world.rank] if len(sums) == self.world.size else sums.sum(dim=0) / self.world.size
         self.sums.copy_(own[: len(self.sums)])
@@ -121,7 +121,7 @@ class Meter:
 
 
 def _imbalance(pairs: Tensor) -> float:
-    """(processes, steps) to the mean over steps of the fullest process's pairs over the mean's, less 1."""
+    """Pairs (processes, steps) to the mean over steps of the fullest process over the mean process, less 1."""
     mean = pairs.mean(dim=0)
     shares = pairs.amax(dim=0)[mean > 0] / mean[mean > 0]
     return shares.mean().item() - 1 if len(shares) else 0.0

@@ -1,4 +1,4 @@
-"""Runs: the folders that trainers work in, begun, gone on with, and each kept for one job at a time."""
+"""Starts and resumes runs: folders in which a trainer works, one job at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,12 +37,12 @@ def start_run(config: Config, world: World, restyling: Restyling | None = None) 
 
 
 def resume_run(config: Config, world: World, run: Path, restyling: Restyling | None = None) -> Trainer:
-    """Takes a run up from its last checkpoint, or from its start if it has none yet.
+    """Resumes a run from its last checkpoint, or from its start if it has none yet.
 
     Args:
         config: as :func:`resumed_config` reads it.
         world: this process's place in the run.
-        run: its folder, or one of its checkpoints, to go back to.
+        run: its folder, or the checkpoint to go back to.
         restyling: what makes composites anew for ``data.online``.
 
     Raises:
@@ -61,7 +61,7 @@ def resume_run(config: Config, world: World, run: Path, restyling: Restyling | N
 
 
 def resumed_config(run: Path, overrides: Sequence[str]) -> Config:
-    """The configuration with which a run goes on.
+    """The configuration of a resumed run.
 
     Args:
         run: its folder, or one of its checkpoints.
@@ -77,14 +77,14 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> Config:
 
 
 def describe_changes(run: Path, config: Config) -> str:
-    """What a configuration changes of a run's own, a line a key."""
+    """The keys in which a configuration differs from the run's, a line each."""
     changes = differences(load_config(run_folder(run) / "config.yaml"), config)
     return "\n".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
 
 
 @contextmanager
 def exclusive(run: Path, world: World) -> Iterator[None]:
-    """Keeps a run's folder for this job, and clears away what a killed one left half written.
+    """Locks a run's folder for this job, and removes half-written files of a killed one.
 
     Raises:
         UserError: another job is in it, or the folder cannot be made.
@@ -101,7 +101,7 @@ def exclusive(run: Path, world: World) -> Iterator[None]:
 
 
 def run_folder(run: Path) -> Path:
-    """The folder of a run that is given by itself or by one of its checkpoints."""
+    """The folder of a run, given that folder or one of its checkpoints."""
     return run.absolute().parent.parent if run.suffix == ".pt" else run
 
 

@@ -1,4 +1,4 @@
-"""Requests to stop: signals that let a step be finished and saved."""
+"""Signals that ask a run to finish its step, save and stop."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what schedulers send before they kill; what Slurm sends when it is asked to warn."""
+"""Ctrl-C; the signal of schedulers before they kill; the warning signal of Slurm."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Turns the first signal of :data:`STOPPING` into a request, which sets the event; a second one of a kind stops at once.
+    """Turns the first signal of :data:`STOPPING` into a request: it sets the event. A second one of a kind stops at once.
 
-    Among several processes a second one counts only seconds later, for a launcher hands on what its processes got as well.
+    Among several processes a second one counts only after seconds, because a launcher also forwards the first.
     """
     stop = threading.Event()
     patience = 5.0 if "WORLD_SIZE" in os.environ else 0.0
