@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frih.models.output import ColorSpace, initialize
-from frih.models.unet import BASE_WIDTHS, down_layer, up_layer
-
-CASCADE_WIDTHS = (16, 32, 32, 80, 80, 96, 128)
+from frih.models.unet import down_layer, up_layer
 
 
 class Cascade(nn.Module):
@@ -30,8 +28,8 @@ class Cascade(nn.Module):
     def __init__(
         self,
         *,
-        base_widths: Sequence[int] = BASE_WIDTHS,
-        widths: Sequence[int] = CASCADE_WIDTHS,
+        base_widths: Sequence[int],
+        widths: Sequence[int],
         norm: str = "batch",
     ) -> None:
         super().__init__()

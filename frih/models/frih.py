@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from frih.models.cascade import CASCADE_WIDTHS, Cascade
-from frih.models.fusion import HEAD_WIDTH, FusionHead
+from frih.config import ModelConfig
+from frih.models.cascade import Cascade
+from frih.models.fusion import FusionHead
 from frih.models.network import Harmonized, Network
 from frih.models.tiles import refine_in_tiles, send
-from frih.models.unet import BASE_DECODER_WIDTH, BASE_WIDTHS, BaseNetwork
+from frih.models.unet import BaseNetwork
+
+PAPER = ModelConfig()
+"""The network of the paper."""
 
 
 class FRIH(Network):
@@ -42,10 +46,10 @@ class FRIH(Network):
         dense: bool = False,
         end_to_end: bool = True,
         norm: str = "batch",
-        base_widths: Sequence[int] = BASE_WIDTHS,
-        base_decoder_width: int = BASE_DECODER_WIDTH,
-        cascade_widths: Sequence[int] = CASCADE_WIDTHS,
-        head_width: int = HEAD_WIDTH,
+        base_widths: Sequence[int] = PAPER.base_widths,
+        base_decoder_width: int = PAPER.base_decoder_width,
+        cascade_widths: Sequence[int] = PAPER.cascade_widths,
+        head_width: int = PAPER.head_width,
     ) -> None:
         super().__init__()
         self.dense = dense

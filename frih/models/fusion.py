@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from frih.models.output import Output, initialize
 
-HEAD_WIDTH = 32
-
 
 class FusionHead(nn.Module):
     """Upsamples decoder features to full size, concatenates them, and predicts RGB by two 3x3 and one 1x1 convolution.
@@ -25,7 +23,7 @@ class FusionHead(nn.Module):
     """
 
     def __init__(
-        self, decoder_widths: Sequence[int], *, fusion: bool = True, width: int = HEAD_WIDTH, residual: bool = True
+        self, decoder_widths: Sequence[int], *, width: int, fusion: bool = True, residual: bool = True
     ) -> None:
         super().__init__()
         self.fusion = fusion

@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from frih.models.norm import BatchNorm
 from frih.models.output import ColorSpace, Output, initialize
 
-BASE_WIDTHS = (48, 80, 96, 176, 192, 384, 400)
-BASE_DECODER_WIDTH = 32
-
 
 class BaseNetwork(nn.Module):
     """Composite and mask to the coarse image.
@@ -32,8 +29,8 @@ class BaseNetwork(nn.Module):
     def __init__(
         self,
         *,
-        widths: Sequence[int] = BASE_WIDTHS,
-        decoder_width: int = BASE_DECODER_WIDTH,
+        widths: Sequence[int],
+        decoder_width: int,
         norm: str = "batch",
         residual: bool = True,
     ) -> None:

@@ -84,7 +84,7 @@ class Meter:
     def read(self) -> dict[str, float | list[float]]:
         """Means and timings over all processes, and a new start. Every process must call it.
 
-        ``train/<name>``; ``train/submasks``, the mean of K; ``train/submask_histogram``, the number of images with K = 0, 1, ...;
+        ``train/<name>``; ``train/submasks``, the mean of K; ``train/submask_histogram``, how many images have K = 0, 1, ...;
         ``time/images_per_second``; ``time/data_wait``, the share of the time in which the main process waited for images;
         ``time/imbalance``, by how much the fullest process exceeds the mean number of (image, submask) pairs; and
         ``time/memory_gib``, the peak memory of the GPU, or without one of the process.

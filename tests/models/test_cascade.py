@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from frih.models.cascade import Cascade
-from frih.models.fusion import FusionHead
-from frih.models.unet import BASE_WIDTHS
+from frih.models.frih import FRIH, PAPER
 
 WIDTHS = [3, 4, 5, 6, 7, 8, 9]
 
@@ -20,16 +19,16 @@ def inputs(pairs=(0, 0, 1)):
 
 
 def test_parameters_meet_the_papers_budget():
-    cascade = Cascade()
-    head = FusionHead(cascade.decoder_widths)
+    model = FRIH()
+    cascade, head = model.cascade, model.head
     millions = sum(p.numel() for part in (cascade, head) for p in part.parameters()) / 1e6
     assert millions == pytest.approx(2.68, abs=0.01)
 
 
 def test_layers_are_those_of_equations_3_to_5():
-    cascade = Cascade()
+    cascade = FRIH().cascade
     assert len(cascade.encoder) == len(cascade.transfers) == len(cascade.fuses) == len(cascade.decoder) == 7
-    for base, own, transfer in zip(BASE_WIDTHS, (16, 32, 32, 80, 80, 96, 128), cascade.transfers, strict=True):
+    for base, own, transfer in zip(PAPER.base_widths, (16, 32, 32, 80, 80, 96, 128), cascade.transfers, strict=True):
         first, second = [m for m in transfer if isinstance(m, nn.Conv2d)]
         assert (first.kernel_size, second.kernel_size) == ((3, 3), (3, 3))
         assert (first.in_channels, second.out_channels) == (base, own)

@@ -3,24 +3,25 @@ import torch
 from torch import nn
 
 from frih import FRIH
+from frih.models.frih import FRIH
 from frih.models.norm import BatchNorm
 from frih.models.output import ColorSpace, Output, initialize
 from frih.models.unet import BaseNetwork
 
 
 def test_parameters_meet_the_papers_budget():
-    assert sum(p.numel() for p in BaseNetwork().parameters()) / 1e6 == pytest.approx(9.30, abs=0.01)
+    assert sum(p.numel() for p in FRIH().base.parameters()) / 1e6 == pytest.approx(9.30, abs=0.01)
 
 
 def test_shapes_and_features():
-    coarse, features = BaseNetwork()(torch.rand(2, 3, 256, 256), torch.ones(2, 1, 256, 256))
+    coarse, features = FRIH().base(torch.rand(2, 3, 256, 256), torch.ones(2, 1, 256, 256))
     assert coarse.shape == (2, 3, 256, 256)
     expected = [(2, c, 256 >> i, 256 >> i) for i, c in enumerate((48, 80, 96, 176, 192, 384, 400), start=1)]
     assert [tuple(feature.shape) for feature in features] == expected
 
 
 def test_seven_convolutions_down_and_seven_deconvolutions_up_all_4x4():
-    network = BaseNetwork()
+    network = FRIH().base
     for layers, kind in ((network.encoder, nn.Conv2d), (network.decoder, nn.ConvTranspose2d)):
         convolutions = [layer[0] for layer in layers]
         assert [type(c) for c in convolutions] == [kind] * 7
@@ -28,7 +29,7 @@ def test_seven_convolutions_down_and_seven_deconvolutions_up_all_4x4():
 
 
 def test_normalisation_starts_at_the_third_encoder_layer():
-    network = BaseNetwork()
+    network = FRIH().base
     assert [any(isinstance(m, nn.BatchNorm2d) for m in layer) for layer in network.encoder] == [False] * 2 + [True] * 5
     assert all(any(isinstance(m, nn.BatchNorm2d) for m in layer) for layer in network.decoder)
     # a convolution before a normalisation has no bias, every other one has
@@ -126,4 +127,4 @@ def test_batch_norm_of_one_value_and_of_none():
 
 def test_unknown_normalisation_is_refused():
     with pytest.raises(KeyError):
-        BaseNetwork(norm="layer")
+        FRIH(norm="layer")
