@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from frih import FRIH
 from frih.models.frih import FRIH
 from frih.models.norm import BatchNorm
 from frih.models.output import ColorSpace, Output, initialize
