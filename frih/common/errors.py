@@ -1,4 +1,4 @@
-"""What users see when something of theirs is wrong."""
+"""Errors that a user can correct, and how they are printed."""
 
 import os
 import sys
@@ -10,30 +10,29 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 USER_ERROR, STOPPED = 2, 130
-"""Exit statuses beside 0: something is to be mended by the user; stopped on request (Ctrl-C, SIGTERM)."""
+"""Exit statuses besides 0: the user has to correct something; the program was stopped (Ctrl-C, SIGTERM)."""
 
 
 class UserError(ValueError):
-    """Something the user can mend: the message names the file or key at fault and says what to do about it.
+    """An error that the user can correct. The message names the file or key and says what to do.
 
-    The entry points print it as it is, without a traceback, and exit with status 2. Everything else that is raised is a
-    defect of this project.
+    The entry points print it without a traceback and exit with status 2. Every other exception is a defect of this project.
     """
 
 
 class SharedError(UserError):
-    """A user error that every process of a run raises, for one of each machine to tell."""
+    """A user error that every process of a run raises; one process of each machine prints it."""
 
 
 class LostConnectionError(UserError):
-    """What the other processes of a run raise when one has ended."""
+    """The other processes of a run raise this when one has ended."""
 
 
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Runs an entry point and exits with the status it returns.
 
-    A :class:`UserError` is printed, and so is what the operating system refuses (a full disk, a file where a folder should be),
-    whose message names the file; the status is then 2. Of several processes that fail alike one tells it.
+    A :class:`UserError` is printed, and so is an OSError (a full disk, a file instead of a folder), whose message names the
+    file. The status is then 2. If several processes fail with the same error, one prints it.
     """
     rank, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     try:
@@ -61,7 +60,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
 
 @contextmanager
 def alike() -> Iterator[None]:
-    """Around what every process of a run does alike, before they are connected: its user errors are :class:`SharedError`."""
+    """Turns user errors into :class:`SharedError`, for work that every process of a run does before they are connected."""
     try:
         yield
     except UserError as error:
@@ -69,13 +68,13 @@ def alike() -> Iterator[None]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'nearest'?"``, or nothing where no known word is near."""
+    """``"; did you mean 'nearest'?"``, or nothing if no known word is near."""
     nearest = get_close_matches(word, list(known), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def need(*packages: str, extra: str) -> None:
-    """Looks for packages that come with an extra of this one.
+    """Checks that packages of an extra are installed.
 
     Raises:
         UserError: some are not installed.

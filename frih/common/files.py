@@ -72,7 +72,9 @@ def locked(path: Path) -> Iterator[None]:
         OSError: the file cannot be made there.
     """
     process = os.getpid()
-    lock = FileLock(path, timeout=0.1, fallback_to_soft=False)  # a little time, for a holder that is just removing its file
+    lock = FileLock(
+        path, timeout=0.1, fallback_to_soft=False
+    )  # a little time, for a holder that is just removing its file
     try:
         lock.acquire()
     except Timeout:
