@@ -12,7 +12,7 @@ from frih.submasks.jit import kernel
 from tests.submasks import reference
 
 EXAMPLES = int(os.environ.get("FRIH_EXAMPLES", "250"))
-"""Random colour sets of each property; FRIH_EXAMPLES=1000 for a thorough run."""
+"""Random colour sets for each property; FRIH_EXAMPLES=1000 makes a thorough run."""
 exhaustive = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -20,7 +20,7 @@ exhaustive = settings(
 
 @st.composite
 def color_sets(draw):
-    """Clouds, lines, clumps, lattices; of 1 to 250 pixels, with and without repetition, over 1 to 256 levels."""
+    """Clouds, lines, clumps and lattices of 1 to 250 pixels, with and without repetition, over 1 to 256 levels."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = draw(st.integers(1, 12) | st.integers(1, 250))
     span = draw(st.sampled_from([1, 2, 3, 5, 16, 52, 103, 256]))
@@ -95,7 +95,7 @@ def test_a_distance_equal_to_the_cutoff_does_not_count():
 
 
 def test_worked_by_hand():
-    """12 pixels of grey 10, 21 about grey 200, and an outlier nearer to these."""
+    """12 pixels of grey 10, 21 around grey 200, and an outlier nearer to the latter."""
     colors = np.array([[10] * 3] * 12 + [[200] * 3] * 20 + [[203] * 3] + [[120] * 3], np.uint8)
     peaks = density_peaks(colors, candidates=2)
     assert density_peaks(colors).labels.tolist() == [3] * 12 + [1] * 20 + [2, 1]  # 203 is dense enough to be a centre
@@ -106,7 +106,7 @@ def test_worked_by_hand():
 
 
 def test_gamma_worked_by_hand():
-    """Grey 10 is far but sparse, grey 130 near but dense: delta takes the one as second centre, gamma the other."""
+    """Grey 10 is far but rare, grey 130 is near but frequent. Delta takes the first as second centre, gamma the other."""
     colors = np.repeat([[10] * 3, [100] * 3, [130] * 3], [5, 60, 50], axis=0).astype(np.uint8)
     by_delta, by_gamma = (density_peaks(colors, 0.05, 2, 0, decision=name) for name in ("delta", "gamma"))
     assert by_delta.centers.tolist() == [[100] * 3, [10] * 3]  # deltas 90 and 30
