@@ -1,10 +1,10 @@
-"""How long the submasks of an image take, beside the literal rule and familiar clusterings.
+"""How long the submasks of an image take, compared with the literal rule and well-known clusterings.
 
     python benchmarks/submasks.py [--root ROOT=data/sample] [--images N]
 
-ROOT is a dataset in iHarmony4's layout, its test split; ``make quickstart`` (or scripts/make_sample.py) makes the default one.
-Images are resized to 256x256 as for evaluation. Everything is measured in one run and after compilation. Times are processor
-time of one core, which other work on the machine hardly changes; of each image the fastest of --repeats calls counts.
+ROOT is a dataset in iHarmony4's layout, of which the test split is used; ``make quickstart`` (or scripts/make_sample.py) makes
+the default one. Images are resized to 256x256 as for evaluation. Everything is measured in one run and after compilation. Times
+are processor time of one core, so other work on the machine hardly changes them; the fastest of --repeats calls counts.
 """
 
 import argparse
@@ -17,11 +17,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -30,7 +28,8 @@ from frih.common.errors import UserError, run_command
 from frih.data.iharmony4 import read_split
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
-from frih.submasks import density_peaks, extract_submasks, kmeans, plain
+from frih.submasks import density_peaks, extract_submasks, kmeans
+from frih.submasks.palette import distinct_colors
 
 Foreground = tuple[np.ndarray, np.ndarray]
 
@@ -43,7 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kmeans, 8": {"method": "kmeans", "clusters": 8},
     "whole": {"method": "whole"},
 }
-"""Ways of ``submasks.method``, by name."""
+"""Settings of ``submasks.method``, by name."""
 STARTS = 10
 """Random starts of scikit-learn's k-means."""
 LARGE = (4000, 5000)
@@ -73,7 +72,7 @@ def main() -> int:
 
 
 def read_images(root: Path, count: int | None) -> list[Foreground]:
-    """Composites and masks as evaluation sees them, those with a foreground."""
+    """Composites and masks as evaluation sees them; those without foreground are left out."""
     items = read_split(root, "test").items
     if count is not None:
         items = [items[place] for place in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
@@ -89,7 +88,7 @@ def read_images(root: Path, count: int | None) -> list[Foreground]:
 def print_heading(root: Path, images: Sequence[Foreground]) -> None:
     """What was measured, on what."""
     foregrounds = [composite[mask] for composite, mask in images]
-    pixels, colors = (np.array([len(part) for part in parts]) for parts in (foregrounds, map(distinct, foregrounds)))
+    pixels, colors = np.array([(len(part), distinct(part)) for part in foregrounds]).T
     versions = ", ".join(f"{name} {installed(name)}" for name in ("numba", "numpy", "scikit-learn"))
     print(f"command  python {shlex.join(sys.argv)}")
     print(f"commit   {commit()}")
@@ -104,34 +103,34 @@ def print_cutoffs(images: Sequence[Foreground], repeats: int) -> None:
     print("\nextract_submasks on the composites, ms an image")
     print("  cutoff     mean   median      p99    worst   mean K")
     for cutoff in CUTOFFS:
-        times, counts = [], []
-        for composite, mask in images:
-            spent, labels = fastest(extract_submasks, composite, mask, cutoff, repeats=repeats)
-            times.append(1e3 * spent)
-            counts.append(labels.max())
-        figures = (np.mean(times), np.median(times), np.percentile(times, 99), np.max(times))
-        print(f"  {cutoff:<6}" + "".join(f"{figure:9.2f}" for figure in figures) + f"{np.mean(counts):9.2f}")
+        found = [fastest(extract_submasks, *image, cutoff, repeats=repeats) for image in images]
+        print(f"  {cutoff:<6}{summary([spent for spent, _ in found])}{np.mean([k.max() for _, k in found]):9.2f}")
+
+
+def summary(times: Sequence[float]) -> str:
+    """Mean, median, 99th percentile and maximum, from seconds to milliseconds."""
+    figures = np.mean(times), np.median(times), np.percentile(times, 99), np.max(times)
+    return "".join(f"{1e3 * figure:9.2f}" for figure in figures)
 
 
 def print_methods(images: Sequence[Foreground], repeats: int) -> None:
-    """Times of each method on real composites, image by image, so that all meet the same machine."""
+    """Times of each method on real composites, image by image, so that all run under the same conditions."""
     times: dict[str, list[float]] = {name: [] for name in METHODS}
     counts: dict[str, list[int]] = {name: [] for name in METHODS}
-    for composite, mask in images:
+    for image in images:
         for name, options in METHODS.items():
-            spent, labels = fastest(partial(extract_submasks, **options), composite, mask, repeats=repeats)
-            times[name].append(1e3 * spent)
+            spent, labels = fastest(partial(extract_submasks, **options), *image, repeats=repeats)
+            times[name].append(spent)
             counts[name].append(labels.max())
     print("\nextract_submasks by method, cutoff 0.1, ms an image")
     print("  method          mean   median      p99    worst  to cfsfdp   mean K")
     for name, spent in times.items():
-        figures = (np.mean(spent), np.median(spent), np.percentile(spent, 99), np.max(spent))
         ratio = np.sum(spent) / np.sum(times["cfsfdp"])
-        print(f"  {name:11}" + "".join(f"{one:9.2f}" for one in figures) + f"{ratio:11.2f}{np.mean(counts[name]):9.2f}")
+        print(f"  {name:11}{summary(spent)}{ratio:11.2f}{np.mean(counts[name]):9.2f}")
 
 
 def print_kmeans(images: Sequence[Foreground], count: int) -> None:
-    """How good the deterministic k-means is: its error beside the least of several random starts, and how long they take."""
+    """The error of the deterministic k-means over the least error of several random starts, and the times of both."""
     try:
         from sklearn.cluster import KMeans
     except ImportError:
@@ -145,7 +144,7 @@ def print_kmeans(images: Sequence[Foreground], count: int) -> None:
             colors = composite[mask]
             palette, weights = np.unique(
                 colors, axis=0, return_counts=True
-            )  # their cost does not follow the pixels either
+            )  # so theirs does not grow with pixels either
             random = [KMeans(clusters, n_init=1, random_state=seed, max_iter=1000, tol=0) for seed in range(STARTS)]
             spent = [fastest(lambda one: one.fit(palette, sample_weight=weights), one, repeats=1)[0] for one in random]  # noqa: B023
             least = min(one.inertia_ for one in random)
@@ -166,7 +165,7 @@ def print_counts(images: Sequence[Foreground]) -> None:
 
 
 def print_synthetic(repeats: int) -> None:
-    """Times on full frames that are no photos."""
+    """Times on full frames that are not photos."""
     print(f"\nextract_submasks on full frames of {SIZE}x{SIZE}, ms")
     print("                     " + "".join(f"{cutoff:9}" for cutoff in CUTOFFS))
     mask = np.ones((SIZE, SIZE), bool)
@@ -186,14 +185,15 @@ def synthetic() -> dict[str, np.ndarray]:
 
 
 def print_yardsticks(images: Sequence[Foreground], count: int) -> None:
-    """Other ways to cluster the same foregrounds, the images being those of middling size."""
+    """Other ways to cluster the same foregrounds, those of medium size."""
     by_size = sorted(images, key=lambda image: int(image[1].sum()))
     start = max(0, (len(by_size) - count) // 2)
     foregrounds = [composite[mask] for composite, mask in by_size[start : start + count]]
-    ways: dict[str, Callable[[np.ndarray], object]] = {"density_peaks": density_peaks}
-    ways["density_peaks, NumPy fallback"] = without_numba
-    ways["the literal rule, N^2 in NumPy"] = literal
-    ways |= sklearn_ways()
+    ways: dict[str, Callable[[np.ndarray], object]] = {
+        "density_peaks": density_peaks,
+        "the literal rule, N^2 in NumPy": literal,
+        **sklearn_ways(),
+    }
     print(f"\n{len(foregrounds)} foregrounds of {len(foregrounds[0])} to {len(foregrounds[-1])} pixels, cutoff 0.1")
     print("                                  ms an image     ratio")
     base = 0.0
@@ -201,12 +201,6 @@ def print_yardsticks(images: Sequence[Foreground], count: int) -> None:
         spent = float(np.mean([fastest(way, colors, repeats=1 if base else 5)[0] for colors in foregrounds]))
         base = base or spent
         print(f"  {name:30}{1e3 * spent:14.1f}{spent / base:10.0f}")
-
-
-def without_numba(colors: np.ndarray) -> object:
-    """What density_peaks does where numba is missing."""
-    with mock.patch.object(import_module("frih.submasks.density_peaks"), "fastest", plain):
-        return density_peaks(colors)
 
 
 def literal(colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +219,7 @@ def sklearn_ways() -> dict[str, Callable[[np.ndarray], object]]:
     try:
         from sklearn.cluster import DBSCAN, MeanShift
     except ImportError:
-        print("\nscikit-learn is not installed, and left out: pip install -e .[benchmarks]")
+        print("\nscikit-learn is left out, because it is not installed: pip install -e .[benchmarks]")
         return {}
     return {
         "scikit-learn's DBSCAN": lambda colors: DBSCAN(eps=25.5, min_samples=10).fit_predict(colors),
@@ -237,22 +231,22 @@ def print_large(images: Sequence[Foreground]) -> None:
     """Time and memory of full frames of 20 megapixels."""
     print(f"\nextract_submasks on {LARGE[1]}x{LARGE[0]} full frames, cutoff 0.1")
     print("                        colours        s   extra MB")
-    composite = max((composite for composite, _ in images), key=lambda one: len(distinct(one.reshape(-1, 3))))
-    middling = sorted((one for one, _ in images), key=lambda one: len(distinct(one.reshape(-1, 3))))
+    by_colors = sorted((composite for composite, _ in images), key=lambda one: distinct(one.reshape(-1, 3)))
+    typical = enlarged(by_colors[len(by_colors) // 2])
     rng = np.random.default_rng(0)
-    grain = enlarged(middling[len(middling) // 2])
-    for row in grain:  # row by row, for the random numbers are eight times the image's size
+    grain = typical.copy()
+    for row in grain:  # row by row, since the random numbers take eight times the image's memory
         row[:] = (row + rng.normal(0, 2, row.shape)).clip(0, 255)
     frames = {
         "flat": np.full((*LARGE, 3), 90, np.uint8),
-        "typical composite": enlarged(middling[len(middling) // 2]),
+        "typical composite": typical,
         "the same with grain": grain,
-        "most colourful": enlarged(composite),
+        "most colourful": enlarged(by_colors[-1]),
     }
     mask = np.ones(LARGE, bool)
     for name, frame in frames.items():
         spent, held = in_new_process(time_and_memory, frame, mask)
-        print(f"  {name:19}{len(distinct(frame.reshape(-1, 3))):10}{spent:9.2f}{held:11.0f}", flush=True)
+        print(f"  {name:19}{distinct(frame.reshape(-1, 3)):10}{spent:9.2f}{held:11.0f}", flush=True)
 
 
 def enlarged(composite: np.ndarray) -> np.ndarray:
@@ -261,7 +255,7 @@ def enlarged(composite: np.ndarray) -> np.ndarray:
 
 
 def time_and_memory(composite: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """Of one call: seconds, and the megabytes that it holds at its peak, its result included (Linux alone tells)."""
+    """Of one call: seconds, and the megabytes that it holds at its peak, with its result (measured on Linux only)."""
     warm_up()
     before = reset_peak()
     start = time.process_time()
@@ -270,18 +264,18 @@ def time_and_memory(composite: np.ndarray, mask: np.ndarray) -> tuple[float, flo
 
 
 def warm_up() -> None:
-    """Has everything compiled or loaded."""
+    """Compiles everything, or loads what was compiled before."""
     extract_submasks(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
 
 
 def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
-    """Calls a function in a process that has held nothing else before."""
+    """Calls a function in a new process, so that its memory is empty."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
 def reset_peak() -> float:
-    """Has the peak of this process's memory start anew from what it holds now, and says what that is, in megabytes."""
+    """Resets the peak of this process's memory to its present size, and returns that size in megabytes."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -299,7 +293,7 @@ def memory(entry: str) -> float:
 
 
 def fastest(function: Callable[..., Any], *arguments: object, repeats: int) -> tuple[float, Any]:
-    """Seconds of the fastest call, and what it returned."""
+    """Seconds of the fastest call, and the result."""
     warm_up()
     times = []
     for _ in range(repeats):
@@ -309,12 +303,9 @@ def fastest(function: Callable[..., Any], *arguments: object, repeats: int) -> t
     return min(times), result
 
 
-def distinct(colors: np.ndarray) -> np.ndarray:
-    """The distinct ones among (N, 3) colours, packed."""
-    seen = np.zeros(1 << 24, bool)
-    for start in range(0, len(colors), 1 << 20):
-        seen[colors[start : start + (1 << 20)].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])] = True
-    return np.flatnonzero(seen)
+def distinct(colors: np.ndarray) -> int:
+    """How many distinct ones there are among (N, 3) colours."""
+    return len(distinct_colors(colors)[0])
 
 
 def installed(name: str) -> str:
@@ -326,22 +317,17 @@ def installed(name: str) -> str:
 
 
 def commit() -> str:
-    """The commit of this working tree, and whether it has been changed since."""
+    """The commit of this working tree, with "-dirty" if files were changed since."""
     try:
-        out = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
+        command = ["git", "describe", "--always", "--dirty"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return out.stdout.strip()
 
 
 def cpu() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

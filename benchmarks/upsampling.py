@@ -1,16 +1,15 @@
-"""Ways to carry the network's change from 256 x 256 to an image's own size: errors, time and memory.
+"""Ways to carry the network's change from 256 x 256 to an image's own size: their errors, time and memory.
 
     python benchmarks/upsampling.py [--enlarge ROOT] [--images N] [--run RUN]
 
-The images are scikit-image's own photos at native size, their outlined objects restyled by the four colour transfers, as they
-are and as JPEG (quality 95); --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000 pixels.
-Networks are simulated: "ideal" gives the real image at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred" blurs
-it. --run adds a trained one, at its own size.
+The images are scikit-image's photos at native size. Their outlined objects are restyled by the four colour transfers; they are
+used unchanged and as JPEG (quality 95). --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000
+pixels. Networks are simulated: "ideal" gives the real image at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred"
+blurs it. --run adds a trained network, at its own size.
 """
 
 import argparse
 import io
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from submasks import in_new_process, memory, reset_peak
 
 from frih.common.errors import run_command
 from frih.config import Config
@@ -44,7 +44,7 @@ NETWORKS = ("ideal", "rough", "blurred")
 
 
 class Case(NamedTuple):
-    """An image at its own size, and what the network sees of it."""
+    """An image at its own size and at the network's size."""
 
     name: str
     composite: np.ndarray
@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 Network = Callable[[Case, int], np.ndarray]
-"""From a case and a seed to a network's image, the composite outside the mask."""
+"""From a case and a seed to a network's image, with the composite outside the mask."""
 
 
 def main() -> int:
@@ -134,7 +134,7 @@ def resized(case: Case, size: int) -> Case:
 
 
 def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarray, size: int = SIZE) -> Case:
-    """What the network sees, beside the image."""
+    """A case from an image at its own size."""
     small, soft, small_real = (render(one, whole(one), size) for one in map(Image.fromarray, (composite, mask, real)))
     return Case(
         name, composite, mask, real, small / 255, soft / 255, small_real / 255, extract_submasks(small, soft >= HALF)
@@ -142,7 +142,7 @@ def make_case(name: str, composite: np.ndarray, mask: np.ndarray, real: np.ndarr
 
 
 def predict(network: str, case: Case, seed: int) -> np.ndarray:
-    """A simulated network's image."""
+    """The image of a simulated network."""
     rng, result = np.random.default_rng(seed), case.small_real
     soft_error = enlarge(rng.normal(0, 1, (5, 5, 3)), SIZE, SIZE)
     if network == "rough":
@@ -177,24 +177,24 @@ def print_errors(network: str, predictor: Network, cases: list[Case], ways: Iter
 
 
 def ours(case: Case, refined: np.ndarray) -> np.ndarray:
-    """What the Harmonizer does, unrounded."""
+    """The Harmonizer's way, unrounded."""
     result = case.composite / 255
     add_change(fit_change(case.small, refined, case.labels > 0, case.soft, case.labels), result, case.mask)
     return 255 * result
 
 
 def bicubic(case: Case, refined: np.ndarray) -> np.ndarray:
-    """The change enlarged, with the same care for the mask's border."""
+    """The change enlarged; the mask's border is treated as in our way."""
     return add(case, enlarge(filled(case, true_change(case, refined)), *case.mask.shape))
 
 
 def bicubic_faded(case: Case, refined: np.ndarray) -> np.ndarray:
-    """The change enlarged as it is, 0 outside the mask."""
+    """The change enlarged without that: it is 0 outside the mask."""
     return add(case, enlarge(refined - case.small, *case.mask.shape))
 
 
 def submask_maps(case: Case, refined: np.ndarray) -> np.ndarray:
-    """A ridge-regularised affine map in RGB and position for each submask, softly blended; what it misses, bicubic."""
+    """A ridge-regularised affine map in RGB and position for each submask, softly blended; the rest is bicubic."""
     change, weight = true_change(case, refined), case.soft**2 * (case.labels > 0)
     small, large = features(case.small), features(case.composite / 255)
     shares = [gaussian_filter((case.labels == k).astype(float), 2) for k in range(1, case.labels.max() + 1)]
@@ -213,7 +213,7 @@ def submask_maps(case: Case, refined: np.ndarray) -> np.ndarray:
 
 
 def local_maps(case: Case, refined: np.ndarray) -> np.ndarray:
-    """A guided filter: affine maps of Gaussian windows around each pixel of 256 x 256, enlarged; what they miss, bicubic."""
+    """A guided filter: affine maps of Gaussian windows around each pixel of 256 x 256, enlarged; the rest is bicubic."""
     change, weight = true_change(case, refined), case.soft**2 * (case.labels > 0)
     moments = gaussian_filter(products(case.small, change, weight), (16, 16, 0)) + 1e-9
     slopes = solve(moments, 1e-3)
@@ -224,7 +224,7 @@ def local_maps(case: Case, refined: np.ndarray) -> np.ndarray:
 
 
 def bilateral_grid(case: Case, refined: np.ndarray) -> np.ndarray:
-    """Affine maps in a grid of place and brightness (17 x 17 x 8), sliced by the image's own; what they miss, bicubic."""
+    """Affine maps in a grid of place and brightness (17 x 17 x 8), sliced by the image's own; the rest is bicubic."""
     change, weight = true_change(case, refined), case.soft**2 * (case.labels > 0)
     grid = np.zeros((8, 17, 17, 22))
     bins = np.rint(brightness(case.small) * 7).astype(int)
@@ -257,17 +257,17 @@ PLAIN = ("bicubic, fading", "bicubic change", "ours")
 
 
 def true_change(case: Case, refined: np.ndarray) -> np.ndarray:
-    """The change of the foreground itself, without what the mask takes of it."""
+    """The change of the foreground itself: the network's change divided by the mask."""
     return (refined - case.small) / np.maximum(case.soft, 0.5)[..., None]
 
 
 def filled(case: Case, values: np.ndarray) -> np.ndarray:
-    """Values inside the mask, and what is nearest beyond."""
+    """Values inside the mask, and outside it those of the nearest foreground."""
     return extend(values, (case.labels > 0).astype(float))
 
 
 def add(case: Case, change: np.ndarray) -> np.ndarray:
-    """The image with a change, as far as its mask goes."""
+    """The image with a change, weighted by its mask."""
     return case.composite + case.mask[..., None] * change
 
 
@@ -284,7 +284,7 @@ def features(image: np.ndarray) -> np.ndarray:
 
 
 def products(image: np.ndarray, change: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What windows need to sum up for an affine map: (H, W, 22)."""
+    """The products whose sums over windows determine an affine map: (H, W, 22)."""
     squares = (image[..., :, None] * np.concatenate([image, change], 2)[..., None, :]).reshape(*weight.shape, 18)
     kept = [6 * i + j for i in range(3) for j in range(6) if j >= i]
     parts = [np.ones_like(image[..., :1]), image, change, squares[..., kept]]
@@ -333,7 +333,7 @@ def large_case(height: int, width: int) -> Case:
 
 
 def print_time() -> None:
-    """Seconds at 12 megapixels beside the enlarged change."""
+    """Seconds at 12 megapixels, for the bicubic change and for our way."""
     case = large_case(3000, 4000)
     refined = np.clip(0.8 * case.small + 0.1, 0, 1)
 
@@ -361,19 +361,16 @@ def print_time() -> None:
 
 
 def print_memory() -> None:
-    """Memory of a whole call of the Harmonizer, each in a process of its own."""
-    print("\nmemory at the peak of a call, result and all, beside image and mask:")
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for side in (3464, 10_000):
-            for kind in ("uint8", "image", "float32"):
-                print(
-                    f"  {side**2 / 1e6:.0f} megapixels, {kind}: {pool.apply(extra_memory, (side, kind)):.0f} MB",
-                    flush=True,
-                )
+    """Memory of a whole call of the Harmonizer, each in a new process."""
+    print("\nmemory at the peak of a call, with the result, without image and mask:")
+    for side in (3464, 10_000):
+        for kind in ("uint8", "image", "float32"):
+            held = in_new_process(extra_memory, side, kind)
+            print(f"  {side**2 / 1e6:.0f} megapixels, {kind}: {held:.0f} MB", flush=True)
 
 
 def extra_memory(side: int, kind: str) -> float:
-    """Megabytes at the peak of a call, over what was held before (Linux alone tells)."""
+    """Megabytes at the peak of a call, over what was held before (measured on Linux only)."""
     harmonizer = Harmonizer(build_model(Config()), Config(), torch.device("cpu"))
     warm, case = large_case(64, 64), large_case(side, side)
     image, small = ((one / np.float32(255) if kind == "float32" else one) for one in (case.composite, warm.composite))
@@ -382,16 +379,9 @@ def extra_memory(side: int, kind: str) -> float:
     if kind == "image":
         image = Image.fromarray(image)
     harmonizer(small, warm.mask)  # compiled
-    Path("/proc/self/clear_refs").write_text("5")
-    before = status("VmRSS")
+    before = reset_peak()
     harmonizer(image, mask)
-    return status("VmHWM") - before
-
-
-def status(entry: str) -> float:
-    """An entry of the process's status, in megabytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(entry))
+    return memory("VmHWM") - before
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The command ``frih``: harmonizes one's own images.
+"""The command ``frih``: harmonizes your own images.
 
     frih harmonize IMAGE MASK -o OUT [--weights runs/frih]
 
-IMAGE and MASK are two files, two folders, or two quoted patterns such as "photos/*.jpg"; in folders a mask is named as its
-image, whatever its suffix. OUT is a file, or a folder for files of the images' own names. What cannot be harmonized is
-named at the end, and the exit status is then 2; the others are done all the same.
+IMAGE and MASK are two files, two folders, or two quoted patterns such as "photos/*.jpg". In a folder a mask has the name of its
+image, with any suffix. OUT is a file, or a folder; files in it get the images' names. If some images cannot be harmonized, the
+others still are; the failures are listed at the end, and the exit status is 2.
 """
 
 import argparse
@@ -26,22 +26,15 @@ from frih.common.progress import progress_bar
 from frih.data.images import SUFFIXES
 from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-SAVING: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-    "TIFF": {"compression": "tiff_lzw"},
-}
-"""How files are written. All but JPEG keep every value."""
+PNG: tuple[str, dict[str, Any]] = "PNG", {}
+JPEG: tuple[str, dict[str, Any]] = "JPEG", {"quality": 95, "subsampling": 0}
+BMP: tuple[str, dict[str, Any]] = "BMP", {}
+WEBP: tuple[str, dict[str, Any]] = "WEBP", {"lossless": True}
+TIFF: tuple[str, dict[str, Any]] = "TIFF", {"compression": "tiff_lzw"}
+FORMATS = {".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".bmp": BMP, ".webp": WEBP, ".tif": TIFF, ".tiff": TIFF}
+"""How a file is written, by suffix. Every format but JPEG keeps every value."""
 _SHEET = 512
+"""The longer side of an image on a sheet."""
 
 
 def main() -> None:
@@ -50,7 +43,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     harmonize = commands.add_parser(
         "harmonize",
-        help="harmonize images of one's own",
+        help="harmonize your own images",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,36 +52,39 @@ def main() -> None:
         "--weights",
         metavar="WEIGHTS",
         default=os.environ.get("FRIH_WEIGHTS") or PRETRAINED,
-        help="a run's folder, a file or a folder of weights, or hf://USER/NAME; default: the environment's FRIH_WEIGHTS, "
-        "or else the weights that come with the software",
+        help="a run's folder, a file or a folder of weights, or hf://USER/NAME; default: the environment variable "
+        "FRIH_WEIGHTS, or else the weights that come with the software",
     )
     add_arguments(harmonize)
     run_command(lambda: harmonize_files(parser.parse_args()))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What ``frih harmonize`` and ``scripts/harmonize.py`` have in common."""
+    """Adds the arguments that ``frih harmonize`` and ``scripts/harmonize.py`` share."""
     parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
     parser.add_argument("--size", type=int, metavar="S", help="side at which the network sees the image, 128, 256, ...")
-    parser.add_argument("--suffix", choices=sorted(FORMATS), help="of the files in a folder; default: as the image's")
+    parser.add_argument("--suffix", choices=sorted(FORMATS), help="of files in a folder; default: the image's own")
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
-    parser.add_argument("--overwrite", action="store_true", help="do again what is there; without it that is skipped")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist; they are skipped otherwise")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
 
 def harmonize_files(args: argparse.Namespace) -> int:
-    """Harmonizes what a command line names, and returns the exit status."""
+    """Harmonizes the images of a command line and returns the exit status."""
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
     pairs, failures = find_pairs(args.image, args.mask)
     count = len(pairs) + len(failures)
     targets = {image: _target(image, args.out, args.suffix, count) for image in pairs}
-    _refuse_one_name(targets)
-    for folder in {target.parent for target in targets.values()}:
+    images: dict[Path, Path] = {}
+    for image, target in targets.items():
+        if images.setdefault(target, image) != image:
+            raise UserError(f"{images[target]} and {image}: would both become {target}; keep one, or rename it")
+    for folder in {target.parent for target in images}:
         _check_folder(folder)
     harmonizer = Harmonizer.load(args.weights, args.device, args.size)
     done = skipped = 0
@@ -97,7 +93,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
         try:
             if target.exists() and not args.overwrite:
                 if target.samefile(image):
-                    raise UserError(f"{target}: is the image itself; give another place by -o, or --overwrite")
+                    raise UserError(f"{target}: is the image itself; give another place with -o, or --overwrite")
                 skipped += 1
                 continue
             _harmonize_file(harmonizer, image, mask, target, args)
@@ -108,13 +104,13 @@ def harmonize_files(args: argparse.Namespace) -> int:
             failures.append(f"{target}: cannot be written ({error.strerror or error})")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    already = f" ({skipped} more were there already; --overwrite does them again)" if skipped else ""
+    already = f" ({skipped} more exist already; --overwrite replaces them)" if skipped else ""
     print(f"{done} of {count} harmonized, in {args.out}{already}")
     return USER_ERROR if failures else 0
 
 
 def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
-    """Images with their masks, and what is wrong with the others."""
+    """Images with their masks, and a message for each image without one."""
     images, masks = _find(image), _find(mask)
     if (images is None) != (masks is None):
         raise UserError(f"{image} and {mask}: give two files, or two folders or patterns")
@@ -131,14 +127,14 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
         if len(found) == 1:
             pairs[path] = found[0]
         elif found:
-            failures.append(f"{found[0]} and {found[1].name}: are of one name; keep one")
+            failures.append(f"{found[0]} and {found[1].name}: have the same name; keep one")
         else:
-            failures.append(f"{mask}: has no mask for {path.name}; a mask is named as its image")
+            failures.append(f"{mask}: has no mask for {path.name}; a mask has the name of its image")
     return pairs, failures
 
 
 def _find(name: str) -> list[Path] | None:
-    """The images in a folder, or those that fit a pattern; None if it is one file's name."""
+    """The images in a folder or of a pattern; None for the name of one file."""
     path = Path(name)
     if path.is_dir():
         found = list(path.iterdir())
@@ -150,7 +146,7 @@ def _find(name: str) -> list[Path] | None:
 
 
 def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
-    """Where the result goes."""
+    """The file for an image's result."""
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if count > 1:
             raise UserError(f"-o {out}: is one file for {count} images; give a folder")
@@ -162,28 +158,19 @@ def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
     return out / f"{image.stem}{suffix or image.suffix}"
 
 
-def _refuse_one_name(targets: dict[Path, Path]) -> None:
-    seen: dict[Path, Path] = {}
-    for image, target in targets.items():
-        other = seen.setdefault(target, image)
-        if other != image:
-            raise UserError(f"{other} and {image}: would both become {target}; keep one, or rename it")
-
-
 def _check_folder(folder: Path) -> None:
-    """Before any work: whether results can go there."""
+    """Checks, before any work, that a folder can be written."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
-        raise UserError(f"-o: {there} is a file, where a folder should be; give another place")
+        raise UserError(f"-o: {there} is a file, not a folder; give another place")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"-o: nothing can be written in {there}; change its permissions, or give another place")
+        raise UserError(f"-o: {there} cannot be written; change its permissions, or give another place")
 
 
 def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Path, args: argparse.Namespace) -> None:
-    """Harmonizes one file and writes it whole, with what else is asked for."""
+    """Harmonizes one file and writes the result, and the sheets that ``args`` asks for."""
     result, details = harmonizer(image, mask, args.strength, return_details=True)
-    if not isinstance(result, Image.Image):
-        raise TypeError("a file's image comes back as an image")
+    assert isinstance(result, Image.Image)  # as for every file
     if not details.labels.any():
         size = len(details.labels)
         raise UserError(
@@ -200,20 +187,15 @@ def _harmonize_file(harmonizer: Harmonizer, image: Path, mask: Path, target: Pat
 
 
 def _sheet(result: Image.Image, details: Details) -> Image.Image:
-    """All stages side by side, small; the network's own are seen at its size."""
-    size = result.size
-    stages = {
-        "composite": details.composite,
-        "submasks": color_labels(details.labels),
-        "coarse": details.coarse,
-    }
-    row = [np.asarray(_fitted(stage, size, Image.Resampling.NEAREST)) for stage in stages.values()]
-    return Image.fromarray(image_sheet([[*row, np.asarray(_fitted(np.asarray(result), size))]], [*stages, "refined"]))
+    """All stages side by side, made small; the first three are the network's, at its size."""
+    stages = details.composite, color_labels(details.labels), details.coarse
+    row = [_fitted(stage, result.size, Image.Resampling.NEAREST) for stage in stages]
+    row.append(_fitted(np.asarray(result), result.size, Image.Resampling.BICUBIC))
+    headings = ["composite", "submasks", "coarse", "refined"]
+    return Image.fromarray(image_sheet([[np.asarray(image) for image in row]], headings))
 
 
-def _fitted(
-    image: np.ndarray, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
-) -> Image.Image:
+def _fitted(image: np.ndarray, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
     """An image in the shape of another, made small."""
     scale = min(1.0, _SHEET / max(size))
     small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -225,13 +207,13 @@ def _beside(target: Path, what: str) -> Path:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    """Writes an image whole or not at all, with its colour profile and metadata."""
-    format_ = FORMATS[path.suffix.lower()]
+    """Writes an image with its colour profile and metadata, completely or not at all."""
+    format_, options = FORMATS[path.suffix.lower()]
     if image.mode == "RGBA" and format_ in ("JPEG", "BMP"):
         raise UserError(f"{path}: {format_} keeps no alpha channel; take .png, .webp or .tif")
     kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(name)}
     with whole_file(path) as file:
         try:
-            image.save(file, format=format_, **kept, **SAVING.get(format_, {}))
+            image.save(file, format=format_, **kept, **options)
         except (ValueError, struct.error) as error:
             raise UserError(f"{path}: cannot be written as {format_} ({error}); take .png or .tif") from None

@@ -1,9 +1,9 @@
-"""A page in the browser: open an image, mark its foreground, harmonize it, compare, and keep it at its own size.
+"""A page in the browser: open an image, mark its foreground, harmonize it, compare, and save it at its own size.
 
     python scripts/demo.py [WEIGHTS]
 
-WEIGHTS is a run's folder, a file of weights, or hf://user/name; without it, those that come with the software are taken. The
-page is for this machine alone and asks nothing of any other; docs/harmonize.md tells the rest.
+WEIGHTS is a run's folder, a file of weights, or hf://user/name; by default, the weights that come with the software. Only this
+machine can open the page, and the page contacts no other machine. More is in docs/harmonize.md.
 """
 
 import argparse
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     import gradio as gr
 
 SHOWN = 1024, 1024
-"""What the page shows, and what is painted on, is no larger."""
+"""The largest width and height of an image on the page."""
 OPACITY = 0.5
-"""Of the paint, so that the image is seen through it."""
+"""Opacity of the paint, so that the image can be seen through it."""
 
 
 class Result(NamedTuple):
-    """An image harmonized once, for any strength."""
+    """An image before and after, from which any strength is mixed."""
 
     before: Image.Image
     after: Image.Image
@@ -61,13 +61,13 @@ def main() -> int:
     try:
         page.launch(**here, theme=theme, footer_links=[], run_history=False, quiet=True)
     except (OSError, OverflowError):
-        raise UserError(f"--port {args.port}: is taken, or not to be had; choose another") from None
+        raise UserError(f"--port {args.port}: is taken, or cannot be used; choose another") from None
     return 0
 
 
 def build(harmonizer: Harmonizer) -> "gr.Blocks":
     """The page; ``launch`` serves it."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import: Gradio reports its use
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # must stand before the import; otherwise Gradio reports its use
     import gradio as gr
 
     brush = gr.Brush(colors=[("#ff2d20", OPACITY)], color_mode="fixed")
@@ -78,7 +78,7 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
             with gr.Column():
                 with gr.Row():
                     image = gr.File(label="Image", file_types=["image"], height=150)
-                    mask = gr.File(label="Mask, instead of painting", file_types=["image"], height=150)
+                    mask = gr.File(label="Mask, instead of paint", file_types=["image"], height=150)
                 drawing = gr.ImageEditor(
                     label="Foreground",
                     type="pil",
@@ -114,7 +114,7 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
 
 
 def open_image(path: str | None) -> tuple[Image.Image | None, ...]:
-    """A new image to paint on, and no result yet."""
+    """A new image to paint on, and four empty results."""
     return (_small(_open(path)) if path else None), None, None, None, None
 
 
@@ -126,8 +126,8 @@ def harmonize(
     Args:
         harmonizer: the network.
         path: the image's file.
-        drawing: what the editor holds; the paint on its ``"layers"`` is foreground.
-        mask: a file, which goes before the paint.
+        drawing: the editor's content; the paint on its ``"layers"`` is foreground.
+        mask: a file; if there is one, the paint is ignored.
         strength: share of the change that is shown.
     """
     before = _open(path)
@@ -142,22 +142,22 @@ def harmonize(
 
 
 def change_strength(result: Result | None, strength: float) -> tuple[tuple[Image.Image, Image.Image] | None, None]:
-    """Before and after at another strength; a file made for the last one goes."""
+    """Before and after at another strength; the file of the last strength is cleared."""
     return ((_small(result.before), _small(result.at(strength))) if result else None), None
 
 
 def save_result(path: str | None, result: Result | None, strength: float) -> str:
-    """Writes the harmonized image beside the one that was sent; as PNG, which keeps every value."""
+    """Writes the harmonized image beside the uploaded one, as PNG, which keeps every value."""
     if not path or not result:
         raise UserError("there is no harmonized image yet; press Harmonize first")
     target = Path(tempfile.mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-harmonized.png"
     image = result.at(strength)
-    image.save(target, exif=image.info.get("exif"), compress_level=1)  # Pillow's own choice takes seconds
+    image.save(target, exif=image.info.get("exif"), compress_level=1)  # Pillow's default takes seconds
     return str(target)
 
 
 def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Image:
-    """The mask at the image's size, of paint; where strokes of half-transparent paint cross they are no more than full."""
+    """The mask of paint, at the image's size. Where half-transparent strokes cross, the mask is full, not more."""
     mask = Image.new("L", size)
     for layer in layers:
         alpha = layer.getchannel("A").point(lambda value: min(255, round(value / OPACITY)))
@@ -180,7 +180,7 @@ def _small(image: Image.Image) -> Image.Image:
 
 
 def _told(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose user errors appear on the page, with the names of files as the user knows them."""
+    """A handler whose user errors appear on the page, without the folders of uploaded files."""
     import gradio as gr
 
     @wraps(handler)

@@ -1,8 +1,8 @@
-"""Harmonizes one's own images with a trained network: ``frih harmonize``, with the weights named first.
+"""Harmonizes your own images with a trained network: ``frih harmonize`` with the weights as first argument.
 
     python scripts/harmonize.py CHECKPOINT IMAGE MASK --out OUT
 
-CHECKPOINT is a run's folder, a file or a folder of weights, or hf://USER/NAME. docs/harmonize.md tells the rest.
+CHECKPOINT is a run's folder, a file or a folder of weights, or hf://USER/NAME. More is in docs/harmonize.md.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from frih.common.errors import run_command
 
 
 def main() -> int:
-    """Harmonizes what the command line names."""
+    """Harmonizes the images of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", metavar="CHECKPOINT")
     add_arguments(parser)

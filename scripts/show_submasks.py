@@ -1,12 +1,11 @@
-"""Shows how a foreground is divided: its submasks in colours, their sizes, and the decision graph they come from.
+"""Shows how a foreground is divided: its submasks in colours, their sizes, and their decision graph.
 
     python scripts/show_submasks.py IMAGE MASK --out FILE
     python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
     python scripts/show_submasks.py IMAGE MASK --out FILE --method kmeans --clusters 4 8
 
-With several cutoffs or numbers of clusters their divisions stand side by side. Images are resized to 256x256 as for
-evaluation, since that is what the network sees; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...)
-decides its format.
+Several cutoffs or numbers of clusters are shown side by side. Images are resized to 256x256, as the network sees them; --size 0
+keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) sets its format.
 """
 
 import argparse
@@ -17,22 +16,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
-from frih.common.drawing import COLORS
+from frih.common.drawing import PALETTE
 from frih.common.errors import UserError, run_command
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.submasks import DensityPeaks, KMeans, density_peaks, kmeans
 
-TEN = COLORS[1:]
-"""Colours of the first ten submasks; further ones run around the hues."""
 LEVEL = 1 / 255 / 3**0.5
-"""The least distance of two colours, in either unit."""
+"""The least distance between two colours, in either unit."""
 Division = DensityPeaks | KMeans
 INK, FAINT = "#222222", "#8a8a8a"
 
 
 def main() -> int:
-    """Draws what the command line names."""
+    """Draws the division that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", type=Path)
     parser.add_argument("mask", type=Path, help="white = foreground")
@@ -84,45 +81,33 @@ def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division]) -> Figure:
-    """One division in full, or several side by side."""
-    if len(found) == 1:
-        return draw_one(composite, mask, *next(iter(found.items())))
-    return draw_sweep(composite, mask, found)
-
-
-def draw_one(composite: np.ndarray, mask: np.ndarray, name: str, one: Division) -> Figure:
-    """Composite, submasks, sizes and the decision graph, or the colours of k-means."""
-    figure = Figure(figsize=(11, 9), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, 2, gridspec_kw={"width_ratios": [1, 1.1]})
-    show_image(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
-    show_image(axes[0, 1], paint(composite, mask, one), f"{count(one)}, {name}")
-    draw_sizes(axes[1, 0], one)
-    draw_reason(axes[1, 1], composite[mask], one)
-    return figure
-
-
-def draw_sweep(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division]) -> Figure:
-    """The composite, then for each division its submasks over its decision graph, or over the colours of k-means."""
+    """One division with its sizes and its reason (:func:`draw_reason`), or several side by side with their reasons."""
+    sweep = len(found) > 1
     columns = len(found) + 1
-    figure = Figure(figsize=(3.1 * columns, 6.2), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, columns, squeeze=False)
-    show_image(axes[0, 0], composite, "Composite")
-    show_image(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
+    figure = Figure(figsize=(3.1 * columns, 6.2) if sweep else (11, 9), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, columns, gridspec_kw=None if sweep else {"width_ratios": [1, 1.1]})
+    if sweep:
+        show_image(axes[0, 0], composite, "Composite")
+        show_image(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
+    else:
+        show_image(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
+        draw_sizes(axes[1, 0], *found.values())
     for column, (name, one) in enumerate(found.items(), start=1):
-        show_image(axes[0, column], paint(composite, mask, one), f"{name.capitalize()}: {count(one)}")
+        title = f"{name.capitalize()}: {count(one)}" if sweep else f"{count(one)}, {name}"
+        show_image(axes[0, column], paint(composite, mask, one), title)
         draw_reason(axes[1, column], composite[mask], one)
     return figure
 
 
 def show_image(axes: Axes, image: np.ndarray, title: str) -> None:
-    """An image without scales."""
+    """An image without axes."""
     axes.imshow(image, interpolation="nearest")
     axes.set_title(title, fontsize=11, color=INK)
     axes.set_axis_off()
 
 
 def draw_sizes(axes: Axes, one: Division) -> None:
-    """A bar for each submask: its share of the foreground, labelled with its pixels, and its centre's own colour."""
+    """A bar for each submask: its share of the foreground, its number of pixels, and its centre's own colour."""
     pixels = sizes(one)
     shares, places = pixels / pixels.sum(), np.arange(1, len(pixels) + 1)
     axes.barh(places, shares, color=label_colors(len(pixels)), height=0.72)
@@ -140,54 +125,34 @@ def draw_sizes(axes: Axes, one: Division) -> None:
 
 
 def draw_reason(axes: Axes, colors: np.ndarray, one: Division) -> None:
-    """What the division was found by."""
-    if isinstance(one, DensityPeaks):
-        draw_decision_graph(axes, colors, one)
-    else:
-        draw_colors(axes, colors, one)
-
-
-def draw_colors(axes: Axes, colors: np.ndarray, found: KMeans) -> None:
-    """Every distinct colour along the two principal axes of all, in its submask's colour, with the centres numbered."""
-    middle = colors.mean(axis=0)
+    """Every distinct colour in its submask's colour, with numbered centres: the decision graph, or the colours of k-means."""
     rows = np.unique(colors, axis=0, return_index=True)[1]
-    plane = np.linalg.eigh(np.atleast_2d(np.cov(colors.T, bias=True)))[1][:, :0:-1]
-    paints = label_colors(len(found.centers))
-    across, up = (colors[rows] - middle) @ plane[:, 0], (colors[rows] - middle) @ plane[:, 1]
-    axes.scatter(across, up, s=7, c=paints[found.labels[rows] - 1], alpha=0.45, lw=0, rasterized=True)
-    centers = (found.centers - middle) @ plane
+    paints = label_colors(len(one.centers))
+    if isinstance(one, DensityPeaks):
+        points = np.column_stack([one.density, one.delta.clip(LEVEL)])  # if there is one colour, its delta is 0
+        centers = points[[(colors == center).all(axis=1).argmax() for center in one.centers]]
+        axes.set(xscale="log", yscale="log", xlim=(0.8, max(one.density.max() * 1.9, 20)), ylim=(LEVEL * 0.8, 2.5))
+        axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+        title, across, up = "Decision graph", r"density $\rho$ (pixels)", r"$\delta$"
+    else:
+        middle, covariance = colors.mean(axis=0), np.atleast_2d(np.cov(colors.T, bias=True))
+        plane = np.linalg.eigh(covariance)[1][:, :0:-1]
+        points, centers = (colors - middle) @ plane, (one.centers - middle) @ plane
+        axes.set_aspect("equal", adjustable="datalim")
+        title, across, up = "Colours", "first principal axis (levels)", "second"
+    axes.scatter(*points[rows].T, s=7, c=paints[one.labels[rows] - 1], alpha=0.45, lw=0, rasterized=True)
     axes.scatter(*centers.T, s=150, c=paints, edgecolors=INK, linewidths=0.9, zorder=3)
     for number, (x, y) in reversed(list(enumerate(centers.tolist(), start=1))):
         axes.text(x, y, str(number), ha="center", va="center", fontsize=8, color=INK, zorder=4)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel("first principal axis (levels)", color=INK)
-    axes.set_ylabel("second", color=INK)
-    axes.set_title("Colours", fontsize=11, color=INK)
-    tidy(axes)
-    axes.grid(color="#ececec", linewidth=0.8)
-
-
-def draw_decision_graph(axes: Axes, colors: np.ndarray, peaks: DensityPeaks) -> None:
-    """Density against delta of every distinct colour in its submask's colour, with the centres numbered."""
-    rows = np.unique(colors, axis=0, return_index=True)[1]
-    density, delta = peaks.density, peaks.delta.clip(LEVEL)  # of a single colour delta is 0
-    paints = label_colors(len(peaks.centers))
-    axes.scatter(density[rows], delta[rows], s=7, c=paints[peaks.labels[rows] - 1], alpha=0.45, lw=0, rasterized=True)
-    centers = [(colors == center).all(axis=1).argmax() for center in peaks.centers]
-    axes.scatter(density[centers], delta[centers], s=150, c=paints, edgecolors=INK, linewidths=0.9, zorder=3)
-    for number, row in reversed(list(enumerate(centers, start=1))):
-        axes.text(density[row], delta[row], str(number), ha="center", va="center", fontsize=8, color=INK, zorder=4)
-    axes.set(xscale="log", yscale="log", xlim=(0.8, max(density.max() * 1.9, 20)), ylim=(LEVEL * 0.8, 2.5))
-    axes.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
-    axes.set_xlabel(r"density $\rho$ (pixels)", color=INK)
-    axes.set_ylabel(r"$\delta$", color=INK)
-    axes.set_title("Decision graph", fontsize=11, color=INK)
+    axes.set_xlabel(across, color=INK)
+    axes.set_ylabel(up, color=INK)
+    axes.set_title(title, fontsize=11, color=INK)
     tidy(axes)
     axes.grid(color="#ececec", linewidth=0.8)
 
 
 def tidy(axes: Axes) -> None:
-    """Takes away the lines that frame nothing."""
+    """Removes the upper and the right line of the frame."""
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -203,10 +168,9 @@ def paint(composite: np.ndarray, mask: np.ndarray, one: Division) -> np.ndarray:
 
 
 def label_colors(number: int) -> np.ndarray:
-    """(number, 3) RGB in [0, 1], a colour for each submask."""
-    ten = np.array([[int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)] for code in TEN])
-    more = [hsv_to_rgb((0.618 * k % 1.0, 0.55, 0.85)) for k in range(max(0, number - len(ten)))]
-    return np.vstack([ten, *more])[:number]
+    """(number, 3) RGB in [0, 1], a colour for each submask; from the eleventh on they are spread over the hues."""
+    more = [hsv_to_rgb((0.618 * k % 1.0, 0.55, 0.85)) for k in range(max(0, number - 10))]
+    return np.vstack([PALETTE[1:] / 255, *more])[:number]
 
 
 def sizes(one: Division) -> np.ndarray:
@@ -215,7 +179,7 @@ def sizes(one: Division) -> np.ndarray:
 
 
 def percent(share: float) -> str:
-    """A share, rounded, but never to nothing."""
+    """A share, rounded, but not to 0."""
     return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
 
 

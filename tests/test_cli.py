@@ -72,7 +72,7 @@ def test_a_folder_its_formats_and_what_is_there_already(place, frih):
     (place / "out/b.jpg").unlink()
     _, said, _ = frih("harmonize", place / "images", place / "masks", "-o", place / "out")
     assert "1 of 3 harmonized" in said
-    assert "2 more were there already" in said
+    assert "2 more exist already" in said
     assert (place / "out/a.png").read_bytes() == b"precious"
     _, said, _ = frih("harmonize", place / "images", place / "masks", "-o", place / "out", "--overwrite")
     assert said.startswith("3 of 3 harmonized")
@@ -143,7 +143,7 @@ def test_a_image_is_not_replaced_by_its_result_unless_asked(place, frih):
     for out in (image, place / "images"):
         status, _, errors = frih("harmonize", image, mask, "-o", out)
         assert status == 2
-        assert errors == [f"{image}: is the image itself; give another place by -o, or --overwrite"]
+        assert errors == [f"{image}: is the image itself; give another place with -o, or --overwrite"]
     assert image.read_bytes() == before
     assert frih("harmonize", image, mask, "-o", image, "--overwrite")[0] == 0
     assert image.read_bytes() != before
@@ -168,8 +168,8 @@ def test_command_lines_that_make_no_sense(place, frih, monkeypatch):
         ((image, mask, "-o", "out.heic"), "-o out.heic: its format is unknown"),
         ((image, mask, "-o", "out", "--strength", "2"), "--strength: must be from 0"),
         ((image, mask, "-o", "out", "-w", "nothing"), "nothing: no such run folder or checkpoint"),
-        ((image, mask, "-o", place / "file/out.png"), f"-o: {place / 'file'} is a file, where a folder should be"),
-        ((place / "images", place / "masks", "-o", place / "file"), f"-o: {place / 'file'} is a file, where a folder"),
+        ((image, mask, "-o", place / "file/out.png"), f"-o: {place / 'file'} is a file, not a folder"),
+        ((place / "images", place / "masks", "-o", place / "file"), f"-o: {place / 'file'} is a file, not a folder"),
         ((place / "none.png", mask, "-o", "out"), "none.png: no such file"),
         ((place / "images", place / "masks", "-o", "out", "--suffix", ".png"), "would both become out/a.png"),
     ):
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_in_is_told_before_any_work(place, frih,
     monkeypatch.setattr("frih.cli.Harmonizer.load", lambda *_: pytest.fail("at work"))
     status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "new/out")
     assert status == 2
-    assert errors == [f"-o: nothing can be written in {place}; change its permissions, or give another place"]
+    assert errors == [f"-o: {place} cannot be written; change its permissions, or give another place"]
 
 
 @pytest.mark.parametrize("form", ["run", "run/checkpoints/last.pt", "shared", "shared/model.safetensors"])

@@ -1,1 +1,1 @@
-"""Small helpers that every room shares."""
+"""Small helpers for all other packages."""

@@ -5,29 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-COLORS = (
-    "#18181c",  # background
-    "#4477aa",
-    "#ee8866",
-    "#44bb99",
-    "#ffd35c",
-    "#aa3377",
-    "#99ddff",
-    "#8b6d4b",
-    "#bbcc33",
-    "#ee6677",
-    "#b9a7e0",
-)
-"""Of the background and of ten submasks, to be told apart by the colour-blind too; further ones begin again."""
-PALETTE = np.array([ImageColor.getrgb(color) for color in COLORS], dtype=np.uint8)
+_BACKGROUND = "#18181c"
+_TEN = ["#4477aa", "#ee8866", "#44bb99", "#ffd35c", "#aa3377", "#99ddff", "#8b6d4b", "#bbcc33", "#ee6677", "#b9a7e0"]
+PALETTE = np.array([ImageColor.getrgb(color) for color in (_BACKGROUND, *_TEN)], dtype=np.uint8)
+"""Colours of the background and of ten submasks, chosen so that colour-blind people can tell them apart."""
 STAGES = ("composite", "mask", "submasks", "coarse", "refined", "real")
-"""The columns of an image row."""
+"""The stages of a harmonization, as headings of a sheet."""
 _MARGIN = 6
 _HEADING = 26
 
 
 def color_labels(labels: np.ndarray) -> np.ndarray:
-    """A label map (H, W), 0 = background, as an image (H, W, 3) uint8."""
+    """A label map (H, W), 0 = background, as an image (H, W, 3) uint8. Submask 11 has the colour of submask 1, and so on."""
     index = np.where(labels == 0, 0, 1 + (labels.astype(np.intp) - 1) % (len(PALETTE) - 1))
     return PALETTE[index]
 
@@ -36,8 +25,8 @@ def image_sheet(rows: Sequence[Sequence[np.ndarray]], headings: Sequence[str] = 
     """Lays images out in rows under headings.
 
     Args:
-        rows: images (H, W, 3) uint8, masks (H, W) uint8; all of one size, as many in each row as headings.
-        headings: one a column.
+        rows: images (H, W, 3) uint8 and masks (H, W) uint8, all of one size; each row has as many as there are headings.
+        headings: one for each column.
 
     Returns:
         (., ., 3) uint8.
@@ -47,9 +36,8 @@ def image_sheet(rows: Sequence[Sequence[np.ndarray]], headings: Sequence[str] = 
     sheet = Image.new("RGB", (_MARGIN + len(headings) * step_x, _HEADING + len(rows) * step_y), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for column, heading in enumerate(headings):
-        pen.text((_MARGIN + column * step_x + width / 2, _HEADING / 2), heading, "black", font, anchor="mm")
+        left = _MARGIN + column * step_x
+        pen.text((left + width / 2, _HEADING / 2), heading, "black", font, anchor="mm")
         for line, row in enumerate(rows):
-            sheet.paste(
-                Image.fromarray(row[column]).convert("RGB"), (_MARGIN + column * step_x, _HEADING + line * step_y)
-            )
+            sheet.paste(Image.fromarray(row[column]).convert("RGB"), (left, _HEADING + line * step_y))
     return np.asarray(sheet)

@@ -1,4 +1,4 @@
-"""Errors that users can mend, and how entry points report them."""
+"""Errors that a user can correct, and how they are printed."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 USER_ERROR, STOPPED = 2, 130
-"""Exit statuses: an error that the user can mend; stopped on request (Ctrl-C, SIGTERM)."""
+"""Exit statuses besides 0: the user has to correct something; the program was stopped (Ctrl-C, SIGTERM)."""
 
 
 class UserError(ValueError):
-    """An error that the user can mend. The message names the file or key and the remedy.
+    """An error that the user can correct. The message names the file or key and says what to do.
 
     The entry points print it without a traceback and exit with status 2. Every other exception is a defect of this project.
     """
@@ -25,14 +25,14 @@ class SharedError(UserError):
 
 
 class LostConnectionError(UserError):
-    """Raised by the other processes of a run when one has ended."""
+    """The other processes of a run raise this when one has ended."""
 
 
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Runs an entry point and exits with the status it returns.
 
-    A :class:`UserError` or an error of the operating system (a full disk, say) is printed; the status is then 2. If several
-    processes fail alike, one prints it.
+    A :class:`UserError` is printed, and so is an OSError (a full disk, a file instead of a folder), whose message names the
+    file. The status is then 2. If several processes fail with the same error, one prints it.
     """
     rank, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     try:
@@ -51,7 +51,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
             raise
         traceback.print_exc()
         status = 1
-    if "WORLD_SIZE" in os.environ:  # a normal exit would wait for processes that wait for this one
+    if "WORLD_SIZE" in os.environ:  # the usual way out would wait for processes that wait for this one
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -60,7 +60,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
 
 @contextmanager
 def alike() -> Iterator[None]:
-    """Around work that every process does alike before they are connected: user errors become :class:`SharedError`."""
+    """Turns user errors into :class:`SharedError`, for work that every process of a run does before they are connected."""
     try:
         yield
     except UserError as error:

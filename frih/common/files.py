@@ -1,6 +1,6 @@
-"""Files that are whole or not there: whatever stops a program, no half file bears a final name. And folders of one writer."""
+"""Files that are either complete or absent, whatever stops the program; and folders with one writer at a time."""
 
-import fcntl
+import errno
 import os
 import platform
 from collections.abc import Iterator
@@ -8,24 +8,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from frih.common.errors import UserError
+from filelock import FileLock, Timeout
 
-_held: set[int] = set()
-"""Descriptors of the locks that this process holds."""
+from frih.common.errors import UserError
 
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """Opens a file for writing that takes its name, in place of an older one, when the ``with`` block ends without an error.
+    """Opens a file for writing. It gets its name, and replaces an older file, when the ``with`` block ends without an error.
 
-    Until then it is a hidden part beside it (:func:`is_part`), which only a killed process leaves behind.
+    Until then the content is in a hidden file beside it (:func:`is_part`). Only a killed process leaves that behind.
 
     Args:
         path: in a folder that exists.
-        durable: wait until the disk has it, so that not even a loss of power undoes it.
+        durable: wait until the content is on the disk, so that it survives a loss of power.
 
     Raises:
-        OSError: it cannot be written; what ``path`` named before is still there.
+        OSError: the file cannot be written; an older file of that name is still there.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -54,60 +53,45 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool 
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file was left behind by a writer that was killed (or is being written just now)."""
+    """Whether a file is the unfinished part of another: its writer was killed, or is at work."""
     return path.name.startswith(".") and path.suffix == ".part"
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps other processes that lock the same path out until the ``with`` block ends, or this process does, however it ends.
+    """Keeps other processes that lock the same path out until the ``with`` block ends, or this process does.
 
-    The lock is the operating system's, upon a file that is removed in the end; one that a killed process left keeps no one out.
-    Where a file system knows no locks, as some of networks do not, there is none.
+    The operating system holds the lock, so the lock file of a killed process keeps no one out. Some network file systems know
+    no locks; there is none there.
 
     Args:
-        path: of the lock file, as ``folder / ".lock"``, in the folder to be kept; the folder exists.
+        path: of the lock file, as ``folder / ".lock"``. It is removed at the end.
 
     Raises:
-        UserError: another process, which is named, holds it.
+        UserError: another process holds the lock; the message names it.
         OSError: the file cannot be made there.
     """
-    descriptor = _lock(path)
-    _held.add(descriptor)
+    process = os.getpid()
+    lock = FileLock(
+        path, timeout=0.1, fallback_to_soft=False
+    )  # a little time, for a holder that is just removing its file
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        lock.acquire()
+    except Timeout:
+        holder = ""
+        with suppress(OSError):
+            holder = path.read_text(encoding="utf-8", errors="replace")
+        raise UserError(
+            f"{path.parent}: {holder or 'another process'} is at work there; wait until it has ended, or end it"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    try:
+        path.write_text(f"process {process} on {platform.node()}", encoding="utf-8")
         yield
     finally:
-        if descriptor in _held:  # not so in a forked process that comes this way
-            _held.remove(descriptor)
+        if os.getpid() == process:  # and not one forked from it
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-
-def _lock(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another process"
-            os.close(descriptor)
-            raise UserError(f"{path.parent}: {holder} is at work there; wait until it has ended, or end it") from None
-        except OSError:
-            return descriptor
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)  # its holder removed the file between the two calls
-
-
-def _leave_locks() -> None:
-    """A forked process would hold its parent's locks even after the parent was killed."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_leave_locks)
+            lock.release()

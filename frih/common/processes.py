@@ -1,4 +1,4 @@
-"""Work spread over processes that end with the one that started them."""
+"""Work in several processes, which end when the process that started them ends."""
 
 import multiprocessing
 import os
@@ -17,20 +17,20 @@ Result = TypeVar("Result")
 
 
 class Map(Protocol):
-    """``map`` over a sequence: the results one after the other, in the order of the tasks."""
+    """``map`` over a sequence: the results in the order of the tasks."""
 
     def __call__(self, function: Callable[[Task], Result], tasks: Sequence[Task], /) -> Iterable[Result]: ...  # noqa: D102
 
 
 @contextmanager
 def process_pool(workers: int, *, chunk: int = 1) -> Iterator[Map]:
-    """A ``map`` over so many processes; over this one alone where one will do.
+    """A ``map`` over several processes, or in this process if ``workers`` is 1.
 
-    The processes leave Ctrl-C to this one and end when it is killed; what is not begun when the block ends stays undone.
+    The processes ignore Ctrl-C and end when this process is killed. Tasks that have not begun when the block ends are dropped.
 
     Args:
         workers: how many processes.
-        chunk: tasks that go to a process at once; more than 1 where a task takes less than some milliseconds.
+        chunk: how many tasks go to a process at once; more than 1 if a task takes only a few milliseconds.
 
     Raises:
         UserError: a process was killed.
@@ -41,7 +41,7 @@ def process_pool(workers: int, *, chunk: int = 1) -> Iterator[Map]:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
 
     def each(function: Callable[[Task], Result], tasks: Sequence[Task], /) -> Iterable[Result]:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the processes begun here
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new processes inherit this
         try:
             return pool.map(function, tasks, chunksize=chunk)
         finally:
@@ -50,7 +50,9 @@ def process_pool(workers: int, *, chunk: int = 1) -> Iterator[Map]:
     try:
         yield each
     except BrokenProcessPool:
-        raise UserError("a process was killed, perhaps for want of memory; try again with fewer (--workers)") from None
+        raise UserError(
+            "a process was killed, perhaps because memory ran out; try again with fewer (--workers)"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,6 +1,6 @@
-"""From recipes to a configuration: YAML files with ``base:``, ``key=value`` overrides, and every error at once.
+"""Recipes: YAML files with ``base:`` and ``key=value`` overrides become a configuration. All errors are reported at once.
 
-The YAML is that of version 1.2, so ``2e-4`` is a number and ``on`` a word, and a key given twice is an error.
+YAML 1.2 is used, so ``2e-4`` is a number and ``on`` is a word. A key given twice is an error.
 """
 
 import json
@@ -20,42 +20,38 @@ Key = tuple[str, ...]
 
 
 def load_config(recipe: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Resolves a recipe: its bases, then the recipe, then the overrides, each over what came before.
+    """Reads a recipe: its bases first, then the recipe, then the overrides. Later values replace earlier ones.
 
-    ``run`` is filled in: ``configs/ablations/baseline.yaml`` trains in ``runs/ablations/baseline`` unless told otherwise.
+    If ``run`` is not set, it follows the recipe: ``configs/ablations/baseline.yaml`` trains in ``runs/ablations/baseline``.
 
     Args:
-        recipe: a YAML file; None starts from the defaults of :mod:`frih.config`.
+        recipe: a YAML file; None takes the defaults of :mod:`frih.config`.
         overrides: ``"key.sub=value"``, values in YAML.
 
     Raises:
-        UserError: naming every fault there is, each with its file, line and key.
+        UserError: the message lists every fault with its file, line and key.
     """
-    settings = _read(recipe, ()) if recipe else _Settings({}, {}, [])
+    settings = _Settings({}, {}, [])
     if recipe:
-        settings = _Settings({"run": _default_run(recipe)}, {}, []).updated(settings)
+        settings = _Settings({"run": _default_run(recipe)}, {}, []).updated(_read(recipe, ()))
     return _validate(settings.updated(_parse_overrides(overrides)))
 
 
 def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[str]) -> Config:
-    """A configuration with some keys changed.
+    """Changes some keys of a configuration.
 
     Args:
-        config: what they are changed in.
+        config: the configuration.
         overrides: ``"key.sub=value"``.
         only: the keys and sections that may be changed.
 
     Raises:
-        UserError: as :func:`load_config`; or another key was given another value.
+        UserError: as :func:`load_config`; or the value of another key would change.
     """
     base = _Settings(config.model_dump(mode="json"), {}, [])
     changed = _validate(base.updated(_parse_overrides(overrides)))
-    before, after = _flatten(config), _flatten(changed)
-    fixed = [
-        key
-        for key in before
-        if before[key] != after[key] and not f"{key}.".startswith(tuple(f"{one}." for one in only))
-    ]
+    free = tuple(f"{key}." for key in only)
+    fixed = [key for key in differences(config, changed) if not f"{key}.".startswith(free)]
     if fixed:
         raise UserError(
             f"command line: {', '.join(fixed)}: is fixed by the run; here only {', '.join(only)} can be given"
@@ -64,32 +60,33 @@ def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[s
 
 
 def to_yaml(config: Config) -> str:
-    """A whole configuration as a recipe of its own."""
+    """A configuration as a recipe that sets every key."""
     return yaml.dump(
         config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120
     )
 
 
 class _Settings(NamedTuple):
-    """A tree of settings that may be wrong, where each came from, and the faults found so far."""
+    """A tree of unchecked settings, the origin of each key, and the faults found so far."""
 
     tree: dict[str, Any]
     origins: dict[Key, str]
     faults: list[str]
 
     def updated(self, other: "_Settings") -> "_Settings":
+        """These settings, replaced by others where those are set."""
         tree = _merge(self.tree, other.tree)
         return _Settings(tree, self.origins | other.origins, self.faults + other.faults)
 
     def origin(self, key: Key) -> str:
-        """Where a key was set, or else the section it is in."""
+        """The place where a key was set, or else its section."""
         while key and key not in self.origins:
             key = key[:-1]
         return self.origins.get(key, "")
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> _Settings:
-    """Reads a recipe over its base. ``above`` are the recipes that led here."""
+    """Reads a recipe and its base. ``above`` are the recipes that are based on it."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -118,7 +115,7 @@ def _parse(text: str, source: str) -> _Settings:
         if node is None:
             return _Settings({}, {}, [])
         if not isinstance(node, yaml.MappingNode):
-            raise UserError(f"{source}: is no recipe: it must hold 'key: value' lines")
+            raise UserError(f"{source}: is no recipe: it must consist of 'key: value' lines")
         origins, faults = {}, []
         for key, line, doubled in _keys(node):
             if doubled:
@@ -126,7 +123,7 @@ def _parse(text: str, source: str) -> _Settings:
             origins[key] = f"{source}:{line}"
         return _Settings(loader.construct_document(node), origins, faults)
     except RecursionError:
-        raise UserError(f"{source}: is not valid YAML: an alias (*name) stands for what holds it") from None
+        raise UserError(f"{source}: is not valid YAML: an alias (*name) contains itself") from None
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{source}: is not valid YAML: {problem}") from None
@@ -160,8 +157,7 @@ def _parse_overrides(overrides: Sequence[str]) -> _Settings:
         tree: Any = parsed.tree["value"]
         for key in reversed(keys):
             tree = {key: tree}
-        origin = {keys: "command line"}
-        settings = settings.updated(_Settings(tree, origin, parsed.faults))
+        settings = settings.updated(_Settings(tree, {keys: "command line"}, parsed.faults))
     return settings
 
 
@@ -172,7 +168,7 @@ def _merge(below: Any, above: Any) -> Any:
 
 
 def _validate(settings: _Settings) -> Config:
-    """Checks a tree as JSON, where pydantic's strict mode knows lists and numbers, but takes no ``true`` for 1."""
+    """Checks a tree as JSON: there pydantic's strict mode accepts a list for a tuple, but not ``true`` for 1."""
     faults = list(settings.faults)
     try:
         config = Config.model_validate_json(json.dumps(settings.tree, default=str))
@@ -184,7 +180,7 @@ def _validate(settings: _Settings) -> Config:
 
 
 def _explain(detail: ErrorDetails, settings: _Settings) -> str:
-    """One line for one of pydantic's errors."""
+    """Describes one of pydantic's errors in one line."""
     key = tuple(str(part) for part in detail["loc"])
     given = json.dumps(detail["input"], default=str)
     if detail["type"] == "extra_forbidden":
@@ -204,13 +200,13 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """The values of both by dotted key, ``{"train.lr": (0.1, 0.2)}``, where they differ."""
+    """The old and new value of each key that differs: ``{"train.lr": (0.1, 0.2)}``."""
     before, after = _flatten(old), _flatten(new)
     return {key: (value, after[key]) for key, value in before.items() if value != after[key]}
 
 
 def _same_leaf(key: Key) -> str:
-    """``lr`` at the top level is not near ``train.lr`` as a word, but surely meant."""
+    """Suggests ``train.lr`` for ``lr`` at the top level, though the words are not similar."""
     same = [".".join(known) for known in _known_keys(Config) if known[-1] == key[-1]]
     return f"; did you mean {' or '.join(map(repr, same))}?" if same else ""
 
@@ -242,7 +238,7 @@ def _default_run(recipe: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: what is null, a boolean or a number, everything else being a word."""
+    """YAML 1.2's core schema: null, booleans and numbers; everything else is a word."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own interface)
 
@@ -264,7 +260,7 @@ for _tag, _pattern, _first in (
 
 
 def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """PyYAML's own integers read 010 as eight and 1:30 as ninety."""
+    """PyYAML itself reads 010 as eight and 1:30 as ninety."""
     return int(str(loader.construct_scalar(node)))
 
 
@@ -277,6 +273,6 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what :class:`_Loader` reads: quotes the words that it would take for something else."""
+    """Quotes the words that :class:`_Loader` would read as something else."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers

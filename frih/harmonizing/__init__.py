@@ -1,1 +1,1 @@
-"""One's own images: read in any kind, harmonized at the network's size, carried to their own."""
+"""Your own images: read in many forms, harmonized at the network's size, and carried back to their own size."""

@@ -1,7 +1,7 @@
-"""One's own images: taken as PIL images, arrays or files, and given back as they came.
+"""Your own images: PIL images, arrays or files, given back in the form they came in.
 
-Data sets are read strictly (:mod:`frih.data.images`). An image of one's own may have 16 bits, floating point and an alpha
-channel; what a harmonized image cannot be given back as, since it has no room for new colours, is refused with the remedy.
+Data sets are read strictly (:mod:`frih.data.images`). Your own image may have 16 bits, floating point and an alpha channel. A
+form without room for new colours, such as greyscale, is refused; the message names the remedy.
 """
 
 import struct
@@ -22,32 +22,23 @@ _STRIP = 1 << 22
 _TYPES = "of uint8, uint16, or floating point of 16 to 64 bits in [0, 1]"
 _ROOMLESS = {
     "1": "is black and white",
-    "L": "is greyscale",
-    "LA": "is greyscale",
-    "La": "is greyscale",
-    "I": "is greyscale",
-    "F": "is greyscale",
-    "P": "has a palette",
-    "PA": "has a palette",
-    "CMYK": "is CMYK",
-    "YCbCr": "is YCbCr",
-    "LAB": "is LAB",
-    "HSV": "is HSV",
+    **dict.fromkeys(("L", "LA", "La", "I", "F"), "is greyscale"),
+    **dict.fromkeys(("P", "PA"), "has a palette"),
     "RGBa": "has its colours multiplied by alpha",
 }
 
 
 class Own(NamedTuple):
-    """An image, and what it came as."""
+    """An image, and the form it came in."""
 
     pixels: np.ndarray
     """(H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or float32 or float64 in [0, 1]."""
     source: Image.Image | np.ndarray
-    """What it was; a file's image is upright."""
+    """The image as it came; a file's image is turned upright."""
     name: str
 
     def give_back(self, pixels: np.ndarray) -> Image.Image | np.ndarray:
-        """Other pixels in the form of this image: an array as an array, everything else as a PIL image with its metadata."""
+        """Puts new pixels into the form of this image: an array, or a PIL image with the metadata."""
         if isinstance(self.source, np.ndarray):
             return pixels.astype(self.source.dtype, copy=False)
         result = Image.fromarray(pixels)
@@ -64,16 +55,16 @@ def read_image(image: AnyImage, name: str = "image") -> Own:
     Args:
         image: a file, which is turned upright by its EXIF orientation; a PIL image, RGB or RGBA; or an array, (H, W, 3) or,
             with alpha, (H, W, 4), of uint8, uint16, or floating point of 16 to 64 bits in [0, 1].
-        name: for messages, where it is no file.
+        name: for messages about an image that is not a file.
 
     Raises:
-        UserError: the file cannot be read, or the image is of a kind that cannot be given back in new colours.
+        UserError: the file cannot be read, or the image's form has no room for new colours.
     """
     if isinstance(image, np.ndarray):
         return Own(_check_array(image, name), image, name)
     name, image = _as_image(image, name)
     if image.mode not in ("RGB", "RGBA"):
-        kind = _ROOMLESS.get(image.mode, "is greyscale of 16 bits" if image.mode[0] == "I" else "is of a rare kind")
+        kind = _ROOMLESS.get(image.mode, "is greyscale of 16 bits" if image.mode[0] == "I" else f"is {image.mode}")
         wanted = "RGBA" if image.mode in ("LA", "PA") or "transparency" in image.info else "RGB"
         raise UserError(
             f"{name}: {kind} (mode {image.mode}), which has no room for new colours; save it as {wanted}, "
@@ -86,16 +77,16 @@ def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
     """Takes a mask.
 
     Args:
-        mask: as an image, but grey, or boolean, of any depth; 0 is background, the largest value of its type (1 of floating
-            point) foreground, and what is between blends. If it has an alpha channel that is not opaque everywhere, as a
-            cut-out foreground has, the mask is that channel.
-        name: for messages, where it is no file.
+        mask: a file, PIL image or array, grey or boolean, of any depth. 0 is background, the largest value of its type (1 for
+            floating point) is foreground, and values between them blend. If it has an alpha channel that is not opaque
+            everywhere, as a cut-out foreground has, the mask is that channel.
+        name: for messages about a mask that is not a file.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        UserError: it cannot be read, or is not plainly a mask.
+        UserError: it cannot be read, or it is not a mask.
     """
     if not isinstance(mask, np.ndarray):
         name, image = _as_image(mask, name)
@@ -111,7 +102,7 @@ def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Values of any of the types above in 8 bits, rounded; uint8 as it is."""
+    """Rounds values of any of these types to 8 bits."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.bool_:
@@ -120,26 +111,25 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     step = max(1, _STRIP // max(1, values.shape[1]))
     for start in range(0, len(values), step):
         strip = values[start : start + step].astype(np.float32)
-        result[start : start + step] = np.rint(strip * (255 / largest(values.dtype)))
+        result[start : start + step] = np.rint(strip * (255 / full(values.dtype)))
     return result
 
 
-def largest(dtype: np.dtype) -> float:
+def full(dtype: np.dtype) -> float:
     """The value of full brightness."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
 def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) -> None:
-    """Sees to it that a mask is as large as its image.
+    """Checks that a mask is as large as its image.
 
     Raises:
-        UserError: naming both sizes, and whether the shapes differ too.
+        UserError: it is not. The message names both sizes, and says whether the shapes differ too.
     """
     (height, width), (tall, wide) = pixels.shape[:2], mask.shape
     if (height, width) == (tall, wide):
         return
-    same_shape = abs(wide * height - tall * width) <= max(width, height, wide, tall)
-    if same_shape:
+    if abs(wide * height - tall * width) <= max(width, height, wide, tall):
         remedy = f"the shapes agree, so resize the mask to {width} x {height}"
     elif (tall, wide) == (width, height):
         remedy = "one of them lies on its side; turn it"
@@ -150,7 +140,7 @@ def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) ->
 
 
 def _as_image(image: Image.Image | str | Path, name: str) -> tuple[str, Image.Image]:
-    """An image that is no array, and its name for messages."""
+    """The name of a file or PIL image for messages, and the image."""
     if isinstance(image, str | Path):
         return str(image), _open(Path(image))
     if not isinstance(image, Image.Image):
@@ -159,7 +149,7 @@ def _as_image(image: Image.Image | str | Path, name: str) -> tuple[str, Image.Im
 
 
 def _check_array(array: np.ndarray, name: str) -> np.ndarray:
-    """The array, of a type to work with, which holds all of its values."""
+    """The array in a type to work with, which can hold all of its values."""
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
         raise UserError(f"{name}: must be (H, W, 3), or (H, W, 4) with alpha, not {array.shape}")
     _check_values(array, name)
@@ -196,7 +186,7 @@ def _grey(mask: Image.Image) -> np.ndarray:
 
 
 def _open(path: Path) -> Image.Image:
-    """A file's image, upright."""
+    """A file's image, turned upright."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
@@ -206,25 +196,20 @@ def _open(path: Path) -> Image.Image:
                     raise UserError(
                         f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
                     )
-                deep = any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())) and file.mode in (
-                    "RGB",
-                    "RGBA",
-                )
+                if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
+                    raise UserError(
+                        f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
+                        "uint16, or save it in 8 bits"
+                    )
                 file.load()
                 ImageOps.exif_transpose(file, in_place=True)
-                image: Image.Image = file
+                return file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise UserError(f"{path}: has more than {limit} megapixels; make it smaller, or cut it up") from None
+        raise UserError(f"{path}: has more than {limit} megapixels; make it smaller, or cut it into parts") from None
     except UserError:
         raise
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise UserError(f"{path}: cannot be read as an image ({error}); restore it from its source") from None
-    if deep:
-        raise UserError(
-            f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of uint16, "
-            "or save it in 8 bits"
-        )
-    return image

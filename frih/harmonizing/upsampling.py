@@ -1,78 +1,69 @@
-"""From the network's size to an image's own: its change of the colours, carried over with the image's detail kept.
+"""Carries the network's change of the colours from its size to the image's own size, and keeps the image's detail.
 
-The network's change is known at S x S pixels. Enlarged, it lacks what the network could not see: where a foreground is to be
-brighter by a fifth, its finest texture is to be stronger by a fifth as well. So::
+The network's change is known at S x S pixels. The enlarged change lacks what the network could not see: if a foreground becomes
+brighter by a fifth, its finest texture must become stronger by a fifth too. So::
 
     change at full size = enlarged change + slopes x (image - enlarged composite)
 
-with bicubic enlargement. The bracket is the image's own detail, and the slopes, a 3 x 3 matrix, say how the change goes with
-the colour from one pixel to the next. Each submask has slopes of its own, since that is what the network corrects one by one;
-at the submasks' borders they go over into each other, and at the mask's border they fade, since there the image's detail is
-the background's as well. At the network's own size its image comes back as it was.
+with bicubic enlargement. The bracket is the image's own detail. The slopes, a 3 x 3 matrix, say how the change depends on the
+colour from one pixel to the next. Each submask has its own slopes, since the network corrects each by itself. They blend at the
+submasks' borders, and they fade at the mask's border, where the image's detail belongs to the background too. At the network's
+own size the result is the network's image.
 
-``docs/harmonize.md`` has the other ways that were measured.
+``docs/harmonize.md`` lists the other ways that were measured.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from frih.common.processes import cores
-
-try:
-    from frih.submasks.jit import kernel
-except ImportError:  # numba is switched off: the same, slowly
-    F = TypeVar("F", bound=Callable[..., Any])
-
-    def kernel(function: F) -> F:
-        """Leaves a function as it is."""
-        return function
-
+from frih.harmonizing.own_images import full
+from frih.submasks.jit import kernel
 
 Array = NDArray[np.floating[Any]]
 
 _FINE, _WIDE = 2.0, 16.0
-"""Slopes are fitted to what lies between these sizes (standard deviations, in the network's pixels): finer detail may be
-blurred by the network, wider shades are light and not texture."""
+"""Slopes are fitted to detail between these sizes (standard deviations, in the network's pixels). The network may blur finer
+detail; wider shades are light, not texture."""
 _FINEST = 0.7
-"""What this blurs away (a standard deviation, in the network's pixels) decides how far slopes are trusted: it is the last
-octave that the network sees, and so the nearest to the detail that it does not."""
+"""The detail that this blurs away (a standard deviation, in the network's pixels) decides how far slopes are trusted. It is the
+finest octave that the network sees, so it is nearest to the detail that the network does not see."""
 _RIDGE = 1e-4
-"""Variance of the colour, in [0, 1], below which slopes are held back."""
+"""Below this variance of the colour, in [0, 1], slopes are pulled towards a default."""
 _FEW = 100
-"""Pixels below which a submask's slopes are held back, towards those of the whole foreground."""
+"""A submask of fewer pixels has its slopes pulled towards those of the whole foreground."""
 _OVER, _BLURRED = 1.1, 1.3
-"""Where the network changes the finest detail by more than this times what slopes say, that trust fades, down to none."""
+"""Trust begins to fade if the network changes the finest detail by the first times what slopes say; it is 0 at the second."""
 _SOFT, _BORDER = 2.0, 2.0
-"""Widths over which slopes go over into each other, and fade at the mask's border, in the network's pixels."""
+"""Widths over which slopes blend at submasks' borders, and fade at the mask's border, in the network's pixels."""
 
 
 class Change(NamedTuple):
     """A change of colours at any size; RGB in [0, 1]."""
 
     change: Array
-    """(S, S, 3): of the network; beyond the mask, what is nearest."""
+    """(S, S, 3): the network's change; outside the mask, that of the nearest foreground."""
     composite: Array
-    """(S, S, 3): the image as the network saw it; beyond the mask, what is nearest."""
+    """(S, S, 3): the image as the network saw it; outside the mask, that of the nearest foreground."""
     slopes: Array
-    """(S, S, 3, 3): by colour of the detail and colour of the change."""
+    """(S, S, 3, 3): by channel of the detail and channel of the change."""
 
 
 def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], strength: float = 1.0) -> None:
-    """Adds a change to an image of any size, in place, in two threads or more, and without any copy of it.
+    """Adds a change to an image of any size, in place, on all cores and without a copy of the image.
 
     Args:
-        change: as :func:`fit_change` makes it; its slopes are enlarged bilinearly, the others bicubically.
-        pixels: (H, W, 3 or 4), uint8, uint16, float32 or float64; a fourth channel is left alone.
-        mask: (H, W), 255 = all of the change; where it is 0 no pixel is touched.
+        change: as :func:`fit_change` makes it. Its slopes are enlarged bilinearly, the rest bicubically.
+        pixels: (H, W, 3 or 4), uint8, uint16, float32 or float64; a fourth channel stays as it is.
+        mask: (H, W), 255 = the whole change, 0 = no change.
         strength: share of the change, 0 to 1.
     """
     height, width = mask.shape
-    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
+    top = full(pixels.dtype)
     rows, columns = (_taps(length, len(change.change)) for length in (height, width))
     share = (strength / 255 * np.arange(256)).astype(np.float32)
     known = np.concatenate([change.change, change.composite], axis=2, dtype=np.float32)
@@ -90,13 +81,13 @@ def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], stre
 
 
 def fit_change(composite: Array, refined: Array, mask: NDArray[np.bool_], soft_mask: Array, labels: Array) -> Change:
-    """Fits a change to what the network has made of an image.
+    """Fits a change to the network's result for an image.
 
-    The network sees the foreground through its mask: where that is half transparent, the change is half of what the foreground
-    itself has to go through. So it is divided by the mask, and the image at full size applies its own mask again.
+    The network sees the foreground through its mask. Where the mask is half transparent, the network's change is half of the
+    foreground's change. So it is divided by the mask here, and the mask of full size is applied later.
 
     Args:
-        composite: (S, S, 3) RGB in [0, 1], as the network has seen it.
+        composite: (S, S, 3) RGB in [0, 1], as the network saw it.
         refined: (S, S, 3) RGB in [0, 1], the network's image.
         mask: (S, S) bool, the foreground, not empty.
         soft_mask: (S, S) in [0, 1], the mask before it was thresholded.
@@ -110,13 +101,13 @@ def fit_change(composite: Array, refined: Array, mask: NDArray[np.bool_], soft_m
 
 
 def extend(values: Array, weight: Array) -> Array:
-    """Fills what is unknown from what is near it: means over ever larger squares.
+    """Fills unknown values from known ones nearby: means over larger and larger squares.
 
-    So the change does not fade towards the mask's border, which at full size would leave a rim of the old colour.
+    Otherwise the change would fade towards the mask's border and leave a rim of the old colour at full size.
 
     Args:
         values: (H, W, C).
-        weight: (H, W), 1 where a value is known, 0 where it is not.
+        weight: (H, W), 1 = the value is known, 0 = it is unknown.
     """
     height, width = weight.shape
     if (weight >= 1).all():
@@ -149,7 +140,7 @@ def _fit_slopes(composite: Array, change: Array, weight: Array, labels: Array) -
 
 
 def _ridge(values: Array, weight: Array, few: float, towards: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3): slopes of the last three channels on the first three, held back towards others where little is known."""
+    """(3, 3): slopes of the last three channels on the first three, pulled towards other slopes if little is known."""
     chosen = weight > 0
     pixels, weights = values[chosen].astype(np.float64), weight[chosen].astype(np.float64)[:, None]
     moments = (pixels[:, :3] * weights).T @ pixels
@@ -158,11 +149,10 @@ def _ridge(values: Array, weight: Array, few: float, towards: NDArray[np.float64
 
 
 def _trust(slopes: NDArray[np.float64], fine: Array, weight: Array) -> float:
-    """How much of the slopes the finest detail bears out, 0 to 1.
+    """How much of the slopes the finest detail confirms, 0 to 1.
 
-    Texture need not follow what larger parts do, so what counts is the share of the slopes that fits the finest detail best. A
-    share well over 1 is the mark of a network that blurs: it takes more of the detail than the colours tell, and then the
-    image's own detail is better left alone.
+    Texture need not change as larger parts do. So this is the share of the slopes that fits the finest detail best. A share
+    well over 1 shows that the network blurs: it removes more detail than the slopes say. Then the image's own detail is kept.
     """
     chosen = weight > 0
     explained, weights = fine[chosen][:, :3] @ slopes, weight[chosen][:, None]
@@ -188,11 +178,11 @@ def _doubled(values: Array) -> Array:
 
 
 def _taps(length: int, size: int) -> tuple[NDArray[np.int64], Array]:
-    """Where interpolation from ``size`` to ``length`` looks, and how much each place counts.
+    """The places from which each of ``length`` pixels is interpolated among ``size``, and their weights.
 
     Returns:
-        (length, 4) places: bicubic interpolation's, of which the middle two are bilinear interpolation's; and (length, 6)
-        weights: four of bicubic interpolation (Keys 1981, a = -0.75, as PyTorch's), two of bilinear.
+        (length, 4) places for bicubic interpolation, the middle two for bilinear interpolation too; and (length, 6) weights:
+        four bicubic ones (Keys 1981, a = -0.75, as in PyTorch), then two bilinear ones.
     """
     place = (np.arange(length)[:, None] + 0.5) * (size / length) - 0.5
     left = np.floor(place)

@@ -1,8 +1,6 @@
-"""The foreground into submasks by colour: the paper's *Submask Extraction*, exact and fast. Needs no torch.
+"""Divides a foreground into submasks by colour: the paper's *Submask Extraction*, exact and fast. Needs no torch.
 
-:mod:`~frih.submasks.extract` takes images; :mod:`~frih.submasks.density_peaks` and :mod:`~frih.submasks.kmeans` cluster
-colours, on top of :mod:`~frih.submasks.compiled`, :mod:`~frih.submasks.columns` and :mod:`~frih.submasks.assignment` (numba),
-or where there is none :mod:`~frih.submasks.plain` (NumPy).
+:mod:`~frih.submasks.extract` takes images; :mod:`~frih.submasks.density_peaks` and :mod:`~frih.submasks.kmeans` take colours.
 """
 
 from frih.submasks.density_peaks import DensityPeaks, density_peaks

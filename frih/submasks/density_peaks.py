@@ -1,8 +1,8 @@
 """Clustering by fast search and find of density peaks (CFSFDP; Rodriguez and Laio, Science 2014), exact, on 8-bit colours.
 
-The rules, where the paper leaves room: equal colours are one point that weighs as many pixels as show it. Distances are decided
-as squared integers, never in floating point. Of equally dense colours the lexicographically smaller (r, g, b) is the denser, so
-the result does not depend on the order of pixels.
+Where the paper leaves room, the rules are these. Equal colours are one point, which weighs as many pixels as have that colour.
+Distances are compared as squared integers, never in floating point. Of equally dense colours the lexicographically smaller
+(r, g, b) counts as the denser, so the result does not depend on the order of pixels.
 """
 
 from fractions import Fraction
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frih.submasks.backend import fastest
 from frih.submasks.checks import check_choice, check_colors, check_count, is_number
+from frih.submasks.neighbours import build_boxes, densities, nearest_denser
+from frih.submasks.palette import distinct_colors
 
 DISTANCES = ("euclidean", "normalized")
 DECISIONS = ("delta", "gamma")
@@ -27,9 +28,9 @@ class DensityPeaks(NamedTuple):
     centers: np.ndarray
     """(K, 3) uint8: the centres' colours in the order of the labels."""
     density: np.ndarray
-    """(N,) int64: rho, the number of rows nearer than the cutoff, each row itself included."""
+    """(N,) int64: rho, the number of rows nearer than the cutoff, including the row itself."""
     delta: np.ndarray
-    """(N,) float64: the distance to the nearest denser colour; for the densest, the largest distance to any."""
+    """(N,) float64: the distance to the nearest denser colour; for the densest, the largest distance to any colour."""
 
 
 def density_peaks(
@@ -42,19 +43,19 @@ def density_peaks(
 ) -> DensityPeaks:
     """Clusters colours.
 
-    Centres are the ``candidates`` distinct colours of highest delta or gamma (of equal ones: the denser), less those whose
-    density does not exceed ``min_density``; if none is left, the densest colour alone. Every other colour joins the cluster of
-    its nearest denser colour, at equal distance of the densest of these.
+    Centres are the ``candidates`` distinct colours of the highest delta or gamma (of equal ones, the denser), without those
+    whose density is at most ``min_density``. If none is left, the densest colour is the only centre. Every other colour joins
+    the cluster of its nearest denser colour; if several are equally near, it joins the densest of them.
 
     Args:
         colors: (N, 3) uint8; N = 0 gives no cluster.
-        cutoff: d_c, in (0, 1]; what lies at d_c exactly does not count. Decimals are meant as printed: 0.2 is 51 levels.
+        cutoff: d_c, in (0, 1]. A colour at exactly d_c does not count. Decimals are taken as printed: 0.2 is 51 levels.
         candidates: the most clusters there can be, 1 ... 255.
-        min_density: densities up to this are those of outliers.
+        min_density: a colour of this density or less is an outlier.
         distance: ``"euclidean"`` between RGB vectors in [0, 1], or ``"normalized"``, divided by sqrt 3. ``cutoff`` and delta
             are in its units.
-        decision: what makes a candidate: ``"delta"``, as in FRIH's paper, or ``"gamma"``, density times delta, by which
-            Rodriguez and Laio rank the points of their decision graph.
+        decision: what makes a candidate: ``"delta"``, as in FRIH's paper; or ``"gamma"``, density times delta, as Rodriguez
+            and Laio rank the points of their decision graph.
 
     Raises:
         ValueError: an argument is not as above.
@@ -95,24 +96,24 @@ def cluster(
     colors: np.ndarray, cutoff: float, candidates: int, min_density: int, distance: str, decision: str
 ) -> Clusters:
     """:func:`density_peaks` of N >= 1 colours, by distinct colour."""
-    palette, weights, rows = fastest.distinct_colors(colors)
-    among = fastest.Neighbours(palette)
-    density = among.densities(weights, squared_limit(cutoff, distance))
+    palette, weights, rows = distinct_colors(colors)
+    boxes = build_boxes(palette)
+    density = densities(palette, boxes, weights, squared_limit(cutoff, distance))
     rank = _ranks(palette, density)
-    nearest, squared = among.nearest_denser(rank)
+    nearest, squared = nearest_denser(palette, boxes, rank)
     score = squared if decision == "delta" else _squared_gamma(density, squared)
     centers = _centers(score, rank, density, candidates, min_density)
     return Clusters(rows, palette, density, squared, centers, _follow(nearest, centers))
 
 
 def squared_limit(cutoff: float, distance: str) -> int:
-    """The smallest squared distance, in levels of 0..255, that does not lie within the cutoff."""
+    """The smallest squared distance, in levels of 0..255, that is not within the cutoff."""
     levels = 255 * Fraction(str(cutoff))
     return ceil(levels * levels * (3 if distance == "normalized" else 1))
 
 
 def check_options(cutoff: Any, candidates: Any, min_density: Any, distance: Any) -> None:
-    """Refuses what :func:`density_peaks` does not take, its colours apart."""
+    """Raises ValueError for an argument that :func:`density_peaks` does not take; the colours are not looked at."""
     if not is_number(cutoff, Real) or not 0 < cutoff <= 1:
         raise ValueError(f"cutoff: must be a number above 0 and at most 1 (the paper's is 0.1), not {cutoff!r}")
     check_count("candidates", candidates, "the paper's is 10")
@@ -122,7 +123,7 @@ def check_options(cutoff: Any, candidates: Any, min_density: Any, distance: Any)
 
 
 def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
-    """(U,) int64: 0 for the densest colour, and so on down."""
+    """(U,) int64: 0 for the densest colour, 1 for the next, and so on."""
     packed = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     order = np.argsort((density.max() - density << 24) | packed)
     rank = np.empty(len(order), np.int64)
@@ -131,7 +132,7 @@ def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
 
 
 def _squared_gamma(density: np.ndarray, squared: np.ndarray) -> np.ndarray:
-    """(U,) (density x delta)^2, exactly: int64, or Python's integers where 64 bits are too few."""
+    """(U,) (density x delta)^2, exact: int64, or Python's integers if 64 bits are too few."""
     if int(density.max()) ** 2 * int(squared.max()) >= 1 << 63:
         density = density.astype(object)
     gamma: np.ndarray = density * density * squared
@@ -141,8 +142,8 @@ def _squared_gamma(density: np.ndarray, squared: np.ndarray) -> np.ndarray:
 def _centers(score: np.ndarray, rank: np.ndarray, density: np.ndarray, candidates: int, min_density: int) -> np.ndarray:
     """Indices of the centres, the densest first.
 
-    The densest colour has the highest delta of all, for no other is farther from it than its own delta says, and so the highest
-    gamma, and it wins ties: it is a centre whenever there is one.
+    The densest colour is always among the candidates. No colour is farther from it than its own delta, so it has the highest
+    delta and the highest gamma, and it wins ties.
     """
     chosen = _highest(score, rank, min(candidates, len(rank)))
     chosen = chosen[density[chosen] > min_density]
@@ -160,11 +161,11 @@ def _highest(score: np.ndarray, rank: np.ndarray, count: int) -> np.ndarray:
 
 
 def _follow(nearest: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(U,) uint8: the label of the centre at which each colour's way over nearest denser colours ends."""
+    """(U,) uint8: the label of the centre that each colour reaches by going to its nearest denser colour again and again."""
     goal = nearest.copy()
     goal[centers] = centers
     while True:
-        further = goal[goal]  # ways double in length each time
+        further = goal[goal]  # the number of steps doubles each time
         if np.array_equal(further, goal):
             break
         goal = further

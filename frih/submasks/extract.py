@@ -30,17 +30,17 @@ def extract_submasks(
     Args:
         composite: (H, W, 3) uint8, RGB.
         mask: (H, W) bool, True = foreground.
-        cutoff: as of :func:`~frih.submasks.density_peaks.density_peaks`, and so the next three.
+        cutoff: this and the next three are those of :func:`~frih.submasks.density_peaks.density_peaks`.
         candidates: the most submasks that ``"cfsfdp"`` and ``"gamma"`` can find.
-        min_density: densities up to this are those of outliers.
+        min_density: a colour of this density or less is an outlier.
         distance: ``"euclidean"`` or ``"normalized"``.
-        method: ``"cfsfdp"`` takes density peaks of the highest delta as centres, ``"gamma"`` those of the highest density times
-            delta; ``"kmeans"`` is k-means; ``"whole"`` takes the mask as its one submask.
+        method: ``"cfsfdp"`` takes the density peaks of the highest delta as centres, ``"gamma"`` those of the highest density
+            times delta; ``"kmeans"`` is k-means; ``"whole"`` makes the whole mask one submask.
         clusters: the most submasks that ``"kmeans"`` can find.
 
     Returns:
-        (H, W) uint8: 0 = background, k = submask k, submask 1 being that of the densest centre, or the largest one of
-        ``"kmeans"``. An empty mask has none.
+        (H, W) uint8: 0 = background, k = submask k. Submask 1 is that of the densest centre; with ``"kmeans"`` it is the
+        largest. An empty mask has no submask.
 
     Raises:
         ValueError: an argument is not as above.
@@ -75,7 +75,7 @@ def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> 
 
 
 def _strips(mask: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """Indices of foreground pixels, and which of all these they are, in strips, so that large images need little memory."""
+    """The foreground in strips, to save memory: indices of pixels, and their rows among all foreground pixels."""
     flat, done = mask.reshape(-1), 0
     for start in range(0, flat.size, _STRIP):
         pixels = np.flatnonzero(flat[start : start + _STRIP]) + start

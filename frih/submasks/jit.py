@@ -1,8 +1,8 @@
 """How this package uses numba.
 
 Kernels run on one thread, release the GIL and keep no state, so threads and forked or spawned workers may call them. numba
-keeps the compiled code beside the source, or else in the user's cache (``NUMBA_CACHE_DIR`` chooses another); where neither can
-be written, each process compiles its own.
+stores the compiled code beside the source or in the user's cache; ``NUMBA_CACHE_DIR`` names another folder. If none can be
+written, each process compiles again.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,12 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-if numba.config.DISABLE_JIT:
-    raise ImportError("numba is switched off (NUMBA_DISABLE_JIT)")
-
 
 def kernel(function: F) -> F:
     """Compiles a function when it is first called."""
-    # Contracting a * b + c into one instruction is the only liberty given, and rounds nothing where all values are integers.
+    # "contract" allows a * b + c as one instruction, which rounds nothing if all values are integers; nothing else is allowed.
     options = {"nogil": True, "fastmath": {"contract"}}
     try:
         return cast(F, numba.njit(function, cache=True, **options))
-    except RuntimeError:  # no folder for the cache can be written
+    except RuntimeError:  # no folder for the cache is writable
         return cast(F, numba.njit(function, **options))

@@ -1,12 +1,12 @@
-"""k-means, deterministic and exact, on 8-bit colours.
+"""k-means on 8-bit colours, deterministic and exact.
 
-Equal colours are one point that weighs as many pixels as show it, so the cost does not follow the number of pixels. Centres are
-kept in 256ths of a level, so all distances are integers, and the result is the same to the bit on every machine and for every
-order of pixels.
+Equal colours are one point, which weighs as many pixels as have that colour. So the cost does not grow with the number of
+pixels. Centres are kept in 256ths of a level, so all distances are integers, and the result is the same to the bit on every
+machine and for every order of pixels.
 
 The start is Su and Dy's variance partitioning (Intelligent Data Analysis, 2007): the cluster of the largest squared error is
-cut at its mean, across the channel of the largest variance, until there are enough. Then it is Lloyd's algorithm, until
-nothing moves. It ends, since no step makes the error larger, and of centres that are equally good a step takes the larger ones.
+cut at its mean, across the channel of the largest variance, until there are enough clusters. Then Lloyd's algorithm runs until
+no centre moves. It ends, because no step makes the error larger, and among equally good centres a step takes the larger ones.
 ``python benchmarks/submasks.py`` compares its error with that of random starts.
 """
 
@@ -15,8 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frih.submasks.backend import fastest
 from frih.submasks.checks import check_colors, check_count
+from frih.submasks.jit import kernel
+from frih.submasks.palette import distinct_colors
+
+_BLOCK = 512
+"""Colours that stay in the processor's nearest cache while they are compared with all centres."""
 
 
 class KMeans(NamedTuple):
@@ -31,13 +35,13 @@ class KMeans(NamedTuple):
 def kmeans(colors: np.ndarray, clusters: int = 8) -> KMeans:
     """Clusters colours.
 
-    Every colour belongs to its nearest centre; at equal distance, to that which the start made first. Every centre is the mean
-    of its colours, rounded to 1/256 of a level.
+    Every colour belongs to its nearest centre; at equal distance, to the one that the start made first. Every centre is the
+    mean of its colours, rounded to 1/256 of a level.
 
     Args:
         colors: (N, 3) uint8; N = 0 gives no cluster.
-        clusters: the most clusters there can be, 1 ... 255; there are fewer where there are fewer distinct colours, or where
-            Lloyd's algorithm takes all colours from a cluster.
+        clusters: the most clusters there can be, 1 ... 255. There are fewer if there are fewer distinct colours, or if Lloyd's
+            algorithm takes all colours from a cluster.
 
     Raises:
         ValueError: an argument is not as above.
@@ -63,10 +67,10 @@ class Clusters(NamedTuple):
 
 def cluster(colors: np.ndarray, clusters: int) -> Clusters:
     """:func:`kmeans` of N >= 1 colours, by distinct colour."""
-    palette, weights, rows = fastest.distinct_colors(colors)
+    palette, weights, rows = distinct_colors(colors)
     centers = _means(_partition(palette, weights, clusters))
     while True:
-        labels, sums = fastest.assign(palette, weights, centers)
+        labels, sums = assign(palette, weights, centers)
         moved = _means(sums[sums[:, 0] > 0])
         if np.array_equal(moved, centers):
             break
@@ -83,57 +87,75 @@ def _means(sums: np.ndarray) -> np.ndarray:
     return means
 
 
-class _Moments(NamedTuple):
-    """Of a cluster's colours, over its pixels: their number, and by channel the sums of the levels and of their squares."""
-
-    weight: int
-    sums: tuple[int, int, int]
-    squares: tuple[int, int, int]
-
-    def spread(self, channel: int) -> int:
-        """The channel's variance, times the squared number of pixels."""
-        return self.weight * self.squares[channel] - self.sums[channel] ** 2
-
-    def error(self) -> Fraction:
-        """The sum of squared distances to the mean."""
-        return Fraction(sum(map(self.spread, range(3))), self.weight)
-
-
 def _partition(palette: np.ndarray, weights: np.ndarray, clusters: int) -> np.ndarray:
     """The start: (K, 4) int64, the weight of each part, and the sums of its r, g and b."""
     labels = np.zeros(len(palette), np.uint8)
     parts = [_moments(palette, weights)]
-    errors = [parts[0].error()]
-    while len(parts) < clusters:
+    errors = [_error(parts[0])]
+    while len(parts) < clusters and max(errors):  # without an error, each part is a single colour
         largest = errors.index(max(errors))
-        part = parts[largest]
-        if not errors[largest]:  # all that is left is single colours
-            break
-        channel = max(range(3), key=part.spread)
+        part, spreads = parts[largest], _spreads(parts[largest])
+        channel = spreads.index(max(spreads))
         members = np.flatnonzero(labels == largest)
-        above = members[palette[members, channel] > part.sums[channel] // part.weight]
+        above = members[palette[members, channel] > part[1 + channel] // part[0]]
         labels[above] = len(parts)
         cut = _moments(palette[above], weights[above])
-        rest = _less(part, cut)
-        parts[largest], errors[largest] = rest, rest.error()
+        parts[largest] = part - cut
         parts.append(cut)
-        errors.append(cut.error())
-    return np.array([(part.weight, *part.sums) for part in parts], np.int64)
+        errors[largest] = _error(parts[largest])
+        errors.append(_error(cut))
+    return np.stack(parts)[:, :4]
 
 
-def _moments(palette: np.ndarray, weights: np.ndarray) -> _Moments:
-    weights = weights.astype(np.int64)
-    sums, squares = [], []
-    for c in range(3):
-        levels = palette[:, c].astype(np.int64)
-        weighted = weights * levels
-        sums.append(int(weighted.sum()))
-        squares.append(int(weighted @ levels))
-    return _Moments(int(weights.sum()), (sums[0], sums[1], sums[2]), (squares[0], squares[1], squares[2]))
+def _moments(palette: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(7,) int64: the number of pixels, then the sums of r, g and b over them, then the sums of their squares."""
+    levels, weights = palette.astype(np.int64), weights.astype(np.int64)
+    return np.concatenate([[weights.sum()], weights @ levels, weights @ levels**2])
 
 
-def _less(whole: _Moments, part: _Moments) -> _Moments:
-    """The moments of what is left of a cluster."""
-    r, g, b = (x - y for x, y in zip(whole.sums, part.sums, strict=True))
-    rr, gg, bb = (x - y for x, y in zip(whole.squares, part.squares, strict=True))
-    return _Moments(whole.weight - part.weight, (r, g, b), (rr, gg, bb))
+def _spreads(moments: np.ndarray) -> list[int]:
+    """The variance of each channel, times the squared number of pixels; 64 bits would be too few."""
+    weight, *rest = moments.tolist()
+    return [weight * square - total**2 for total, square in zip(rest[:3], rest[3:], strict=True)]
+
+
+def _error(moments: np.ndarray) -> Fraction:
+    """The sum of squared distances to the mean."""
+    return Fraction(sum(_spreads(moments)), int(moments[0]))
+
+
+@kernel
+def assign(palette: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centre of each colour; at equal distance, the first.
+
+    Args:
+        palette: (U, 3) uint8, colours in levels.
+        weights: (U,) integers, how often each occurs; their sum is below 2^31.
+        centers: (K, 3) int64, K <= 255, in 256ths of a level.
+
+    Returns:
+        Its index (U,) uint8; and (K, 4) int64, for each centre the weight of its colours, and the sums of their r, g and b.
+    """
+    points, best = np.empty((3, _BLOCK)), np.empty(_BLOCK)
+    labels, sums = np.empty(len(palette), np.uint8), np.zeros((len(centers), 4), np.int64)
+    for start in range(0, len(palette), _BLOCK):
+        size = min(_BLOCK, len(palette) - start)
+        for c in range(3):
+            for i in range(size):
+                points[c, i] = palette[start + i, c]
+        best[:] = np.inf
+        for k in range(len(centers)):
+            # |a - c|^2 less |a|^2, times 256, plus k, so that the least key holds its centre's index. The key and each of its
+            # terms are integers below 2^44, so float64 holds them exactly.
+            r, g, b = -131072.0 * centers[k, 0], -131072.0 * centers[k, 1], -131072.0 * centers[k, 2]
+            norm = 256.0 * (centers[k, 0] ** 2 + centers[k, 1] ** 2 + centers[k, 2] ** 2) + k
+            for i in range(_BLOCK):
+                key = norm + r * points[0, i] + g * points[1, i] + b * points[2, i]
+                best[i] = key if key < best[i] else best[i]
+        for i in range(size):
+            k = np.int64(best[i]) & 255
+            labels[start + i] = k
+            sums[k, 0] += weights[start + i]
+            for c in range(3):
+                sums[k, 1 + c] += np.int64(weights[start + i]) * palette[start + i, c]
+    return labels, sums

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import signal
@@ -128,31 +129,34 @@ def test_a_lock_ends_with_its_process_though_a_child_lives_on(tmp_path, holder):
         pass
 
 
-def test_a_lock_file_that_its_holder_just_removed_is_made_anew(tmp_path, monkeypatch):
-    path, flock = tmp_path / ".lock", fcntl.flock
-    calls = []
+def test_a_forked_process_does_not_end_the_lock(tmp_path):
+    path = tmp_path / ".lock"
+    child = 0
+    try:
+        with locked(path):
+            child = os.fork()
+            if not child:
+                raise SystemExit
+            os.waitpid(child, 0)
+            with pytest.raises(UserError, match=f"process {os.getpid()} on"):
+                locked(path).__enter__()
+    except SystemExit:
+        os._exit(0)
+    assert not path.exists()
 
-    def late(descriptor, operation):
-        if not calls:
-            path.unlink()
-        calls.append(operation)
-        flock(descriptor, operation)
 
-    monkeypatch.setattr(fcntl, "flock", late)
-    with locked(path):
-        assert len(calls) == 2
-        assert path.exists()
-
-
-def test_a_file_system_without_locks(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, number):
     def refuse(descriptor, operation):
-        raise OSError(38, "Function not implemented")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with locked(tmp_path / ".lock"), locked(tmp_path / ".lock"):
-        pass
+    with locked(tmp_path / ".lock"):
+        (tmp_path / "work").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
 def test_a_lock_where_none_can_be_made(tmp_path):
-    with pytest.raises(OSError, match="No such file"), locked(tmp_path / "nowhere/.lock"):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"), locked(tmp_path / "file/.lock"):
         pass

@@ -1,4 +1,4 @@
-"""CFSFDP and k-means word for word, pixel against pixel: slow, the judges of the fast ways, with which they share no code."""
+"""CFSFDP and k-means written out literally, pixel against pixel: slow, and without any code of the fast versions."""
 
 from fractions import Fraction
 from functools import cache
@@ -22,11 +22,11 @@ def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="e
     values = sorted(set(pixels))
     everyone = colors.astype(np.int64)
 
-    # Equation 1. Pixels of one colour have the same distances, so they are found once for each colour.
+    # Equation 1. Pixels of one colour have the same distances, so they are computed once for each colour.
     within = inside(str(cutoff), distance)
     rho = {value: int(np.count_nonzero(within[squares(value, everyone)])) for value in values}
 
-    # Equation 2, and whom each colour follows: the nearest denser one, of several the densest.
+    # Equation 2. Each colour follows the nearest denser one; of several, the densest.
     order = sorted(values, key=lambda value: (-rho[value], value))
     ranked = np.array(order, dtype=np.int64).reshape(-1, 3)
     delta_squared, leader = {}, {}
@@ -39,7 +39,7 @@ def density_peaks(colors, cutoff=0.1, candidates=10, min_density=10, distance="e
             delta_squared[value] = int(to_denser.min())
             leader[value] = order[to_denser.argmin()]  # the first of several, which is the densest
 
-    # The colours of highest delta or gamma, less the outliers. Squares, as integers of any length, have the same order.
+    # The colours of the highest delta or gamma, without the outliers. Squares have the same order, and are exact integers.
     score = {value: delta_squared[value] * (rho[value] ** 2 if decision == "gamma" else 1) for value in order}
     by_score = sorted(order, key=lambda value: -score[value])  # stable: of equal ones, the denser first
     centers = [value for value in by_score[:candidates] if rho[value] > min_density] or order[:1]

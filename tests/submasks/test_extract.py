@@ -20,7 +20,7 @@ IMAGES = int(os.environ.get("FRIH_TEST_IMAGES", "20"))
 
 
 def scene(seed, height=40, width=50):
-    """An image of soft blobs and a round mask."""
+    """An image of soft blobs, and a round mask."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / rng.uniform(3, 9) + rng.uniform(0, 6)) * np.cos(y / rng.uniform(3, 9)) for _ in range(3)]
@@ -28,21 +28,15 @@ def scene(seed, height=40, width=50):
     return composite.astype(np.uint8), (x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 2.5) ** 2
 
 
-def test_labels_are_those_of_the_foreground_colors():
+@pytest.mark.parametrize("options", [{}, {"cutoff": 0.05, "candidates": 4, "min_density": 3, "distance": "normalized"}])
+def test_labels_are_those_of_the_foreground_colors(options):
     composite, mask = scene(0)
-    labels = extract_submasks(composite, mask)
+    labels = extract_submasks(composite, mask, **options)
     assert labels.dtype == np.uint8
     assert labels.shape == mask.shape
-    np.testing.assert_array_equal(labels[mask], density_peaks(composite[mask]).labels)
+    np.testing.assert_array_equal(labels[mask], reference.density_peaks(composite[mask], **options).labels)
     assert not labels[~mask].any()
     assert set(np.unique(labels[mask])) == set(range(1, labels.max() + 1))
-
-
-def test_passes_every_option_on():
-    composite, mask = scene(1)
-    options = {"cutoff": 0.05, "candidates": 4, "min_density": 3, "distance": "normalized"}
-    expected = reference.density_peaks(composite[mask], **options).labels
-    np.testing.assert_array_equal(extract_submasks(composite, mask, **options)[mask], expected)
 
 
 def test_takes_the_configuration_as_it_is():
@@ -51,11 +45,14 @@ def test_takes_the_configuration_as_it_is():
     np.testing.assert_array_equal(labels, extract_submasks(composite, mask))
 
 
-def test_large_images_go_strip_by_strip(monkeypatch):
-    composite, mask = scene(3)
-    whole = extract_submasks(composite, mask)
-    monkeypatch.setattr(extract, "_STRIP", 77)
-    np.testing.assert_array_equal(extract_submasks(composite, mask), whole)
+def test_large_images_are_taken_too():
+    """Of several megapixels, and more distinct colours than the network's sizes have pixels."""
+    composite, mask = scene(3, 1500, 1600)
+    composite = composite + np.random.default_rng(3).integers(0, 30, composite.shape, dtype=np.uint8)
+    labels = extract_submasks(composite, mask, cutoff=0.05)
+    assert len(np.unique(composite[mask], axis=0)) > 1 << 18
+    np.testing.assert_array_equal(labels[mask], density_peaks(composite[mask], 0.05).labels)
+    assert not labels[~mask].any()
 
 
 def test_takes_any_memory_layout_and_changes_nothing():

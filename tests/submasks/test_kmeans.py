@@ -1,30 +1,12 @@
-import os
-import subprocess
-import sys
-from contextlib import contextmanager
-from importlib import import_module
-from unittest import mock
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frih.submasks import kmeans, plain
+from frih.submasks import kmeans
+from frih.submasks.kmeans import assign
 from tests.submasks import reference
-from tests.submasks.test_density_peaks import color_sets, compiled, exhaustive
-
-module = import_module("frih.submasks.kmeans")  # the package's attribute of this name is the function
-
-
-@contextmanager
-def way(name):
-    """Has ``kmeans`` go one of its ways."""
-    if name == "compiled" and compiled is None:
-        pytest.skip("numba is switched off")
-    chosen = {"plain": plain, "compiled": compiled}[name]
-    with mock.patch.object(module, "fastest", chosen), mock.patch.object(plain, "_CHUNK", 100):
-        yield
+from tests.submasks.test_density_peaks import color_sets, exhaustive
 
 
 def assert_equal(found, labels, centers):
@@ -33,23 +15,19 @@ def assert_equal(found, labels, centers):
     np.testing.assert_array_equal(found.centers * 256, centers)
 
 
-@pytest.mark.parametrize("name", ["compiled", "plain"])
 @given(colors=color_sets(), clusters=st.sampled_from([1, 2, 3, 8, 40, 255]))
 @exhaustive
-def test_equals_the_reference(name, colors, clusters):
-    with way(name):
-        assert_equal(kmeans(colors, clusters), *reference.kmeans(colors, clusters))
+def test_equals_the_reference(colors, clusters):
+    assert_equal(kmeans(colors, clusters), *reference.kmeans(colors, clusters))
 
 
-@pytest.mark.parametrize("name", ["compiled", "plain"])
 @pytest.mark.parametrize("clusters", [4, 60])
-def test_equals_the_reference_on_many_colors(name, clusters):
+def test_equals_the_reference_on_many_colors(clusters):
     rng = np.random.default_rng(3)
     middles = rng.integers(30, 226, (8, 3))
     clumps = middles[rng.integers(0, 8, 2000)] + rng.normal(0, 12, (2000, 3))
     colors = np.vstack([clumps.clip(0, 255), rng.integers(0, 256, (1000, 3))]).astype(np.uint8)
-    with way(name):
-        assert_equal(kmeans(colors, clusters), *reference.kmeans(colors, clusters))
+    assert_equal(kmeans(colors, clusters), *reference.kmeans(colors, clusters))
 
 
 @given(colors=color_sets(), seed=st.integers(0, 2**32 - 1))
@@ -77,14 +55,12 @@ def test_what_it_finds_is_k_means(colors, clusters):
     assert len(centers) <= len(np.unique(colors, axis=0))
 
 
-@pytest.mark.parametrize("name", ["compiled", "plain"])
-def test_worked_by_hand(name):
+def test_worked_by_hand():
     """The mean of all is (70, 0, 0), so the first cut parts 0 and 10 from 200; the second part of the larger error is cut."""
     colors = np.zeros((13, 3), np.uint8)
     colors[:, 0] = [0] * 4 + [10] * 4 + [200] * 4 + [70]
-    with way(name):
-        assert kmeans(colors, 1).centers.tolist() == [[70, 0, 0]]
-        two, three = kmeans(colors, 2), kmeans(colors, 3)
+    assert kmeans(colors, 1).centers.tolist() == [[70, 0, 0]]
+    two, three = kmeans(colors, 2), kmeans(colors, 3)
     # 4 x 0, 4 x 10 and 70 have the mean 110 / 9 = 12.222, 12 + 57 / 256
     assert two.centers.tolist() == [[12 + 57 / 256, 0, 0], [200, 0, 0]]
     assert two.labels.tolist() == [1] * 8 + [2] * 4 + [1]
@@ -104,28 +80,21 @@ def test_there_are_no_more_clusters_than_colors():
     assert found.centers.tolist() == [[1, 2, 3], [1, 2, 4]]
 
 
-@pytest.mark.parametrize("name", ["compiled", "plain"])
-def test_a_center_without_colors_is_left_out(name):
-    """The second of three centres has none that is nearer to it than to the others."""
-    palette, weights = np.array([[0, 0, 0], [9, 0, 0]], np.uint8), np.array([2, 3])
-    start = np.array([[2, 0, 0, 0], [1, 100, 0, 0], [3, 27, 0, 0]])
-    with way(name), mock.patch.object(module, "_partition", return_value=start):
-        found = kmeans(palette[[0, 0, 1, 1, 1]], 3)
-    assert found.centers.tolist() == [[9, 0, 0], [0, 0, 0]]
-    assert found.labels.tolist() == [2, 2, 1, 1, 1]
-    assert weights.sum() == len(found.labels)
+def test_a_center_without_colors_is_left_out():
+    """Of the five centres of the start, one loses its colours to the others; found by trying random colours."""
+    places = [(0, 2), (6, 4), (5, 10), (2, 3), (11, 7), (6, 9), (5, 2)]
+    found = kmeans(np.array([(*place, 0) for place in places], np.uint8), 5)
+    assert found.centers.tolist() == [[1, 2.5, 0], [5.5, 3, 0], [5.5, 9.5, 0], [11, 7, 0]]
+    assert found.labels.tolist() == [1, 2, 3, 1, 4, 3, 2]
 
 
-@pytest.mark.parametrize("name", ["compiled", "plain"])
-def test_sums_of_very_many_pixels_are_exact(name):
-    """As of two billion pixels, nearly all of one colour."""
+def test_sums_of_very_many_pixels_are_exact():
+    """Two billion pixels, nearly all of one colour."""
     palette = np.array([[255, 255, 255], [254, 0, 0]], np.uint8)
     weights = np.array([2**31 - 8, 7], np.int32)
-    with way(name):
-        labels, sums = module.fastest.assign(palette, weights, np.array([[65280] * 3, [0] * 3]))
+    labels, sums = assign(palette, weights, np.array([[65280] * 3, [0] * 3]))
     assert labels.tolist() == [0, 1]
     assert sums.tolist() == [[2**31 - 8, *[255 * (2**31 - 8)] * 3], [7, 7 * 254, 0, 0]]
-    assert module._means(sums).tolist() == [[65280] * 3, [65024, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -147,16 +116,3 @@ def test_no_color_at_all():
     found = kmeans(np.zeros((0, 3), np.uint8))
     assert found.labels.shape == (0,)
     assert found.centers.shape == (0, 3)
-
-
-def test_without_numba_the_answer_is_the_same():
-    code = (
-        "import sys; import numpy as np; from frih.submasks import kmeans; "
-        "colors = np.random.default_rng(1).integers(0, 90, (300, 3), dtype=np.uint8); "
-        "print(*kmeans(colors).labels); "
-        "sys.exit('frih.submasks.compiled' in sys.modules or 'torch' in sys.modules)"
-    )
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    colors = np.random.default_rng(1).integers(0, 90, (300, 3), dtype=np.uint8)
-    assert [int(label) for label in out.stdout.split()] == kmeans(colors).labels.tolist()
