@@ -1,7 +1,7 @@
-"""What is slow of :mod:`~frih.tools.composites.color_transfer`, compiled by numba, for composites that are made while training.
+"""The slow functions of :mod:`~frih.tools.composites.color_transfer`, compiled by numba, to make composites during training.
 
-The formulas and the order of steps are the same, but sums are rounded otherwise, and regraining solves its equations less
-closely. Data sets that are stored are made by the literal functions, so that they stay the same byte for byte.
+The formulas and the order of steps are the same, but sums are rounded differently, and regraining solves its equations less
+exactly. Stored data sets are made by the literal functions, so that they stay the same byte for byte.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from frih.tools.composites.color_transfer import (
 )
 
 SOLVED, MAX_STEPS = 1e-2, 200
-"""The residual's norm, relative to the right side's, at which regraining stops."""
+"""Regraining stops when the residual's norm is this small, relative to the right side's."""
 
 
 def transfer_pitie(source: Colors, reference: Colors) -> Colors:
@@ -30,7 +30,7 @@ def transfer_pitie(source: Colors, reference: Colors) -> Colors:
 
 
 def regrain(image: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Colors:
-    """As :func:`frih.tools.composites.color_transfer.regrain`, nearer than half an 8-bit level on average."""
+    """Does as :func:`frih.tools.composites.color_transfer.regrain`; the mean difference is below half an 8-bit level."""
     stiffness, fidelity = regrain_weights(image, region)
     index = np.full((region.shape[0] + 1, region.shape[1] + 1), -1)
     index[:-1, :-1][region] = np.arange(len(restyled))
@@ -41,12 +41,12 @@ def regrain(image: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Color
 
 
 FAST_TRANSFERS: dict[str, Transfer] = {**TRANSFERS, "pitie": transfer_pitie}
-"""As :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
+"""The transfers by the same names as :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
 
 
 @kernel
 def _idt(source: Colors, reference: Colors, rotations: Colors) -> Colors:
-    """Of (3, N) and (3, M): channels are rows here, so that each is read in one go."""
+    """Transfers (3, M) to (3, N): channels are rows, so that each is contiguous in memory."""
     start, goal, moves = np.empty_like(source), np.empty_like(reference), np.empty_like(source)
     for step in range(len(rotations)):
         turn = rotations[step]
@@ -80,7 +80,7 @@ def _match(source: Colors, reference: Colors, moves: Colors) -> None:
     scale = cells / (high - low)
     table = np.empty(cells)
     place, last = 0, len(start) - 1
-    for cell in range(cells):  # as np.interp would, but for places in order
+    for cell in range(cells):  # as np.interp, but faster because the places are in order
         value = low + (cell + 0.5) / scale
         while place < last and start[place + 1] <= value:
             place += 1
@@ -117,7 +117,7 @@ def _solve(
     enough: float,
     steps: int,
 ) -> Colors:
-    """Conjugate gradients, scaled by the diagonal, for the three columns of (N, 3) at once, from ``goal`` on."""
+    """Conjugate gradients, scaled by the diagonal, for the three columns of (N, 3) at once; starts at ``goal``."""
     n = len(goal)
     across, down, diagonal = np.zeros(n), np.zeros(n), fidelity.copy()
     for i in range(n):
