@@ -1,8 +1,11 @@
-"""What the makers of data sets are tested with: contents of folders, runs of scripts, and runs that break off."""
+"""Contents of folders, runs of scripts, and runs that are interrupted."""
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -16,7 +19,8 @@ def run_script(name, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def break_off(monkeypatch, part_of_name, error=KeyboardInterrupt):
+@contextmanager
+def interrupted_at(part_of_name, error=KeyboardInterrupt):
     """Raises an error when a file is about to get such a name."""
     replace = Path.replace
 
@@ -25,4 +29,6 @@ def break_off(monkeypatch, part_of_name, error=KeyboardInterrupt):
             raise error
         return replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", replace_or_raise)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", replace_or_raise)
+        yield

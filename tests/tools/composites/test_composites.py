@@ -23,7 +23,7 @@ from frih.tools.composites.annotations import Outline, Outlined, draw
 from frih.tools.composites.making import SUBSETS, describe, make_composites
 from frih.tools.composites.objects import parse_limits
 from tests.conftest import ellipse, save, smooth_image
-from tests.tools.folders import break_off, contents, run_script
+from tests.tools.folders import contents, interrupted_at, run_script
 
 NAMES = ("a photo", "b-1_2_3", "c", "c_1", "d.e", "f", "g", "h")
 SETTINGS = {"per_photo": 2, "test_fraction": 0.25}
@@ -133,13 +133,11 @@ def test_the_seed_decides_and_not_the_number_of_processes(whole_one, photos, tmp
     assert contents(whole_one) != contents(make(photos, tmp_path / "3", **SETTINGS, seed=1).root)
 
 
-def test_an_interrupted_run_goes_on(whole_one, photos, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on(whole_one, photos, tmp_path):
     root = tmp_path / "out"
-    break_off(monkeypatch, "c_1_1_1.jpg")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at("c_1_1_1.jpg"), pytest.raises(KeyboardInterrupt):
         make(photos, root, **SETTINGS)
     assert not [path for path in contents(root) if path == "manifest.json" or path.endswith(".txt")]
-    monkeypatch.undo()
     with (root / "unfinished.jsonl").open("a") as journal:
         journal.write('{"photo": "f", "compo')  # killed while it wrote
     (root / "Xiao/masks/.123.part").write_bytes(b"half")

@@ -12,7 +12,7 @@ from frih.data.transforms import FILTER
 from frih.tools.composites.making import make_composites
 from frih.tools.composites.packing import pack_photos
 from tests.tools.composites.test_composites import NAMES, QUIET, file_name, make_photos
-from tests.tools.folders import break_off, contents, run_script
+from tests.tools.folders import contents, interrupted_at, run_script
 
 
 @pytest.fixture
@@ -40,13 +40,11 @@ def test_packed_photos_are_what_the_network_sees(photos, tmp_path):
     assert any(entry["composites"] for entry in made.entries)
 
 
-def test_an_interrupted_run_goes_on(photos, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on(photos, tmp_path):
     whole, out = contents(pack_photos([photos], tmp_path / "whole", **QUIET).root), tmp_path / "out"
-    break_off(monkeypatch, "c_1.webp")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at("c_1.webp"), pytest.raises(KeyboardInterrupt):
         pack_photos([photos], out, **QUIET)
     assert not (out / "photos.csv").exists()
-    monkeypatch.undo()
     before = (out / "images/c.webp").stat()
     pack_photos([photos], out, **QUIET)
     assert (out / "images/c.webp").stat() == before  # it was done, and stays

@@ -13,7 +13,7 @@ from frih.data.transforms import has_foreground, render, whole
 from frih.tools.composites import sample
 from frih.tools.composites.color_transfer import TRANSFERS
 from frih.tools.composites.sample import OUTLINES, SPLITS, make_sample
-from tests.tools.folders import break_off, contents, run_script
+from tests.tools.folders import contents, interrupted_at, run_script
 
 QUICK = {"coffee": ("cup", "spoon"), "rocket": ("rocket",)}
 SMALL = {"size": 128, "train_variants": 2, "test_variants": 1, "progress": False}
@@ -119,17 +119,17 @@ def test_a_damaged_one_is_made_anew(quick, tmp_path, damage):
     assert contents(root) == contents(make_sample(tmp_path / "other", **SMALL).root)
 
 
-def test_an_interrupted_build_is_none_and_is_made_again(quick, tmp_path, monkeypatch):
+def test_an_interrupted_build_is_none_and_is_made_again(quick, tmp_path):
     root, whole = tmp_path / "sample", contents(make_sample(tmp_path / "other", **SMALL).root)
-    break_off(monkeypatch, "coffee_cup")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at("coffee_cup"), pytest.raises(KeyboardInterrupt):
         make_sample(root, **SMALL)
     assert not (root / "manifest.json").exists()
-    monkeypatch.undo()
     assert make_sample(root, **SMALL).made
     assert contents(root) == whole
-    break_off(monkeypatch, "coffee_cup", OSError("No space left on device"))
-    with pytest.raises(UserError, match=r"sample: the sample data cannot be written there \(No space"):
+    with (
+        interrupted_at("coffee_cup", OSError("No space left on device")),
+        pytest.raises(UserError, match=r"sample: the sample data cannot be written there \(No space"),
+    ):
         make_sample(root, **{**SMALL, "seed": 1})
 
 
