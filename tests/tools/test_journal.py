@@ -60,11 +60,15 @@ def test_folders_of_others_are_refused(tmp_path):
     journal = Journal(tmp_path, SETTINGS)
     with locked(tmp_path / ".lock"), pytest.raises(UserError, match="is at work there"):
         complete(journal)
-    journal.finish([])
-    with pytest.raises(UserError, match="was made with size 256, not 512; seed None, not 1; give the same"):
-        Journal(tmp_path, {"size": 512, "seed": 1}).read()
-    with pytest.raises(UserError, match="was made with size 256, not None"):
-        Journal(tmp_path, {}).read()
+    for is_finished in (False, True):
+        with journal.open([]):
+            pass
+        if is_finished:
+            journal.finish([])
+        with pytest.raises(UserError, match="was made with size 256, not 512; seed None, not 1; give the same"):
+            Journal(tmp_path, {"size": 512, "seed": 1}).read()
+        with pytest.raises(UserError, match="was made with size 256, not None"):
+            Journal(tmp_path, {}).read()
     for content in ("{", "[]", '{"settings": {"size": 256}}'):
         (tmp_path / "manifest.json").write_text(content)
         with pytest.raises(UserError, match=r"manifest\.json: was not written by this program"):

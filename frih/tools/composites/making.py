@@ -109,7 +109,19 @@ def make_composites(
             run, or cannot be written.
     """
     workers = cores() if workers is None else workers
-    _check_numbers(seed, workers, per_photo, test_fraction, objects, size, regions)
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+        ("composites per photo", per_photo, 1),
+        ("objects of a photo", objects, 1),
+        ("size", size, MIN_SIZE),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name}: must be {least} or more, not {value}")
+    if regions and not 2 <= regions <= MAX_REGIONS:
+        raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
+    if not 0 <= test_fraction < 1:
+        raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
     folders = [photos] if isinstance(photos, Path) else list(photos)
     with process_pool(workers) as each:
         reading = partial(shown, each, "reading photos", "photo", progress)
@@ -189,30 +201,6 @@ class _Task(NamedTuple):
     """Composites in each subset."""
     size: int | None
     tries: dict[str, list[_Try]]
-
-
-def _check_numbers(
-    seed: int,
-    workers: int,
-    per_photo: int,
-    test_fraction: float,
-    objects: int | None,
-    size: int | None,
-    regions: int,
-) -> None:
-    for name, value, least in (
-        ("seed", seed, 0),
-        ("workers", workers, 1),
-        ("composites per photo", per_photo, 1),
-        ("objects of a photo", objects, 1),
-        ("size", size, MIN_SIZE),
-    ):
-        if value is not None and value < least:
-            raise UserError(f"{name}: must be {least} or more, not {value}")
-    if regions and not 2 <= regions <= MAX_REGIONS:
-        raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
 
 
 def _subsets(regions: int) -> tuple[str, ...]:
