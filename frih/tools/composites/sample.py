@@ -115,14 +115,6 @@ class _Photo(NamedTuple):
     """(H, W) each, grey at the borders."""
 
 
-class _Composite(NamedTuple):
-    """A composite and the way it was made."""
-
-    image: NDArray[np.uint8]
-    """(H, W, 3)."""
-    record: dict[str, Any]
-
-
 class _Task(NamedTuple):
     """One object to be restyled."""
 
@@ -156,18 +148,19 @@ def _build(settings: dict[str, int], progress: bool) -> tuple[dict[str, bytes], 
     return files, {"settings": settings, "composites": records, "files": sizes}
 
 
-def _restyle(task: _Task, references: list[_Photo], settings: dict[str, int]) -> list[_Composite]:
-    """Composites of one object that pass the filters."""
+def _restyle(
+    task: _Task, references: list[_Photo], settings: dict[str, int]
+) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """The composites of one object that pass the filters, (H, W, 3) each, and how they were made."""
     photo, foreground, count = task.photo, task.foreground, settings[task.split]
     rng = np.random.default_rng((settings["seed"], *f"{photo.name} {foreground}".encode()))
-    made: list[_Composite] = []
+    made = []
     for draw in range(DRAWS * count):
         transfer = list(TRANSFERS)[draw % len(TRANSFERS)]
         reference, origin = _draw_reference(photo, foreground, references, rng)
         result = restyle(photo.real, photo.masks[foreground], Attempt(transfer, [reference]))
         if result.image is not None:
-            record = {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}
-            made.append(_Composite(result.image, record))
+            made.append((result.image, {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}))
         if len(made) == count:
             break
     return made

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -30,18 +31,7 @@ from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.processes import Map, cores, process_pool
 from frih.common.progress import progress_bar
-from frih.data.iharmony4 import (
-    FOLDERS,
-    PREPARED,
-    PREPARED_FILES,
-    SPLITS,
-    Item,
-    choose_subsets,
-    describe_preparation,
-    find_list,
-    match_files,
-    read_lines,
-)
+from frih.data.iharmony4 import FOLDERS, PREPARED, PREPARED_FILES, choose_subsets, describe_preparation
 from frih.data.images import open_mask, open_rgb
 from frih.tools.datasets.shrinking import (
     FILTERS,
@@ -55,6 +45,7 @@ from frih.tools.datasets.shrinking import (
     is_plain,
     shrink,
 )
+from frih.tools.datasets.source import Source
 from frih.tools.journal import Entry, Journal
 
 RECIPE = 1
@@ -109,7 +100,7 @@ def prepare_dataset(
     settings = _settings(root, size, format, quality)
     subsets = choose_subsets(root, None)
     _refuse_places(root, out, subsets)
-    source = _Source(root, subsets)
+    source = Source(root, subsets)
     journal = Journal(out, settings, manifest=PREPARED, journal=PREPARED_FILES, key="files")
     workers = cores() if workers is None else workers
     with journal.held("the copy"), process_pool(workers, chunk=_CHUNK) as each:
@@ -154,48 +145,6 @@ def describe(prepared: Prepared) -> str:
     return "\n".join(lines)
 
 
-class _Source:
-    """The files that a data set's lists need.
-
-    Raises:
-        UserError: a subset has no list, or its lists name nothing or cannot be used.
-    """
-
-    def __init__(self, root: Path, subsets: Sequence[str]) -> None:
-        self.root, self.subsets = root, subsets
-        self.items: list[Item] = []
-        self.faults: list[str] = []
-        for subset in subsets:
-            self._follow(subset)
-        if not self.items and not self.faults:
-            raise UserError(f"{root}: its lists name no composite")
-        self.wanted = dict.fromkeys(sorted(name for item in self.items for name in _names(item)))
-        """Paths of the files below the root, each once."""
-
-    def _follow(self, subset: str) -> None:
-        found = [found for split in SPLITS if (found := find_list(self.root, subset, split))]
-        if not found:
-            raise UserError(
-                f"{self.root / subset}: has no list, {subset}_train.txt or {subset}_test.txt, nor has {self.root} one "
-                f"(IHD_train.txt, IHD_test.txt); scripts/check_data.py --write-lists writes what follows from others"
-            )
-        stems: dict[str, str] = {}
-        for names, path in found:
-            items, faults = match_files(self.root, subset, names)
-            self.items += items
-            self.faults += [f"{path}: {subset}/{fault}" for fault in faults]
-            for name in names:
-                other = stems.setdefault(Path(name).stem, name)
-                if other != name:
-                    raise UserError(f"{path}: {name} and {other} differ in their suffix alone; rename one")
-
-
-def _names(item: Item) -> list[str]:
-    """Paths of composite, mask and real image below the root."""
-    files = (item.composite_name, item.mask_name, item.real_name)
-    return [f"{item.subset}/{folder}/{name}" for folder, name in zip(FOLDERS, files, strict=True)]
-
-
 def _settings(root: Path, size: Size, format: Format | None, quality: int | None) -> dict[str, Any]:
     if size not in SIZES:
         raise UserError(f"size: must be one of {', '.join(SIZES)}, not {size}")
@@ -216,15 +165,12 @@ def _settings(root: Path, size: Size, format: Format | None, quality: int | None
 
 def _refuse_places(root: Path, out: Path, subsets: Sequence[str]) -> None:
     place = out.resolve()
-    if place == root.resolve():
-        raise UserError(f"{out}: is the data set itself; give another folder for the copy")
-    for subset in subsets:
-        folder = (root / subset).resolve()
-        if place == folder or folder in place.parents:
-            raise UserError(f"{out}: is in the data set's folder {subset}; give a folder outside of it for the copy")
+    folders = [(root / subset).resolve() for subset in subsets]
+    if place == root.resolve() or any(folder in (place, *place.parents) for folder in folders):
+        raise UserError(f"{out}: is the data set or a part of it; give another folder for the copy")
 
 
-def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress: bool) -> Prepared:
+def _complete(source: Source, journal: Journal, link: bool, each: Map, progress: bool) -> Prepared:
     """Makes the missing files; finishes the copy if the source has no fault."""
     out = journal.folder
     about = _read_about(out)
@@ -240,12 +186,10 @@ def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress
     done = {name: entry for name, entry in known.items() if name in source.wanted and _is_fresh(source.root, entry)}
     found, faults = len(done), list(source.faults)
     missing = [name for name in source.wanted if name not in done]
-    anew = bool(missing or not about)
-    if anew:
+    if missing or not about:
         journal.manifest.unlink(missing_ok=True)
-        for subset in source.subsets:
-            for folder in FOLDERS:
-                (out / subset / folder).mkdir(parents=True, exist_ok=True)
+        for subset, folder in product(source.subsets, FOLDERS):
+            (out / subset / folder).mkdir(parents=True, exist_ok=True)
         with journal.open(known.values()) as add:
             results = each(partial(_prepare, source.root, out, journal.settings, link), missing)
             bar = progress_bar(results, desc="preparing", total=len(missing), unit="file", disable=not progress)
@@ -255,11 +199,11 @@ def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress
                 else:
                     add(result)
                     done[result["source"]] = result
-    faults += _compare_sizes(source.items, done)
+    faults += source.mis_sized(done)
     entries = [done[name] for name in source.wanted if name in done]
     summary, counts = _summary(source, journal.settings, entries), _count(source.subsets, entries)
     if not faults:
-        if anew:
+        if missing or not about:
             with journal.open(entries):  # one line for each file, in order
                 pass
         _finish(source, journal, summary, counts, entries)
@@ -318,19 +262,6 @@ def _link(source: Path, path: Path) -> bool:
     return True
 
 
-def _compare_sizes(items: Iterable[Item], done: dict[str, Entry]) -> list[str]:
-    """Names masks and real images that do not have their composite's size."""
-    faults = []
-    for item in items:
-        composite, *others = _names(item)
-        for path, name in zip((item.mask, item.real), others, strict=True):
-            ours, theirs = (tuple(done[key]["pixels"]) if key in done else None for key in (composite, name))
-            if ours and theirs and ours != theirs:
-                shape = "is {} x {} pixels but {} is {} x {}".format(*theirs, item.composite, *ours)
-                faults.append(f"{path}: {shape}; they must be of one size")
-    return faults
-
-
 def _count(subsets: Iterable[str], entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
     keys = (*FOLDERS, "written", "source_bytes", "bytes")
     counts = {subset: dict.fromkeys(keys, 0) for subset in subsets}
@@ -343,7 +274,7 @@ def _count(subsets: Iterable[str], entries: Iterable[Entry]) -> dict[str, dict[s
     return counts
 
 
-def _summary(source: _Source, settings: dict[str, Any], entries: Iterable[Entry]) -> str:
+def _summary(source: Source, settings: dict[str, Any], entries: Iterable[Entry]) -> str:
     """How the copy was made, in one line; and how its source was, if that is a copy itself."""
     sizes = {"256": "256 x 256", "original": "original size"}
     size = sizes.get(settings["size"], f"size {settings['size']} (longer side)")
@@ -357,10 +288,10 @@ def _summary(source: _Source, settings: dict[str, Any], entries: Iterable[Entry]
 
 
 def _finish(
-    source: _Source, journal: Journal, summary: str, counts: dict[str, dict[str, int]], entries: Sequence[Entry]
+    source: Source, journal: Journal, summary: str, counts: dict[str, dict[str, int]], entries: Sequence[Entry]
 ) -> None:
     """Writes the lists and, last, the summary of the copy, unless they are there."""
-    lists = _lists(source, entries)
+    lists = source.lists(entries)
     about: dict[str, Any] = {
         "summary": summary,
         "settings": journal.settings,
@@ -379,27 +310,6 @@ def _finish(
     write_whole(journal.manifest, json.dumps(about, indent=1) + "\n", durable=True)
 
 
-def _lists(source: _Source, entries: Iterable[Entry]) -> dict[str, bytes]:
-    """The source's lists, byte for byte, unless suffixes of their composites have changed."""
-    renamed = {entry["source"]: path for entry in entries for path in entry["files"] if path != entry["source"]}
-    lists = {}
-    for split in SPLITS:
-        own = (Path(subset, f"{subset}_{split}.txt") for subset in source.subsets)
-        for path in (Path(f"IHD_{split}.txt"), *own):
-            if (source.root / path).is_file():
-                lines = read_lines(source.root / path)
-                new = [_rename(line, path.parent.name, renamed) for line in lines]
-                content = "".join(f"{line}\n" for line in new).encode()
-                lists[path.as_posix()] = (source.root / path).read_bytes() if new == lines else content
-    return lists
-
-
-def _rename(line: str, subset: str, renamed: dict[str, str]) -> str:
-    path = PurePosixPath(line)
-    new = renamed.get(f"{subset or path.parts[0]}/composite_images/{path.name}")
-    return str(path.with_name(PurePosixPath(new).name)) if new else line
-
-
 def _read_about(out: Path) -> dict[str, Any] | None:
     """The summary of a finished copy; None if it is missing or damaged, so that it is written again."""
     try:
@@ -411,10 +321,7 @@ def _read_about(out: Path) -> dict[str, Any] | None:
 
 def _read_record(out: Path, about: dict[str, Any]) -> bytes:
     path = out / PREPARED_FILES
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
+    content = path.read_bytes() if path.exists() else b""
     if _digest(content) != about["record"]:
         raise UserError(f"{path}: has changed since it was written; remove the copy and prepare the data set again")
     return content

@@ -424,7 +424,7 @@ def test_places_that_are_refused(root, tmp_path):
     before = contents(root)
     (tmp_path / "link").symlink_to(root)
     for out in (root, root / "A", root / "B/masks/copy", tmp_path / "link", tmp_path / "link/A/copy"):
-        with pytest.raises(UserError, match=r"is the data set itself|is in the data set's folder"):
+        with pytest.raises(UserError, match="is the data set or a part of it"):
             prepare(root, out)
     with pytest.raises(UserError, match=r": holds .*, but no prepared\.json of this program"):
         prepare(root, tmp_path)
