@@ -1,13 +1,13 @@
-"""What a prepared copy brings and what it changes: time to load, bytes, and how far the metrics move, for each size and format.
+"""Measures what a prepared copy saves and changes: loading time, bytes, and metrics, for each size and format.
 
     python benchmarks/prepare.py [--roots ROOT=data/sample ...] [--images N] [--sides 300 3000]
 
-Composites of the ROOTs, which may be small, are enlarged to sides from 300 to 3000 pixels: finer detail is added, as strong as
-the finest that the image has, then noise; masks get grey borders of a few pixels. They are stored as JPEG of quality 92 with
-subsampled colours, composite and real image apart, as data sets are. Then each is prepared in every way, and loaded as
-evaluation does: composite, mask and real image, at 256 x 256. Time is that of one core, the least of the rounds, the ways
-taking turns. Metrics are of protocol "idih": of the input composite, and of a good result, which is the input with three
-quarters of its foreground's error taken away, the same change of colours on original and prepared files.
+Composites of the ROOTs are enlarged to sides from 300 to 3000 pixels. Finer detail is added, as strong as the finest of the
+image, and noise; masks get grey borders of a few pixels. They are stored as data sets are: JPEG of quality 92 with subsampled
+colours, composite and real image apart. Then each is prepared in every way, and loaded as in evaluation: composite, mask and
+real image, at 256 x 256. The time is the least of several rounds on one core; the ways take turns. Metrics are of protocol
+"idih", of the input composite and of a good result. That is the input without three quarters of its foreground's error; the
+same change of colours is applied to original and prepared files.
 """
 
 import argparse
@@ -37,12 +37,9 @@ from frih.tools.datasets.shrinking import encode, shrink
 
 ORIGINAL = "original"
 FORMATS: dict[str, Callable[[Image.Image], bytes]] = {
-    **{
-        f"JPEG {quality}": lambda image, quality=quality: encode(image, "jpeg", quality)
-        for quality in (90, 95, 98, 100)
-    },
-    "WebP": lambda image: encode(image, "webp"),
-    "PNG": lambda image: encode(image, "png"),
+    **{f"JPEG {quality}": partial(encode, format="jpeg", quality=quality) for quality in (90, 95, 98, 100)},
+    "WebP": partial(encode, format="webp"),
+    "PNG": partial(encode, format="png"),
 }
 LARGE = 1024
 GRAIN, GREY_BORDER = 1.5, 3.0
@@ -50,7 +47,7 @@ REMEDY, SMOOTHING = 0.75, 2.0
 
 
 class Triple(NamedTuple):
-    """One composite as it is stored in one way."""
+    """The files of one composite."""
 
     composite: Path
     mask: Path
@@ -58,7 +55,7 @@ class Triple(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """One composite as evaluation sees it, in 0..255; the mask in 0..1."""
+    """One composite as evaluation sees it, in 0..255, with its mask in 0..1."""
 
     composite: np.ndarray
     mask: np.ndarray
@@ -77,9 +74,9 @@ def main() -> int:
         raise UserError("--images, --rounds and --sides: must be 1 or more")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     print(
-        f"python {' '.join(sys.argv)}   commit {commit.stdout.strip() or 'unknown'}, Pillow {PIL.__version__}", end=""
+        f"python {' '.join(sys.argv)}   commit {commit.stdout.strip() or 'unknown'}, Pillow {PIL.__version__}, ", end=""
     )
-    print(f", {platform.processor() or platform.machine()}, one core")
+    print(f"{platform.processor() or platform.machine()}, one core")
     with tempfile.TemporaryDirectory(prefix="frih-prepare-") as folder:
         originals = make_originals(choose(args.roots, args.images), args.sides, Path(folder))
         ways = {ORIGINAL: originals}
@@ -91,17 +88,15 @@ def main() -> int:
                 ways[f"{size} PNG, bilinear"] = [twice(one, folder=Path(folder, size, "twice")) for one in originals]
         seconds = measure(ways, args.rounds)
         sides = [max(open_rgb(triple.composite).size) for triple in originals]
-        for title, chosen in (
-            (f"up to {LARGE} pixels", [i for i, side in enumerate(sides) if side <= LARGE]),
-            (f"more than {LARGE} pixels", [i for i, side in enumerate(sides) if side > LARGE]),
-        ):
+        small, large = ([i for i, side in enumerate(sides) if (side > LARGE) == is_large] for is_large in (False, True))
+        for title, chosen in ((f"up to {LARGE} pixels", small), (f"more than {LARGE} pixels", large)):
             if chosen:
                 print_table(f"{len(chosen)} composites of {title} (longer side)", ways, seconds, chosen)
     return 0
 
 
 def choose(roots: Sequence[Path], count: int) -> list[Item]:
-    """Composites of the test splits, in turn from each root."""
+    """Composites of the test splits, from the roots in turn."""
     items: list[Item] = []
     for place, root in enumerate(roots):
         found = read_split(root, "test").items
@@ -110,7 +105,7 @@ def choose(roots: Sequence[Path], count: int) -> list[Item]:
 
 
 def make_originals(items: Sequence[Item], sides: tuple[int, int], folder: Path) -> list[Triple]:
-    """Enlarges composites and stores them; their sides grow in equal ratios."""
+    """Enlarges composites to sides in a geometric series, and stores them."""
     triples = []
     for number, (item, side) in enumerate(zip(items, np.geomspace(*sides, len(items)), strict=True)):
         composite, mask, real = open_rgb(item.composite), open_mask(item.mask), open_rgb(item.real)
@@ -130,9 +125,9 @@ def make_originals(items: Sequence[Item], sides: tuple[int, int], folder: Path) 
 
 
 def finer_detail(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(height, width, 1) of light and dark to be added to an enlarged image: finer octaves, and noise.
+    """Lightness to add to an enlarged image, (height, width, 1): finer octaves, and noise.
 
-    As in natural images, each octave beyond those of the image is as strong as its last, place by place.
+    As in natural images, each new octave is as strong, at each place, as the last octave of the image.
     """
     height, width = image.shape[:2]
     last = image - resize(resize(image, (max(1, width // 2), max(1, height // 2))), (width, height))
@@ -149,7 +144,7 @@ def finer_detail(image: np.ndarray, size: tuple[int, int], rng: np.random.Genera
 
 
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bicubic, of (H, W) or (H, W, 3) float."""
+    """Resizes (H, W) or (H, W, 3) float by the bicubic filter."""
     if array.ndim == 3:
         return np.dstack([resize(channel, size) for channel in np.moveaxis(array, 2, 0)])
     return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
@@ -162,7 +157,7 @@ def prepare(
     folder: Path,
     resampling: Image.Resampling | None = None,
 ) -> Triple:
-    """Stores a composite as prepare.py does, or with another filter; what is small enough stays as it is."""
+    """Stores a composite as prepare.py does, or with another filter; small enough files are copied."""
     folder.mkdir(parents=True, exist_ok=True)
     new = Triple(*(folder / path.name for path in triple))
     for source, path in zip(triple, new, strict=True):
@@ -188,21 +183,19 @@ def measure(ways: dict[str, list[Triple]], rounds: int) -> dict[str, list[float]
 
 
 def load(triple: Triple) -> Loaded:
-    """As evaluation does."""
+    """Loads a composite as evaluation does."""
     composite, mask, real = open_rgb(triple.composite), open_mask(triple.mask), open_rgb(triple.real)
     seen = [render(image, whole(image), 256).astype(np.float64) for image in (composite, mask, real)]
     return Loaded(seen[0], seen[1] / 255, seen[2])
 
 
 def print_table(title: str, ways: dict[str, list[Triple]], seconds: dict[str, list[float]], chosen: list[int]) -> None:
-    """A line for each way."""
+    """Prints a line for each way."""
     originals = [load(ways[ORIGINAL][i]) for i in chosen]
     reference = [score_both(original, original) for original in originals]
     print(f"\n{title}; change of the metrics against original files: mean (largest)")
     print(f"{'':20}{'KB/image':>11}{'KB/mask':>9}{'loaded/s':>10}", end="")
-    for name in ("input MSE", "input fMSE", "input PSNR", "result MSE", "result fMSE", "result PSNR"):
-        print(f"{name:>18}", end="")
-    print()
+    print("".join(f"{f'{kind} {name}':>18}" for kind in ("input", "result") for name in ("MSE", "fMSE", "PSNR")))
     for way, stored in ways.items():
         triples = [stored[i] for i in chosen]
         images = [path.stat().st_size / 1e3 for triple in triples for path in (triple.composite, triple.real)]
@@ -220,7 +213,7 @@ def print_table(title: str, ways: dict[str, list[Triple]], seconds: dict[str, li
 
 
 def score_both(original: Loaded, seen: Loaded) -> tuple[Scores, Scores]:
-    """Scores of the input composite and of a good result, whose change of colours is found on the original files."""
+    """Scores of the input composite and of a good result; the change of colours is that of the original files."""
     error = (original.real - original.composite) * original.mask[..., None]
     change = REMEDY * gaussian_filter(error, (SMOOTHING, SMOOTHING, 0))
     good = seen.composite + change * original.mask[..., None]

@@ -1,10 +1,10 @@
-"""Checks a data set in iHarmony4's layout: reads every file and names all that is wrong, before training trips over it.
+"""Checks a data set in iHarmony4's layout: reads every file and names all faults before training meets one.
 
     python scripts/check_data.py ROOT [--subsets HCOCO HFlickr] [--json FILE]
     python scripts/check_data.py ROOT --write-lists
 
-An error is what training or evaluation would stop at or be wrong by; all else is a remark. The exit status is 0 without errors,
-2 with some, 130 after Ctrl-C. docs/data.md says what each finding means.
+An error would stop training or evaluation or make it wrong; all else is a remark. The exit status is 0 without errors, 2 with
+some, 130 after Ctrl-C. docs/data.md says what each finding means.
 """
 
 import argparse
@@ -20,9 +20,11 @@ def main() -> int:
     parser.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds HCOCO, HAdobe5k, ...")
     parser.add_argument("--subsets", nargs="+", metavar="NAME", help="check these only; by default all that are there")
     parser.add_argument("--size", type=int, default=256, help="the network's; masks must have foreground there too")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read; by default one for each core")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; one for each core by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every finding there")
-    parser.add_argument("--write-lists", action="store_true", help="first write missing lists that follow from others")
+    parser.add_argument(
+        "--write-lists", action="store_true", help="first write missing lists, if others have their lines"
+    )
     args = parser.parse_args()
     if args.size < 1 or (args.workers or 0) < 0:
         parser.error("--size must be 1 or more, --workers 0 or more")
@@ -31,7 +33,7 @@ def main() -> int:
 
     if args.write_lists:
         written = write_lists(args.root)
-        print("\n".join(f"wrote {path}" for path in written) or "no list is missing that would follow from others")
+        print("\n".join(f"wrote {path}" for path in written) or "no list is missing that can be made from others")
     report = check_dataset(args.root, args.subsets, size=args.size, workers=args.workers)
     print(report.describe())
     if args.json:

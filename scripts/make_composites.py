@@ -5,9 +5,9 @@
     python scripts/make_composites.py PHOTOS OUT --annotations instances.json [--objects N] [...]
 
 PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. With --annotations
-it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such.
+it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such files.
 --regions adds a subset that no published data set has: each colour region of an object takes the colours of another reference,
-so that no one correction is right for all of the foreground. An interrupted run goes on when it is called again. docs/data.md
+so that no single correction is right for the whole foreground. An interrupted run goes on when it is called again. docs/data.md
 says more.
 """
 
@@ -27,41 +27,22 @@ def main() -> int:
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos, and OUT as the last"
     )
-    parser.add_argument("--out", type=Path, metavar="OUT", help="the data set; all other folders are then of photos")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="the data set, if all other folders are photos")
     parser.add_argument("--annotations", type=Path, metavar="PATH", help="file or folder of COCO's or LabelMe's form")
     parser.add_argument("--objects", type=int, metavar="N", help="take the N largest annotated objects of a photo")
-    parser.add_argument(
-        "--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category; else all"
-    )
-    parser.add_argument(
-        "--regions",
-        type=int,
-        default=0,
-        metavar="K",
-        help="make composites of K colour regions, in a subset of their own",
-    )
-    parser.add_argument("--size", type=int, metavar="S", help="reduce photos to a longer side of S pixels")
+    parser.add_argument("--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category")
+    parser.add_argument("--regions", type=int, default=0, metavar="K", help="also make composites of K colour regions")
+    parser.add_argument("--size", type=int, metavar="S", help="reduce photos to this longer side")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the references")
-    parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
-    parser.add_argument("--per-photo", type=int, default=1, help="composites of an object by each transfer, at most")
+    parser.add_argument("--workers", type=int, help="processes; one for each core by default")
+    parser.add_argument("--per-photo", type=int, default=1, help="most composites of an object by each transfer")
     parser.add_argument("--test-fraction", type=float, default=0.1, help="share of the photos kept for testing")
-    args = parser.parse_args()
-    if len(args.folders) + bool(args.out) < 2:
+    options = vars(parser.parse_args())
+    folders, out = options.pop("folders"), options.pop("out")
+    if len(folders) + bool(out) < 2:
         parser.error("give a folder of photos, or several, and the folder of the data set last")
-    *photos, out = (*args.folders, args.out) if args.out else args.folders
-    made = make_composites(
-        photos,
-        out,
-        annotations=args.annotations,
-        objects=args.objects,
-        at_most=parse_limits(args.at_most),
-        regions=args.regions,
-        size=args.size,
-        seed=args.seed,
-        workers=args.workers,
-        per_photo=args.per_photo,
-        test_fraction=args.test_fraction,
-    )
+    *photos, out = (*folders, out) if out else folders
+    made = make_composites(photos, out, **{**options, "at_most": parse_limits(options["at_most"])})
     print(describe(made))
     print(PUBLISHED)
     return 0

@@ -2,7 +2,7 @@
 
     python scripts/make_sample.py [ROOT=data/sample] [--seed N]
 
-Takes seconds and downloads nothing. Where it is whole already, nothing is done. See frih/tools/composites/sample.py.
+It takes seconds and downloads nothing. If the data set is there already, it does nothing. See frih/tools/composites/sample.py.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the references and transfers")
     args = parser.parse_args()
     sample = make_sample(args.root, seed=args.seed)
-    print(f"{args.root}: {'made' if sample.made else 'is whole already, nothing to do'}")
+    print(f"{args.root}: {'made' if sample.made else 'is there already, nothing to do'}")
     for split, count in sample.composites.items():
         print(f"  {split:5}  {count:4} composites of {', '.join(SPLITS[split])}; mean MSE {sample.mse[split]:.2f}")
     return 0

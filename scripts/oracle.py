@@ -21,12 +21,12 @@ from pathlib import Path
 from frih.common.distributed import connect
 from frih.common.errors import SharedError, UserError, alike, run_command
 from frih.common.files import write_whole
+from frih.common.wording import counted
 from frih.config import SubmaskConfig
 from frih.config.recipes import load_config, with_overrides
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.evaluation import Rows, evenly
-from frih.evaluation.layout import counted
 from frih.evaluation.rows import read_rows, write_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint, rebuild_model

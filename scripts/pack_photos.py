@@ -19,24 +19,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders with images/ and masks/")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument(
-        "--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category; else all"
-    )
+    parser.add_argument("--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category")
     parser.add_argument("--size", type=int, default=256, metavar="S", help="side in pixels (default: 256)")
     parser.add_argument("--quality", type=int, default=QUALITY, metavar="Q", help=f"of WebP (default: {QUALITY})")
     parser.add_argument("--seed", type=int, default=0, help="of the choice that --at-most makes")
-    parser.add_argument("--workers", type=int, help="processes; as many as cores by default")
-    args = parser.parse_args()
-    packed = pack_photos(
-        args.photos,
-        args.out,
-        size=args.size,
-        quality=args.quality,
-        at_most=parse_limits(args.at_most),
-        seed=args.seed,
-        workers=args.workers,
-    )
-    print(packed.describe())
+    parser.add_argument("--workers", type=int, help="processes; one for each core by default")
+    options = vars(parser.parse_args())
+    print(pack_photos(**{**options, "at_most": parse_limits(options["at_most"])}).describe())
     return 0
 
 

@@ -20,7 +20,14 @@ from typing import NamedTuple
 from frih.common.errors import UserError, did_you_mean
 from frih.data.images import SUFFIXES
 
-SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+COMPOSITES = {
+    "HCOCO": {"train": 38545, "test": 4283},
+    "HAdobe5k": {"train": 19437, "test": 2160},
+    "HFlickr": {"train": 7449, "test": 828},
+    "Hday2night": {"train": 311, "test": 133},
+}
+"""The published number of iHarmony4's composites, by subset and split."""
+SUBSETS = tuple(COMPOSITES)
 """The subsets of iHarmony4, in the order of the paper's tables. Others come after them, by name."""
 FOLDERS = ("composite_images", "masks", "real_images")
 """The folders of a subset."""

@@ -158,11 +158,6 @@ def heading(score: str) -> str:
     return known.label if known else score
 
 
-def counted(number: int, what: str) -> str:
-    """As "1 image", "2 images"."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def figure(score: str, value: float | None) -> str:
     """A score as tables print it: with two decimals, similarities and the like with four, shares in percent."""
     if value is None or math.isnan(value):

@@ -6,7 +6,9 @@ differ, so each line says whose evaluator is known to have made it, if any is.
 
 from typing import NamedTuple
 
-COUNTS = {"HCOCO": 4283, "HAdobe5k": 2160, "HFlickr": 828, "Hday2night": 133}
+from frih.data.iharmony4 import COMPOSITES
+
+COUNTS = {subset: splits["test"] for subset, splits in COMPOSITES.items()}
 """Test images of iHarmony4, from which the paper's "All" should follow."""
 SUBSETS = (*COUNTS, "All")
 RATIOS = ("0-5", "5-15", "15-100", "All")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frih.common.files import write_whole
-from frih.evaluation.layout import Table, counted
+from frih.common.wording import counted
+from frih.evaluation.layout import Table
 from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
 from frih.evaluation.rows import write_rows
 from frih.evaluation.statistics import INTERVALS

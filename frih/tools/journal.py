@@ -1,28 +1,26 @@
-"""What a long run has written so far, so that it goes on where it was stopped: a journal while it runs, a manifest in the end.
+"""What a long run has written so far, so that a run that was stopped can go on: first a journal, in the end a manifest.
 
 ::
 
-    <folder>/unfinished.jsonl    settings in the first line, then an entry for each piece of work that is done
-    <folder>/manifest.json       the same, and whatever else is worth keeping; written last, when the journal goes
+    <folder>/unfinished.jsonl    settings in the first line, then an entry for each task that is done
+    <folder>/manifest.json       the same and whatever else is worth keeping; written last, in place of the journal
 
-An entry is a dictionary for JSON. Its ``"files"`` are what was written, by path from the folder on, with their sizes in bytes.
+An entry is a dictionary for JSON. Its ``"files"`` are the files that the task wrote, by path below the folder, with their sizes
+in bytes.
 
 ::
 
     journal = Journal(folder, settings)
-    with journal.held():
-        done = journal.read()
-        with journal.open(done) as add:
-            for entry in map(make, missing_tasks(done)):
-                add(entry)
-        journal.finish(all_entries)
+    with journal.held("the data set"):
+        entries, found = journal.complete(tasks, lambda entry: entry["photo"], make)
+        journal.finish(entries)
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from frih.common.errors import UserError
 from frih.common.files import is_part, locked, write_whole
@@ -30,6 +28,8 @@ from frih.common.files import is_part, locked, write_whole
 MANIFEST, JOURNAL, LOCK = "manifest.json", "unfinished.jsonl", ".lock"
 
 Entry = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
+Task = TypeVar("Task")
 
 
 class Journal:
@@ -37,10 +37,10 @@ class Journal:
 
     Args:
         folder: where the run writes.
-        settings: all that decides what is written there, for JSON; a folder made with others is refused.
-        key: under which the manifest has the entries.
-        manifest: its name.
-        journal: its name.
+        settings: all that decides what is written there, for JSON; a folder made with other settings is refused.
+        key: the manifest's key for the entries.
+        manifest: its file name.
+        journal: its file name.
     """
 
     def __init__(
@@ -55,44 +55,70 @@ class Journal:
         self.folder, self.settings, self.key = folder, settings, key
         self.manifest, self.journal = folder / manifest, folder / journal
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the manifest is there."""
-        return self.manifest.exists()
-
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, what: str) -> Iterator[None]:
         """Makes the folder, and keeps other runs out of it until the ``with`` block ends.
 
         Raises:
-            UserError: it is a file, or another run is at work there.
-            OSError: it cannot be made or written to.
+            UserError: it is a file, another run is at work there, or an ``OSError`` of the block says that ``what`` cannot be
+                written there.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder}: is a file; give a folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / LOCK):
-            yield
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with locked(self.folder / LOCK):
+                yield
+        except OSError as error:
+            raise UserError(f"{self.folder}: {what} cannot be written there ({error})") from error
+
+    def complete(
+        self,
+        tasks: Mapping[Key, Task],
+        key: Callable[[Entry], Key],
+        make: Callable[[list[Task]], Iterable[Entry]],
+    ) -> tuple[list[Entry], int]:
+        """Does the tasks that are not done yet.
+
+        Args:
+            tasks: by the key of their entry.
+            key: the key of an entry.
+            make: yields an entry for each of the tasks that it is given, in their order. It is not called without tasks.
+
+        Returns:
+            An entry for each task, in their order, and how many tasks were done before.
+
+        Raises:
+            UserError: as :meth:`read`.
+        """
+        done = {key(entry): entry for entry in self.read()}
+        missing = [task for name, task in tasks.items() if name not in done]
+        if missing:
+            with self.open(list(done.values())) as add:
+                for entry in make(missing):
+                    add(entry)
+                    done[key(entry)] = entry
+        return [done[name] for name in tasks], len(tasks) - len(missing)
 
     def read(self) -> list[Entry]:
-        """Entries of what is done already, as far as their files are there.
+        """The entries of what is done, without those whose files are missing or have another size.
 
         Raises:
             UserError: the folder holds something else, or was made with other settings.
         """
-        for read in (self._read_journal, self._read_manifest):
-            state = read()
-            if state:
-                self._refuse_others(state[0])
-                return [entry for entry in state[1] if self._is_whole(entry)]
-        self._refuse_strangers()
-        return []
+        state = self._read_journal() or self._read_manifest()
+        if not state:
+            self._refuse_strangers()
+            return []
+        settings, entries = state
+        self._refuse_others(settings)
+        return [entry for entry in entries if self._is_whole(entry)]
 
     @contextmanager
     def open(self, done: Collection[Entry]) -> Iterator[Callable[[Entry], None]]:
-        """Begins, or goes on: what is yielded adds an entry.
+        """Begins or continues the journal; yields the function that adds an entry.
 
-        The manifest is removed, and so is what a killed run left half written.
+        The manifest is removed, and so are the half-written files of a killed run.
         """
         for path in [path for path in self.folder.rglob(".*") if is_part(path)]:
             path.unlink(missing_ok=True)
@@ -113,25 +139,21 @@ class Journal:
         self.journal.unlink(missing_ok=True)
 
     def _read_journal(self) -> tuple[dict[str, Any], list[Entry]] | None:
-        try:
-            text = self.journal.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
         lines = []
-        for line in text.splitlines():
-            with suppress(ValueError):  # a line that was being written when the run was killed
-                lines.append(json.loads(line))
+        with suppress(FileNotFoundError):
+            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError):  # the run was killed while it wrote this line
+                    lines.append(json.loads(line))
         return (lines[0], lines[1:]) if lines else None
 
     def _read_manifest(self) -> tuple[dict[str, Any], list[Entry]] | None:
-        path = self.manifest
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
             return manifest["settings"], manifest[self.key]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: is none of this program's; give another folder") from None
+            raise UserError(f"{self.manifest}: was not written by this program; give another folder") from None
 
     def _refuse_others(self, old: dict[str, Any]) -> None:
         keys = dict.fromkeys((*self.settings, *old))
@@ -141,12 +163,12 @@ class Journal:
             raise UserError(f"{self.folder}: was made with {'; '.join(parts)}; give the same again, or another folder")
 
     def _refuse_strangers(self) -> None:
-        paths = sorted(self.folder.iterdir())
-        strangers = [path.name for path in paths if path.name != LOCK and not is_part(path)]
-        if strangers:
-            raise UserError(
-                f"{self.folder}: holds {strangers[0]}, but no {self.manifest.name} of this program; give an empty or new folder"
-            )
+        for path in sorted(self.folder.iterdir()):
+            if path.name != LOCK and not is_part(path):
+                raise UserError(
+                    f"{self.folder}: holds {path.name}, but no {self.manifest.name} of this program; "
+                    "give an empty or new folder"
+                )
 
     def _is_whole(self, entry: Entry) -> bool:
         try:

@@ -1,20 +1,20 @@
-"""Outlines of objects in photos, from the files of annotation programs, and the masks they stand for.
+"""Outlines of objects in photos, as annotation programs write them, and the masks that they stand for.
 
-Read are
+It reads
 
-- COCO's ``instances_*.json``, and what others export in its form: polygons, and run lengths (RLE) as lists or as strings;
+- COCO's ``instances_*.json``, and files of other programs in this form: polygons, and run lengths (RLE) as lists or strings;
 - LabelMe's XML, of the web tool: polygons and boxes;
 - LabelMe's JSON, of the program ``labelme``: polygons, rectangles, circles. Shapes of one label and one group are one object.
 
-An image's upper left corner is (0, 0) and the centre of its first pixel (0.5, 0.5). A pixel is foreground if its centre is
-inside the outline, by the even-odd rule where an outline crosses itself; of several outlines, if it is inside one of them. What
-lies outside the image does not count.
+An image's upper left corner is (0, 0), and the centre of its first pixel is (0.5, 0.5). A pixel is foreground if its centre is
+inside one of the outlines; where an outline crosses itself, by the even-odd rule. What lies outside the image is ignored.
 """
 
 import base64
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -33,11 +33,11 @@ Size = tuple[int, int]
 
 
 class Outline(NamedTuple):
-    """A part of an object as its file has it, perhaps faulty; :func:`draw` will tell."""
+    """A part of an object as its file has it. It may be faulty; :func:`draw` checks it."""
 
     kind: str
     """``polygon`` (corners), ``rectangle`` (two opposite corners), ``circle`` (centre and a point of the edge), ``rle``, or
-    what is not read."""
+    a kind that is not supported."""
     data: str
     """The points, or COCO's dictionary with ``size`` and ``counts``, as JSON."""
 
@@ -46,30 +46,30 @@ class Outlined(NamedTuple):
     """An object in a photo."""
 
     where: str
-    """For messages: the file, and where in it."""
+    """For messages: the file, and the place in it."""
     category: str
     outlines: tuple[Outline, ...]
     size: Size | None
-    """Of the photo, if the file tells."""
+    """The photo's size, if the file has it."""
     crowd: bool
-    """Whether these are many objects in one outline (COCO's ``iscrowd``)."""
+    """Whether one outline holds many objects (COCO's ``iscrowd``)."""
 
 
 class AnnotatedPhoto(NamedTuple):
-    """What a file says of a photo."""
+    """A photo and its objects, as a file has them."""
 
     source: Path
     """The file of annotations."""
     name: str
     """The photo's file name, perhaps with folders in front."""
     objects: list[Outlined]
-    """In the file's order; deleted ones are left out."""
+    """In the file's order, without deleted ones."""
     embedded: bool
     """Whether the file holds the photo itself, for :func:`open_photo`."""
 
 
 def find_annotations(path: Path) -> list[Path]:
-    """Files of annotations: the path itself, or all .json and .xml in that folder and its folders.
+    """Files of annotations: the path itself, or all .json and .xml files in that folder and the folders below it.
 
     Raises:
         UserError: there is none.
@@ -78,15 +78,15 @@ def find_annotations(path: Path) -> list[Path]:
         return [path]
     found = sorted(file for file in path.rglob("[!.]*") if file.suffix.lower() in (".json", ".xml"))
     if not found:
-        raise UserError(f"{path}: holds no annotations; give a .json or .xml file, or a folder of such")
+        raise UserError(f"{path}: holds no annotations; give a .json or .xml file, or a folder of such files")
     return found
 
 
 def read_annotations(path: Path) -> list[AnnotatedPhoto]:
-    """Reads a file of annotations in any of the three forms; outlines are not looked into yet.
+    """Reads a file of annotations in any of the three forms; it does not check the outlines.
 
     Raises:
-        UserError: it cannot be read, is neither JSON nor XML, or lacks what its form needs.
+        UserError: the file cannot be read, is neither JSON nor XML, or lacks something that its form needs.
     """
     if path.suffix.lower() == ".xml":
         return [_read_xml(path)]
@@ -95,11 +95,11 @@ def read_annotations(path: Path) -> list[AnnotatedPhoto]:
         return [_read_labelme(path, tree)]
     if isinstance(tree, dict) and "images" in tree and "annotations" in tree:
         return _read_coco(path, tree)
-    raise UserError(f"{path}: is neither of COCO's form (images, annotations, categories) nor of LabelMe's (shapes)")
+    raise UserError(f"{path}: has neither COCO's form (images, annotations, categories) nor LabelMe's (shapes)")
 
 
 def open_photo(path: Path) -> Image.Image:
-    """A photo from its file, or the one that a LabelMe file (.json) holds; as :func:`~frih.data.images.open_rgb` has it.
+    """Reads a photo from its file, or from the LabelMe file (.json) that holds it, as :func:`~frih.data.images.open_rgb` does.
 
     Raises:
         UserError: it cannot be read, or is not plainly RGB.
@@ -114,7 +114,7 @@ def open_photo(path: Path) -> Image.Image:
 
 
 def draw(item: Outlined, size: Size) -> Mask:
-    """An object's mask in its photo, which is of that size.
+    """Draws an object's mask in its photo, which has this size.
 
     Raises:
         UserError: the annotation is of another size, or an outline is faulty or of an unknown kind.
@@ -127,38 +127,12 @@ def draw(item: Outlined, size: Size) -> Mask:
     mask = np.zeros(size[::-1], dtype=bool)
     for outline in item.outlines:
         if outline.kind not in _DRAW:
-            kinds = ", ".join(_DRAW)
-            raise UserError(f"{item.where}: is a {outline.kind}, which is not read; outlines are one of {kinds}")
+            raise UserError(f"{item.where}: is a {outline.kind}, which is not supported; use one of {', '.join(_DRAW)}")
         try:
             mask |= _DRAW[outline.kind](json.loads(outline.data), size)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise UserError(f"{item.where}: is a faulty {outline.kind} ({error})") from None
     return mask
-
-
-def decode_counts(text: str) -> NDArray[np.int64]:
-    """Lengths of runs, (N,), from COCO's string.
-
-    A number is written in characters of 5 bits each, the low bits first, with 48 added. 32 more says that another follows, and
-    bit 16 of the last is the sign. From the fourth number on it is the difference from the one two places before.
-
-    Raises:
-        ValueError: the string breaks off or holds other characters.
-    """
-    codes = np.frombuffer(text.encode("latin-1"), dtype=np.uint8).astype(np.int64) - 48
-    if ((codes < 0) | (codes > 63)).any():
-        raise ValueError("its counts hold a character that none may be")
-    if not codes.size or codes[-1] & 32:
-        raise ValueError("its counts break off")
-    last = np.flatnonzero(~codes & 32)
-    first = np.concatenate(([0], last[:-1] + 1))
-    length = last - first + 1
-    place = np.arange(codes.size) - np.repeat(first, length)
-    values = np.add.reduceat((codes & 31) << 5 * place, first)
-    values -= np.where(codes[last] & 16, 1 << 5 * length, 0)
-    for start in (1, 2):
-        values[start::2] = np.cumsum(values[start::2])
-    return values
 
 
 def _load_json(path: Path) -> Any:
@@ -168,27 +142,33 @@ def _load_json(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
 
-def _read_coco(path: Path, tree: dict[str, Any]) -> list[AnnotatedPhoto]:
-    where = "images, annotations and categories"
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Says where a file does not have its form."""
     try:
+        yield
+    except KeyError as error:
+        raise UserError(f"{where}: needs {error}, which is not there") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{where}: does not have the expected form ({error})") from None
+
+
+def _read_coco(path: Path, tree: dict[str, Any]) -> list[AnnotatedPhoto]:
+    photos: dict[Any, AnnotatedPhoto] = {}
+    sizes: dict[Any, Size | None] = {}
+    with _told(f"{path}: images, annotations and categories"):
         categories = {record["id"]: str(record["name"]) for record in tree["categories"]}
-        photos, sizes = {}, {}
-        for position, record in enumerate(tree["images"]):
-            where = f"images[{position}]"
+        images, annotations = list(tree["images"]), list(tree["annotations"])
+    for position, record in enumerate(images):
+        with _told(f"{path}: images[{position}]"):
             photos[record["id"]] = AnnotatedPhoto(path, str(record["file_name"]), [], embedded=False)
             sizes[record["id"]] = _size(record.get("width"), record.get("height"))
-        for position, record in enumerate(tree["annotations"]):
-            where = f"annotations[{position}]"
-            image, crowd = record["image_id"], bool(record.get("iscrowd"))
-            outlines = tuple(_coco_outlines(record.get("segmentation")))
-            name = f"{path.name}: annotation {record.get('id', position)} of {photos[image].name}"
-            photos[image].objects.append(
-                Outlined(name, categories[record["category_id"]], outlines, sizes[image], crowd)
-            )
-    except KeyError as error:
-        raise UserError(f"{path}: {where} lacks or refers to {error}, which is not there") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: {where} is not of COCO's form ({error})") from None
+    for position, record in enumerate(annotations):
+        with _told(f"{path}: annotations[{position}]"):
+            photo, size = photos[record["image_id"]], sizes[record["image_id"]]
+            where = f"{path.name}: annotation {record.get('id', position)} of {photo.name}"
+            outlines, crowd = tuple(_coco_outlines(record.get("segmentation"))), bool(record.get("iscrowd"))
+            photo.objects.append(Outlined(where, categories[record["category_id"]], outlines, size, crowd))
     return list(photos.values())
 
 
@@ -200,18 +180,14 @@ def _coco_outlines(segmentation: Any) -> Iterable[Outline]:
 
 def _read_labelme(path: Path, tree: dict[str, Any]) -> AnnotatedPhoto:
     groups: dict[Any, list[Outline]] = {}
-    try:
+    with _told(f"{path} (LabelMe)"):
         name = str(tree["imagePath"]).replace("\\", "/")
         size = _size(tree.get("imageWidth"), tree.get("imageHeight"))
         for position, shape in enumerate(tree["shapes"]):
             label, group = str(shape["label"]), shape.get("group_id")
             outline = Outline(shape.get("shape_type") or "polygon", json.dumps(shape["points"]))
-            # without a group each shape is an object by itself
+            # a shape without a group is an object of its own
             groups.setdefault((label, group, position if group is None else None), []).append(outline)
-    except KeyError as error:
-        raise UserError(f"{path}: lacks {error}, which LabelMe's form has") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: is not of LabelMe's form ({error})") from None
     objects = [
         Outlined(f"{path.name}: object {number} ({label})", label, tuple(outlines), size, crowd=False)
         for number, ((label, *_), outlines) in enumerate(groups.items(), 1)
@@ -227,7 +203,7 @@ def _read_xml(path: Path) -> AnnotatedPhoto:
         raise UserError(f"{path}: cannot be read as LabelMe's XML ({error})") from None
     name, folder = ((root.findtext(tag) or "").strip() for tag in ("filename", "folder"))
     if not name:
-        raise UserError(f"{path}: lacks <filename>, which LabelMe's form has")
+        raise UserError(f"{path} (LabelMe): needs <filename>, which is not there")
     objects = []
     for number, record in enumerate(root.iter("object"), 1):
         if (record.findtext("deleted") or "").strip() == "1":
@@ -241,18 +217,18 @@ def _read_xml(path: Path) -> AnnotatedPhoto:
 
 
 def _size(width: Any, height: Any) -> Size | None:
-    """A size, where both sides are told; files without write nothing or 0."""
+    """The size, if the file has both sides; files without a size leave them out or write 0."""
     sides = int(width or 0), int(height or 0)
     return sides if all(sides) else None
 
 
 def _points(data: Any, least: int) -> NDArray[np.float64]:
-    """(N, 2): x and y, from pairs or one after the other."""
+    """(N, 2): x and y, from a list of pairs or of numbers."""
     points = np.asarray(data, dtype=np.float64).reshape(-1, 2)
     if len(points) < least:
         raise ValueError(f"it has {len(points)} points, but needs {least}")
     if not np.isfinite(points).all():
-        raise ValueError("it has a point that is no number")
+        raise ValueError("it has a point that is not a number")
     return points
 
 
@@ -261,7 +237,7 @@ def _draw_polygon(data: Any, size: Size) -> Mask:
     width, height = size
     crossings = np.zeros((height, width + 1), dtype=bool)
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        # rows whose centres are from the edge's upper end to just before its lower one, so that a corner counts once
+        # rows with their centre from the edge's upper end to just before its lower end, so that a corner counts once
         top, bottom = np.clip(np.ceil(np.array([min(y0, y1), max(y0, y1)]) - 0.5), 0, height).astype(int)
         rows = np.arange(top, bottom)
         if rows.size:
@@ -282,16 +258,39 @@ def _draw_circle(data: Any, size: Size) -> Mask:
 
 
 def _draw_rle(data: Any, size: Size) -> Mask:
-    """Runs of background and foreground by turns, down the columns."""
+    """Draws alternating runs of background and foreground, down the columns."""
     height, width = data["size"]
     if (width, height) != size:
-        raise ValueError(f"it is of an image of {width} x {height} pixels, which is not the photo's size")
+        raise ValueError(f"its image has {width} x {height} pixels, which is not the photo's size")
     counts = data["counts"]
-    lengths = decode_counts(counts) if isinstance(counts, str) else np.asarray(counts, dtype=np.int64)
+    lengths = np.asarray(_decoded(counts) if isinstance(counts, str) else counts, dtype=np.int64)
     if (lengths < 0).any() or lengths.sum() != width * height:
         raise ValueError(f"its counts add up to {lengths.sum()}, not to {width} x {height}")
     foreground = np.arange(lengths.size) % 2 == 1
     return np.asarray(np.repeat(foreground, lengths).reshape(width, height).T)
+
+
+def _decoded(text: str) -> list[int]:
+    """Lengths of runs from COCO's string.
+
+    A character holds 5 bits of a number, the low bits first, and 48 is added to it. Bit 32 says that another follows; bit 16 of
+    the last one is the sign. From the fourth number on, a number is the difference from the one two places before.
+    """
+    values: list[int] = []
+    value = place = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64:
+            raise ValueError(f"its counts hold {character!r}, which is not allowed there")
+        value |= (code & 31) << place
+        place += 5
+        if not code & 32:
+            value -= (code & 16) << 1 << place - 5
+            values.append(value + values[-2] if len(values) > 2 else value)
+            value = place = 0
+    if place or not values:
+        raise ValueError("its counts break off")
+    return values
 
 
 _DRAW = {"polygon": _draw_polygon, "rectangle": _draw_rectangle, "circle": _draw_circle, "rle": _draw_rle}

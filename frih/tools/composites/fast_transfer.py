@@ -1,7 +1,7 @@
-"""What is slow of :mod:`~frih.tools.composites.color_transfer`, compiled by numba, for composites that are made while training.
+"""The slow functions of :mod:`~frih.tools.composites.color_transfer`, compiled by numba, to make composites during training.
 
-The formulas and the order of steps are the same, but sums are rounded otherwise, and regraining solves its equations less
-closely. Data sets that are stored are made by the literal functions, so that they stay the same byte for byte.
+The formulas and the order of steps are the same, but sums are rounded differently, and regraining solves its equations less
+exactly. Stored data sets are made by the literal functions, so that they stay the same byte for byte.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from frih.tools.composites.color_transfer import (
 )
 
 SOLVED, MAX_STEPS = 1e-2, 200
-"""The residual's norm, relative to the right side's, at which regraining stops."""
+"""Regraining stops when the residual's norm is this small, relative to the right side's."""
 
 
 def transfer_pitie(source: Colors, reference: Colors) -> Colors:
@@ -30,23 +30,23 @@ def transfer_pitie(source: Colors, reference: Colors) -> Colors:
 
 
 def regrain(image: Colors, restyled: Colors, region: NDArray[np.bool_]) -> Colors:
-    """As :func:`frih.tools.composites.color_transfer.regrain`, nearer than half an 8-bit level on average."""
+    """Does as :func:`frih.tools.composites.color_transfer.regrain`; the mean difference is below half an 8-bit level."""
     stiffness, fidelity = regrain_weights(image, region)
     index = np.full((region.shape[0] + 1, region.shape[1] + 1), -1)
     index[:-1, :-1][region] = np.arange(len(restyled))
-    right, below = index[:-1, 1:][region], index[1:, :-1][region]
+    neighbours = np.stack([index[:-1, 1:][region], index[1:, :-1][region]])
     original = image[region]
-    change = _solve(restyled - original, stiffness, fidelity, right, below, SOLVED**2, MAX_STEPS)
+    change = _solve(restyled - original, stiffness, fidelity, neighbours, SOLVED**2, MAX_STEPS)
     return np.asarray(np.clip(original + change, 0, 1))
 
 
 FAST_TRANSFERS: dict[str, Transfer] = {**TRANSFERS, "pitie": transfer_pitie}
-"""As :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
+"""The transfers by the same names as :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
 
 
 @kernel
 def _idt(source: Colors, reference: Colors, rotations: Colors) -> Colors:
-    """Of (3, N) and (3, M): channels are rows here, so that each is read in one go."""
+    """Transfers (3, M) to (3, N): channels are rows, so that each is contiguous in memory."""
     start, goal, moves = np.empty_like(source), np.empty_like(reference), np.empty_like(source)
     for step in range(len(rotations)):
         turn = rotations[step]
@@ -80,7 +80,7 @@ def _match(source: Colors, reference: Colors, moves: Colors) -> None:
     scale = cells / (high - low)
     table = np.empty(cells)
     place, last = 0, len(start) - 1
-    for cell in range(cells):  # as np.interp would, but for places in order
+    for cell in range(cells):  # as np.interp, but faster because the places are in order
         value = low + (cell + 0.5) / scale
         while place < last and start[place + 1] <= value:
             place += 1
@@ -109,29 +109,24 @@ def _knots(values: Colors, low: float, high: float) -> tuple[Colors, Colors]:
 
 @kernel
 def _solve(
-    goal: Colors,
-    stiffness: Colors,
-    fidelity: Colors,
-    right: NDArray[np.intp],
-    below: NDArray[np.intp],
-    enough: float,
-    steps: int,
+    goal: Colors, stiffness: Colors, fidelity: Colors, neighbours: NDArray[np.intp], enough: float, steps: int
 ) -> Colors:
-    """Conjugate gradients, scaled by the diagonal, for the three columns of (N, 3) at once, from ``goal`` on."""
+    """Conjugate gradients, scaled by the diagonal, for the three columns of (N, 3) at once; starts at ``goal``.
+
+    ``neighbours`` are the places of the pixels to the right and below, (2, N); -1 is outside the region.
+    """
     n = len(goal)
-    across, down, diagonal = np.zeros(n), np.zeros(n), fidelity.copy()
+    weights, diagonal = np.zeros((2, n)), fidelity.copy()
     for i in range(n):
-        if right[i] >= 0:
-            across[i] = (stiffness[i] + stiffness[right[i]]) / 2
-            diagonal[i] += across[i]
-            diagonal[right[i]] += across[i]
-        if below[i] >= 0:
-            down[i] = (stiffness[i] + stiffness[below[i]]) / 2
-            diagonal[i] += down[i]
-            diagonal[below[i]] += down[i]
+        for side in range(2):
+            j = neighbours[side, i]
+            if j >= 0:
+                weights[side, i] = (stiffness[i] + stiffness[j]) / 2
+                diagonal[i] += weights[side, i]
+                diagonal[j] += weights[side, i]
     solution: Colors = goal.copy()
     image = np.empty((n, 3))
-    _apply(goal, diagonal, across, down, right, below, image)
+    _apply(goal, diagonal, weights, neighbours, image)
     residual, direction = np.empty((n, 3)), np.empty((n, 3))
     energy, bound = np.zeros(3), np.zeros(3)
     for i in range(n):
@@ -145,7 +140,7 @@ def _solve(
     for _ in range(steps):
         if (energy <= bound + 1e-30).all():
             break
-        _apply(direction, diagonal, across, down, right, below, image)
+        _apply(direction, diagonal, weights, neighbours, image)
         length[:] = 0
         for i in range(n):
             for c in range(3):
@@ -166,26 +161,14 @@ def _solve(
 
 
 @kernel
-def _apply(
-    values: Colors,
-    diagonal: Colors,
-    across: Colors,
-    down: Colors,
-    right: NDArray[np.intp],
-    below: NDArray[np.intp],
-    image: Colors,
-) -> None:
+def _apply(values: Colors, diagonal: Colors, weights: Colors, neighbours: NDArray[np.intp], image: Colors) -> None:
     for i in range(len(values)):
         for c in range(3):
             image[i, c] = diagonal[i] * values[i, c]
     for i in range(len(values)):
-        j = right[i]
-        if j >= 0:
-            for c in range(3):
-                image[i, c] -= across[i] * values[j, c]
-                image[j, c] -= across[i] * values[i, c]
-        j = below[i]
-        if j >= 0:
-            for c in range(3):
-                image[i, c] -= down[i] * values[j, c]
-                image[j, c] -= down[i] * values[i, c]
+        for side in range(2):
+            j = neighbours[side, i]
+            if j >= 0:
+                for c in range(3):
+                    image[i, c] -= weights[side, i] * values[j, c]
+                    image[j, c] -= weights[side, i] * values[i, c]

@@ -1,4 +1,4 @@
-"""A data set in iHarmony4's layout of one's own photos and their objects' masks, by the four published transfers.
+"""Makes a data set in iHarmony4's layout from your own images and their objects' masks, by the four published transfers.
 
 ::
 
@@ -7,49 +7,37 @@
     <out>/manifest.json                                      settings, and how each composite was made; written last
     <out>/unfinished.jsonl                                   until then, the same of what is done
 
-As iHarmony4's foregrounds were, each is given the colours of an object of the same category in another photo
-(:mod:`~frih.tools.composites.color_transfer`), and what looks unreal or unchanged is rejected
+Each object takes the colours of an object of the same category in another photo, as in iHarmony4
+(:mod:`~frih.tools.composites.color_transfer`). What looks unreal or unchanged is rejected
 (:mod:`~frih.tools.composites.restyling`). The composite ``X_M_K.jpg`` is the K-th of object M in photo X; M is 1 where each
-photo has one mask. Photos are split, not composites, and only training photos lend their colours: nothing of a test photo is
-in the training split. Both the composite and the real image are written as JPEG anew from the same pixels, so that the
-background is the same in both.
+photo has one mask. The photos are split, not the composites, and only training photos lend their colours: the training split
+holds nothing of a test photo. Composite and real image are encoded from the same pixels, so that their backgrounds agree.
 
-If asked for, a fifth subset, Regions, gives each colour region of an object (:mod:`~frih.tools.composites.regions`) the
+The subset Regions is made on request: each colour region of an object (:mod:`~frih.tools.composites.regions`) takes the
 colours of another reference, by one of the four transfers drawn at random. No published data set has such composites.
 
-Everything follows from the photos and the settings, whatever the number of processes. A run that was interrupted goes on.
+The result depends on the photos and the settings alone, not on the number of processes. An interrupted run can go on.
 """
 
-import io
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from frih.common.errors import UserError
 from frih.common.files import write_whole
-from frih.common.processes import Map, cores, process_pool
+from frih.common.processes import cores, process_pool
 from frih.data.iharmony4 import FOLDERS, SPLITS
 from frih.data.images import HALF
-from frih.data.transforms import render, whole
 from frih.tools.composites.color_transfer import TRANSFERS
-from frih.tools.composites.objects import (
-    NAMED,
-    Object,
-    Skipped,
-    choose_usable,
-    describe_skipped,
-    limit_categories,
-    list_objects,
-    read_object,
-    shown,
-)
-from frih.tools.composites.restyling import ONE_COLOR, REFERENCE_PIXELS, Attempt, restyle_each, save_jpeg, thinned
+from frih.tools.composites.objects import NAMED, Object, Skipped, choose_objects, describe_skipped, read_object, shown
+from frih.tools.composites.restyling import ONE_COLOR, REFERENCE_PIXELS, Attempt, restyle_each, thinned
+from frih.tools.composites.storing import at_evaluation, encoded
 from frih.tools.journal import Entry, Journal
 
 SUBSETS = {transfer.capitalize(): transfer for transfer in TRANSFERS}
@@ -58,37 +46,30 @@ REGIONS = "Regions"
 """The subset whose objects take the colours of several references."""
 
 RECIPE = 1
-"""To be raised with every change that makes other images."""
+"""Raise it with every change that makes other images."""
 
 MIN_SIZE = 64
 """The least side that photos may be reduced to."""
 DRAWS = 10
-"""Draws of a reference for each composite asked for, at most; a foreground that suits few gets fewer composites."""
+"""References drawn for each wanted composite, at most. A foreground that suits few of them gets fewer composites."""
 REGION_DRAWS = 3
-"""So many times as many for colour regions, each of which must suit its reference."""
+"""For colour regions the draws are so many times as many, because each region must suit its reference."""
 MAX_REGIONS = 8
-
-_EVALUATION_SIZE = 256
 
 
 class Made(NamedTuple):
-    """A data set that is whole."""
+    """A finished data set."""
 
     root: Path
     settings: dict[str, Any]
     entries: list[Entry]
     """One for each usable object, by name: ``photo``, ``category``, ``split``; ``object``, its number, if it was annotated;
-    ``composites``, each with its subset, reference and figures; ``rejected``, a count by subset and reason; ``files``."""
+    ``composites``, each with its subset, reference and figures; ``rejected``, counts by subset and reason; ``files``."""
     skipped: Skipped
     found: int
-    """How many objects were done already."""
+    """Objects that were done before."""
     renamed: list[str]
-    """Photos that bear their folder's name in front, since another folder has one of the same name."""
-
-    @property
-    def subsets(self) -> tuple[str, ...]:
-        """Their names."""
-        return _subsets(self.settings.get("regions", 0))
+    """Photos named with their folder in front, because another folder has a photo of the same name."""
 
 
 def make_composites(
@@ -111,57 +92,73 @@ def make_composites(
     Args:
         photos: a folder with ``images/`` and ``masks/``, or several; or the folder of the annotated photos.
         out: the data set's folder, for ``data.root``.
-        annotations: a file of annotations in COCO's or LabelMe's form, or a folder of such.
-        objects: annotated objects that are taken of a photo, the largest; all by default.
-        at_most: photos that are taken of each category it names; all by default.
-        regions: so many colour regions of an object, at most, take each the colours of another reference, in a subset of
-            their own; 0 makes none.
-        size: photos are reduced to this longer side; by default they stay as they are.
+        annotations: a file of annotations in COCO's or LabelMe's form, or a folder of such files.
+        objects: take so many annotated objects of a photo, the largest; all by default.
+        at_most: take so many photos of each category that it names; all by default.
+        regions: the most colour regions of an object that take the colours of different references, in a subset of their own;
+            0 makes no such subset.
+        size: reduce photos to this longer side; by default they keep their size.
         seed: of the split and the references.
-        workers: processes; as many as there are cores by default.
-        per_photo: composites of each object by each of the four transfers, at most.
+        workers: processes; one for each core by default.
+        per_photo: the most composites of each object by each of the four transfers.
         test_fraction: share of the photos that make the test split.
         progress: show progress bars.
 
     Raises:
-        UserError: no usable photo; the folder holds something else, was made with other settings, is another run's, or cannot
-            be written.
+        UserError: no photo is usable; or the folder holds something else, was made with other settings, is in use by another
+            run, or cannot be written.
     """
     workers = cores() if workers is None else workers
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+        ("composites per photo", per_photo, 1),
+        ("objects of a photo", objects, 1),
+        ("size", size, MIN_SIZE),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name}: must be {least} or more, not {value}")
+    if regions and not 2 <= regions <= MAX_REGIONS:
+        raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
+    if not 0 <= test_fraction < 1:
+        raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
     folders = [photos] if isinstance(photos, Path) else list(photos)
-    _check_numbers(seed, workers, per_photo, test_fraction, objects, size, regions)
-    candidates, skipped = list_objects(folders, annotations)
-    candidates = limit_categories(candidates, skipped, at_most or {}, seed)
     with process_pool(workers) as each:
-        usable, digest = choose_usable(
-            candidates, skipped, objects, size, partial(shown, each, "reading photos", "photo", progress)
-        )
-        if not usable:
-            raise UserError(f"{', '.join(map(str, folders))}: no usable photo; {describe_skipped(skipped)}")
+        reading = partial(shown, each, "reading photos", "photo", progress)
+        usable, digest, skipped = choose_objects(folders, annotations, at_most or {}, objects, size, seed, reading)
         settings = {
             "recipe": RECIPE,
             "seed": seed,
             "per_photo": per_photo,
             "test_fraction": test_fraction,
-            "photos": f"{len(usable)} of digest {digest}",
+            "photos": digest,
             **({"size": size} if size else {}),
             **({"regions": regions} if regions else {}),
         }
-        tasks = _plan(usable, settings)
+        lists = {
+            (subset, split): out / subset / f"{subset}_{split}.txt" for subset in _subsets(regions) for split in SPLITS
+        }
+
+        def make(missing: list[_Task]) -> Iterable[Entry]:
+            for path in lists.values():  # they are written again in the end
+                path.unlink(missing_ok=True)
+            for subset, folder in product(_subsets(regions), FOLDERS):
+                (out / subset / folder).mkdir(parents=True, exist_ok=True)
+            return shown(each, "composites", "object", progress, partial(_make, out), missing)
+
         journal = Journal(out, settings)
-        try:
-            with journal.held():
-                entries, found = _make_missing(journal, tasks, partial(shown, each, "composites", "object", progress))
-                if not (journal.is_finished and all(path.exists() for path in _lists(journal).values())):
-                    _finish(journal, entries, skipped)
-        except OSError as error:
-            raise UserError(f"{out}: the data set cannot be written there ({error})") from error
+        tasks = {(task.item.photo, task.item.number): task for task in _plan(usable, settings)}
+        with journal.held("the data set"):
+            entries, found = journal.complete(tasks, lambda entry: (entry["photo"], entry.get("object")), make)
+            if not all(path.exists() for path in (journal.manifest, *lists.values())):
+                _write_lists(lists, entries, out)
+                journal.finish(entries, skipped=skipped)
     renamed = list(dict.fromkeys(item.photo for item in usable if item.is_renamed))
     return Made(out, settings, entries, skipped, found, renamed)
 
 
 def describe(made: Made) -> str:
-    """What is in a data set, what is not and why, and how far its composites are from the photos; for people."""
+    """What a data set holds, what was skipped or rejected and why, and how far its composites are from the photos."""
     skipped = sum(map(len, made.skipped.values()))
     photos = len({entry["photo"] for entry in made.entries})
     objects = "" if photos == len(made.entries) else f"{len(made.entries)} objects of "
@@ -169,13 +166,13 @@ def describe(made: Made) -> str:
     if skipped:
         lines.append(f"  skipped: {describe_skipped(made.skipped)}")
     if made.renamed:
-        named = ", ".join(made.renamed[:NAMED])
+        names = ", ".join(made.renamed[:NAMED])
         lines.append(
-            f"  with their folder's name in front, since several have the same name: {len(made.renamed)} ({named})"
+            f"  named with their folder in front, because several have the same name: {len(made.renamed)} ({names})"
         )
     composites = [(entry["split"], record) for entry in made.entries for record in entry["composites"].values()]
     lines.append(f"  {'':10}{'train':>7}{'test':>7}{'rejected':>10}")
-    for subset in made.subsets:
+    for subset in _subsets(made.settings.get("regions", 0)):
         counts = Counter(split for split, record in composites if record["subset"] == subset)
         reasons = _rejected(made.entries, subset)
         why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
@@ -196,7 +193,7 @@ class _Try(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """An object to be restyled, and by subset how, in one try after the other."""
+    """An object and, by subset, the ways to restyle it, which are tried one after the other."""
 
     item: Object
     split: str
@@ -206,125 +203,68 @@ class _Task(NamedTuple):
     tries: dict[str, list[_Try]]
 
 
-def _check_numbers(
-    seed: int,
-    workers: int,
-    per_photo: int,
-    test_fraction: float,
-    objects: int | None,
-    size: int | None,
-    regions: int,
-) -> None:
-    if seed < 0:
-        raise UserError(f"seed: must be 0 or more, not {seed}")
-    if workers < 1 or per_photo < 1:
-        raise UserError(f"workers and composites per photo: must be 1 or more, not {workers} and {per_photo}")
-    if objects is not None and objects < 1:
-        raise UserError(f"objects of a photo: must be 1 or more, not {objects}")
-    if size is not None and size < MIN_SIZE:
-        raise UserError(f"size: must be {MIN_SIZE} or more, not {size}")
-    if regions and not 2 <= regions <= MAX_REGIONS:
-        raise UserError(f"regions: must be 2 to {MAX_REGIONS}, or 0 for none, not {regions}")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"test fraction: must be at least 0 and less than 1, not {test_fraction}")
+def _subsets(regions: int) -> tuple[str, ...]:
+    return (*SUBSETS, REGIONS) if regions else tuple(SUBSETS)
 
 
 def _plan(objects: Sequence[Object], settings: dict[str, Any]) -> list[_Task]:
-    """Splits the photos and draws references, of training photos alone."""
+    """Splits the photos and draws references, from training photos only."""
     seed, per_photo, test_fraction = (settings[key] for key in ("seed", "per_photo", "test_fraction"))
     regions = settings.get("regions", 0)
     photos = Counter(item.photo for item in objects)
     count = min(len(photos) - 1, max(1, round(test_fraction * len(photos)))) if test_fraction else 0
-    order = np.random.default_rng(seed).permutation(len(photos))
     names = list(photos)
-    test = {names[i] for i in order[:count]}
+    test = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
     lenders: dict[str, list[Object]] = defaultdict(list)
     for item in objects:
         if item.photo not in test:
             lenders[item.category].append(item)
+
+    def draw(item: Object, rng: np.random.Generator, count: int) -> list[Object]:
+        """Objects of other photos, each once."""
+        others, own = lenders[item.category], photos[item.photo]
+        drawn = rng.choice(len(others), min(len(others), count + own), replace=False)
+        return [others[i] for i in drawn if others[i].photo != item.photo][:count]
+
     tasks = []
     for item in objects:
-        # more by those that its own photo may have among them
-        draw = partial(_draw, item, lenders[item.category], own=photos[item.photo])
-        draws = DRAWS * per_photo
-        tries = {}
-        for subset, transfer in SUBSETS.items():
-            tries[subset] = [_Try(transfer, [lender]) for lender in draw(_rng(seed, subset, item), draws)]
+        rngs = {
+            subset: np.random.default_rng((seed, *f"{subset} {item.name}".encode())) for subset in _subsets(regions)
+        }
+        tries = {
+            subset: [_Try(transfer, [lender]) for lender in draw(item, rngs[subset], DRAWS * per_photo)]
+            for subset, transfer in SUBSETS.items()
+        }
         if regions:
-            rng = _rng(seed, REGIONS, item)
-            drawn = [(rng.choice(list(SUBSETS.values())), draw(rng, regions)) for _ in range(REGION_DRAWS * draws)]
-            tries[REGIONS] = [_Try(str(transfer), group) for transfer, group in drawn if len(group) == regions]
+            rng = rngs[REGIONS]
+            transfers, draws = list(SUBSETS.values()), range(REGION_DRAWS * DRAWS * per_photo)
+            drawn = [_Try(str(rng.choice(transfers)), draw(item, rng, regions)) for _ in draws]
+            tries[REGIONS] = [one for one in drawn if len(one.lenders) == regions]
         split = "test" if item.photo in test else "train"
         tasks.append(_Task(item, split, per_photo, settings.get("size"), tries))
     return tasks
 
 
-def _rng(seed: int, subset: str, item: Object) -> np.random.Generator:
-    return np.random.default_rng((seed, *f"{subset} {item.name}".encode()))
-
-
-def _draw(item: Object, lenders: Sequence[Object], rng: np.random.Generator, count: int, own: int) -> list[Object]:
-    """Objects of other photos, each once."""
-    drawn = rng.choice(len(lenders), min(len(lenders), count + own), replace=False)
-    return [lenders[i] for i in drawn if lenders[i].photo != item.photo][:count]
-
-
-def _make_missing(journal: Journal, tasks: Sequence[_Task], each: Map) -> tuple[list[Entry], int]:
-    """Makes what is not there yet: an entry for each task, and how many there were before."""
-    done = {(entry["photo"], entry.get("object")): entry for entry in journal.read()}
-    missing = [task for task in tasks if (task.item.photo, task.item.number) not in done]
-    found = len(tasks) - len(missing)
-    if missing:
-        out = journal.folder
-        for subset in _subsets(journal.settings.get("regions", 0)):
-            for folder in FOLDERS:
-                (out / subset / folder).mkdir(parents=True, exist_ok=True)
-        with journal.open(list(done.values())) as add:
-            for path in _lists(journal).values():  # written anew in the end
-                path.unlink(missing_ok=True)
-            for entry in each(partial(_make, out), missing):
-                add(entry)
-                done[entry["photo"], entry.get("object")] = entry
-    return [done[task.item.photo, task.item.number] for task in tasks], found
-
-
-def _finish(journal: Journal, entries: list[Entry], skipped: Skipped) -> None:
-    """Writes the lists and the manifest."""
+def _write_lists(lists: Mapping[tuple[str, str], Path], entries: Sequence[Entry], out: Path) -> None:
     if not any(entry["composites"] for entry in entries):
         reasons = sum((_rejected(entries, subset) for subset in entries[0]["rejected"]), Counter())
-        raise UserError(f"{journal.folder}: no composite could be made of the photos ({dict(reasons)})")
-    for (subset, split), path in _lists(journal).items():
+        raise UserError(f"{out}: no composite could be made of the photos ({dict(reasons)})")
+    for (subset, split), path in lists.items():
         records = (entry["composites"].items() for entry in entries if entry["split"] == split)
         names = (Path(name).name for items in records for name, record in items if record["subset"] == subset)
         write_whole(path, "".join(f"{name}\n" for name in names))
-    journal.finish(entries, skipped=skipped)
 
 
-def _subsets(regions: int) -> tuple[str, ...]:
-    return (*SUBSETS, REGIONS) if regions else tuple(SUBSETS)
-
-
-def _lists(journal: Journal) -> dict[tuple[str, str], Path]:
-    """The list of each subset and split."""
-    subsets = _subsets(journal.settings.get("regions", 0))
-    return {
-        (subset, split): journal.folder / subset / f"{subset}_{split}.txt" for subset in subsets for split in SPLITS
-    }
-
-
-def _rejected(entries: Sequence[Entry], subset: str) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for entry in entries:
-        total.update(entry["rejected"].get(subset, {}))
-    return total
+def _rejected(entries: Iterable[Entry], subset: str) -> Counter[str]:
+    return sum((Counter(entry["rejected"].get(subset, {})) for entry in entries), Counter())
 
 
 def _make(out: Path, task: _Task) -> Entry:
-    """Writes an object's composites, and with them its mask and the photo itself."""
+    """Writes an object's composites, its mask and the photo itself."""
     photo, mask_name = task.item.photo, f"{task.item.photo}_{task.item.number or 1}"
     real, mask = read_object(task.item, task.size)
-    real_jpeg, mask_png = _encoded(real), _encoded(mask)
-    real_seen, mask_seen = _at_evaluation(real_jpeg), _at_evaluation(mask_png) / 255
+    real_jpeg, mask_png = encoded(real), encoded(mask)
+    real_seen, mask_seen = at_evaluation(real_jpeg), at_evaluation(mask_png) / 255
     composites: dict[str, Any] = {}
     rejected: dict[str, Counter[str]] = {}
     files: dict[str, bytes] = {}
@@ -332,9 +272,10 @@ def _make(out: Path, task: _Task) -> Entry:
         made, rejected[subset] = _restyle(real, mask, tries, task)
         for number, (one, image) in enumerate(made, 1):
             path = f"{subset}/composite_images/{mask_name}_{number}.jpg"
-            files[path] = _encoded(image)
-            figures = _figures(_at_evaluation(files[path]), real_seen, mask_seen)
-            composites[path] = {"subset": subset, **_told(one), **figures}
+            files[path] = encoded(image)
+            lenders = [lender.name for lender in one.lenders]
+            how = {"reference": lenders[0]} if len(lenders) == 1 else {"transfer": one.transfer, "reference": lenders}
+            composites[path] = {"subset": subset, **how, **_figures(at_evaluation(files[path]), real_seen, mask_seen)}
         if made:
             files[f"{subset}/masks/{mask_name}.png"] = mask_png
             files[f"{subset}/real_images/{photo}.jpg"] = real_jpeg
@@ -354,11 +295,11 @@ def _make(out: Path, task: _Task) -> Entry:
 def _restyle(
     real: NDArray[np.uint8], mask: NDArray[np.uint8], tries: Sequence[_Try], task: _Task
 ) -> tuple[list[tuple[_Try, NDArray[np.uint8]]], Counter[str]]:
-    """Composites that pass the filters, with how they were made; and how many do not, by reason."""
+    """The composites that pass the filters, with their tries, and how many do not, by reason."""
     made: list[tuple[_Try, NDArray[np.uint8]]] = []
     rejected: Counter[str] = Counter()
     attempts = (
-        Attempt(one.transfer, [_object_pixels(lender, task.size) / 255 for lender in one.lenders]) for one in tries
+        Attempt(one.transfer, [_lent_pixels(lender, task.size) / 255 for lender in one.lenders]) for one in tries
     )
     for one, result in zip(tries, restyle_each(real, mask, attempts), strict=False):
         if result.image is None:
@@ -370,38 +311,16 @@ def _restyle(
     return made, rejected
 
 
-def _told(one: _Try) -> dict[str, Any]:
-    """How a composite was made, for the manifest."""
-    names = [lender.name for lender in one.lenders]
-    return {"reference": names[0]} if len(names) == 1 else {"transfer": one.transfer, "reference": names}
-
-
 @lru_cache(maxsize=512)
-def _object_pixels(item: Object, size: int | None) -> NDArray[np.uint8]:
-    """(N, 3): an object's pixels, thinned if they are many."""
+def _lent_pixels(item: Object, size: int | None) -> NDArray[np.uint8]:
+    """(N, 3): pixels of an object, at most ``REFERENCE_PIXELS`` of them."""
     real, mask = read_object(item, size)
     return np.array(thinned(real[mask >= HALF], REFERENCE_PIXELS))
 
 
 def _figures(composite: NDArray[np.float64], real: NDArray[np.float64], mask: NDArray[np.float64]) -> dict[str, float]:
-    """How far apart images are at the size of evaluation, by the protocol "idih" of :mod:`frih.metrics`."""
+    """How far apart two images are at the size of evaluation, by the protocol "idih" of :mod:`frih.metrics`."""
     error = (composite - real) ** 2
     mse, fmse = error.mean(), np.einsum("hwc,hw->", error, mask) / (3 * mask.sum())
     psnr = 10 * np.log10(max(real.max() ** 2, 1e-6) / (mse + 1e-6))
     return {"mse": round(float(mse), 2), "fmse": round(float(fmse), 2), "psnr": round(float(psnr), 2)}
-
-
-def _at_evaluation(content: bytes) -> NDArray[np.float64]:
-    """A stored image, (256, 256, 3), or mask, (256, 256), as evaluation sees it, in 0..255."""
-    image = Image.open(io.BytesIO(content))
-    return render(image, whole(image), _EVALUATION_SIZE).astype(np.float64)
-
-
-def _encoded(image: NDArray[np.uint8]) -> bytes:
-    """An image as JPEG, a mask as PNG."""
-    file = io.BytesIO()
-    if image.ndim == 3:
-        save_jpeg(image, file)
-    else:
-        Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()

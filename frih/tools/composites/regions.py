@@ -1,9 +1,8 @@
-"""The colour regions of an object, each of which takes the colours of another reference.
+"""The colour regions of an object: each takes the colours of another reference.
 
-No published data set is made in this way: in iHarmony4, as by :func:`~frih.tools.composites.color_transfer.transfer_reinhard`
-and its like, one transfer moves a whole foreground, so that one correction for all of it comes near to the truth. Here none
-does. The regions are found by k-means in CIELAB, on colours that are blurred inside the object first, so that noise and
-texture do not tear regions. Everything follows from the pixels alone.
+No published data set is made in this way. In iHarmony4 one transfer moves a whole foreground, so that one correction for all of
+it comes close to the truth. With regions, no single correction does. The regions are found by k-means in CIELAB. Before that,
+colours are blurred inside the object, so that noise and texture do not tear regions apart. There is no randomness.
 """
 
 from collections.abc import Sequence
@@ -16,25 +15,25 @@ from skimage.color import rgb2lab
 from frih.tools.composites.color_transfer import Colors, Transfer
 
 APART = 10.0
-"""Regions whose mean colours are nearer in CIELAB than this are none: there are fewer then."""
+"""If the mean colours of two regions are closer than this in CIELAB, fewer regions are made."""
 SMALLEST = 0.04
-"""Share of the object below which a region is none, likewise."""
+"""The same holds if a region has a smaller share of the object."""
 
 _BLUR = 1 / 64
-"""Standard deviation of the blur, as a share of the root of the object's pixels."""
+"""Standard deviation of the blur, as a share of the square root of the number of pixels."""
 _FITTED, _ROUNDS = 4_000, 20
 
 
 def divide(image: Colors, region: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-    """Finds an object's colour regions, numbered from 0 on by rising lightness.
+    """Finds an object's colour regions, numbered from 0 by rising lightness.
 
     Args:
         image: (H, W, 3) RGB in [0, 1].
-        region: (H, W) bool, the object: N pixels, one at least.
-        count: so many regions at most; fewer where the colours give no more, 1 for an object of one colour.
+        region: (H, W) bool, the object, of N pixels, at least one.
+        count: the most regions; there are fewer where colours are close, and 1 for an object of one colour.
 
     Returns:
-        (N,) the region of each of the object's pixels, row by row.
+        The region of each of the object's pixels, (N,), row by row.
     """
     sigma = _BLUR * float(np.sqrt(region.sum()))
     weight = gaussian_filter(region.astype(np.float64), sigma, mode="constant")
@@ -45,13 +44,13 @@ def divide(image: Colors, region: NDArray[np.bool_], count: int) -> NDArray[np.i
 def transfer_regions(
     source: Colors, labels: NDArray[np.intp], references: Sequence[Colors], transfer: Transfer
 ) -> Colors:
-    """Gives each region the colours of another reference: those of the reference's own region of the same rank by lightness.
+    """Gives each region the colours of another reference: of the reference's own region with the same rank by lightness.
 
     Args:
         source: (N, 3) RGB in [0, 1].
-        labels: (N,) regions from 0 on, as :func:`divide` numbers them.
-        references: (M, 3) RGB in [0, 1] each; one a region at least.
-        transfer: of :data:`~frih.tools.composites.color_transfer.TRANSFERS`.
+        labels: (N,) regions from 0, as :func:`divide` numbers them.
+        references: (M, 3) RGB in [0, 1] each; at least one for each region.
+        transfer: one of :data:`~frih.tools.composites.color_transfer.TRANSFERS`.
 
     Returns:
         (N, 3) RGB in [0, 1].
@@ -65,7 +64,7 @@ def transfer_regions(
 
 
 def _cluster(colors: Colors, most: int) -> NDArray[np.intp]:
-    """(N,) clusters of (N, 3) colours, by rising lightness: as many as are large and apart, up to ``most``."""
+    """Clusters of (N, 3) colours, (N,), by rising lightness: as many, up to ``most``, as are large and far apart."""
     lab = rgb2lab(colors)
     some = lab[:: 1 + len(lab) // _FITTED]
     for count in range(min(most, len(some)), 1, -1):
@@ -79,7 +78,7 @@ def _cluster(colors: Colors, most: int) -> NDArray[np.intp]:
 
 
 def _k_means(points: Colors, count: int) -> Colors:
-    """(count, 3) means by Lloyd's algorithm, begun with equal parts by lightness."""
+    """Means by Lloyd's algorithm, (count, 3); it starts from equal parts by lightness."""
     order = np.argsort(points[:, 0], kind="stable")
     centres = np.stack([points[part].mean(axis=0) for part in np.array_split(order, count)])
     for _ in range(_ROUNDS):
@@ -94,5 +93,5 @@ def _k_means(points: Colors, count: int) -> Colors:
 
 
 def _nearest(points: Colors, centres: Colors) -> NDArray[np.intp]:
-    """(N,) the nearest centre of each point."""
+    """The nearest centre of each point, (N,)."""
     return np.asarray(((points[:, None] - centres) ** 2).sum(axis=-1).argmin(axis=1))

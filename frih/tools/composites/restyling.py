@@ -1,15 +1,13 @@
-"""A photo's foreground in the colours of a reference object, or of several: one composite, or why there is none.
+"""Gives a photo's foreground the colours of one or several reference objects: the result is a composite, or a fault.
 
-The transfers are those of :mod:`~frih.tools.composites.color_transfer`; the bounds of what counts as a composite are here.
+The transfers are those of :mod:`~frih.tools.composites.color_transfer`. This module bounds what counts as a composite.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from skimage.color import rgb2lab
 
 from frih.tools.composites.color_transfer import TRANSFERS, Colors, Transfer, regrain
@@ -18,17 +16,17 @@ from frih.tools.composites.fast_transfer import regrain as fast_regrain
 from frih.tools.composites.regions import divide, transfer_regions
 
 MIN_FMSE, MAX_FMSE = 60.0, 4500.0
-"""A composite whose foreground differs by less counts as unchanged, by more as unreal (mean square, 0..255)."""
+"""If the foreground's mean square change (0..255) is less, the composite counts as unchanged; if it is more, as unreal."""
 MAX_CLIPPED = 0.03
-"""Share of the foreground's values that may newly be 0 or 255."""
+"""Bound of the share of the foreground's values that become 0 or 255."""
 CONTRAST = (0.5, 1.7)
 """Bounds of the foreground's standard deviation after restyling, relative to that before."""
 MAX_STRANGE = 20.0
-"""Bound of the foreground's change of hue and gain of chroma, in CIELAB, root mean square: light takes colour away from things
-more easily than it gives them another."""
+"""Bound of the change of hue and gain of chroma, root mean square in CIELAB: light may take colour away from a thing, but it
+seldom gives it another."""
 TOO_FAR = "too far from the photo"
 ONE_COLOR = "of one colour"
-"""The fault of a foreground that has no two colour regions; other references do not help."""
+"""The fault of a foreground without two colour regions; it is the same for all references."""
 
 REFERENCE_PIXELS = 8_000
 """So many pixels of a reference are enough; see :func:`thinned`."""
@@ -37,47 +35,47 @@ _JUDGED_PIXELS = 10_000
 
 
 class Restyled(NamedTuple):
-    """What became of a foreground."""
+    """The result for a foreground."""
 
     image: NDArray[np.uint8] | None
-    """(H, W, 3), the composite; None where a filter rejects it."""
+    """The composite, (H, W, 3); None if it is rejected."""
     fault: str | None
-    """Why it is rejected, in a word or two."""
+    """The reason why it is rejected, in a few words."""
     fmse: float
     """Mean square of the foreground's change, 0..255."""
 
 
 class Attempt(NamedTuple):
-    """How a foreground is to be restyled."""
+    """One way to restyle a foreground."""
 
     transfer: str
     """A name in :data:`~frih.tools.composites.color_transfer.TRANSFERS`."""
     references: Sequence[Colors]
-    """(N, 3) RGB in [0, 1] each: one to take colours from, or one for each colour region
+    """The colours to take, (N, 3) RGB in [0, 1] each: of one reference, or one for each colour region
     (:mod:`~frih.tools.composites.regions`)."""
 
 
 def restyle(real: NDArray[np.uint8], mask: NDArray[np.uint8], attempt: Attempt) -> Restyled:
-    """Makes a composite, or says why it is none.
+    """Makes a composite, or tells its fault.
 
-    What "pitie" gives is regrained, and so are regions, which takes away their seams.
+    The result of "pitie" is regrained; that of several regions too, which removes their seams.
 
     Args:
         real: (H, W, 3) photo.
-        mask: (H, W), 255 = foreground; the foreground is laid over the photo by it, so that grey borders blend.
-        attempt: the colours to take.
+        mask: (H, W), 255 = foreground; it is the foreground's opacity, so that grey borders blend.
+        attempt: the transfer and the colours to take.
     """
-    return _Foreground(real, mask).restyle(attempt)
+    return _Foreground(real, mask, _LITERAL).restyle(attempt)
 
 
 def restyle_each(
     real: NDArray[np.uint8], mask: NDArray[np.uint8], attempts: Iterable[Attempt], *, fast: bool = False
 ) -> Iterator[Restyled]:
-    """What :func:`restyle` makes of one attempt after the other.
+    """Yields what :func:`restyle` returns, for one attempt after the other.
 
-    It is faster: a composite to be rejected mostly shows it on a few pixels, and is then made of no more. ``fast`` takes the
-    compiled transfers (:mod:`~frih.tools.composites.fast_transfer`), whose results may differ by a level or two, and judges
-    fewer pixels.
+    It is faster, because it tries a few pixels first, on which most faults show. ``fast`` uses the compiled transfers
+    (:mod:`~frih.tools.composites.fast_transfer`), whose results may differ by a level or two, and looks for faults on fewer
+    pixels.
     """
     foreground = _Foreground(real, mask, _FAST if fast else _LITERAL)
     for attempt in attempts:
@@ -85,14 +83,14 @@ def restyle_each(
 
 
 class _Way(NamedTuple):
-    """Which functions restyle, and how many pixels decide."""
+    """The functions that restyle, and the numbers of pixels that decide."""
 
     transfers: dict[str, Transfer]
     regrain: Callable[[Colors, Colors, NDArray[np.bool_]], Colors]
     trial: int
     """Pixels that are restyled first."""
     judged: int | None
-    """Pixels on which a fault is looked for; all by default."""
+    """Pixels on which faults are looked for; None: all."""
 
 
 _LITERAL = _Way(TRANSFERS, regrain, trial=2_000, judged=None)
@@ -100,9 +98,9 @@ _FAST = _Way(FAST_TRANSFERS, fast_regrain, trial=1_000, judged=2_000)
 
 
 class _Foreground:
-    """A photo's foreground, which may be restyled more than once."""
+    """A photo's foreground, for several attempts."""
 
-    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8], way: _Way = _LITERAL) -> None:
+    def __init__(self, real: NDArray[np.uint8], mask: NDArray[np.uint8], way: _Way) -> None:
         self.real, self.mask, self.way = real, mask, way
         self.region = mask > 0
         self.image = real / 255
@@ -110,9 +108,9 @@ class _Foreground:
         self.labels: dict[int, NDArray[np.intp]] = {}
 
     def try_out(self, attempt: Attempt) -> Restyled | None:
-        """Restyles a few pixels: what is wrong with them, if anything is."""
+        """Restyles a few pixels; returns their fault, if they have one."""
         if self.way is _FAST and len(attempt.references) == 1:
-            # every transfer moves the mean to the reference's, or nearly, and no change is less than that of its mean
+            # every transfer gives the foreground about the reference's mean, and the change is at least that of the mean
             change = _fmse(self.source.mean(axis=0), attempt.references[0].mean(axis=0))
             if change > MAX_FMSE:
                 return Restyled(None, TOO_FAR, change)
@@ -136,18 +134,18 @@ class _Foreground:
         return Restyled(composite, None, change)
 
     def _transfer(self, attempt: Attempt, most: int) -> tuple[Colors, str | None, float]:
-        """So many of the pixels in other colours, what is wrong with them, and by how much they are changed."""
+        """At most so many pixels in their new colours, their fault, and their change."""
         source, references = thinned(self.source, most), attempt.references
         transfer = self.way.transfers[attempt.transfer]
         if len(references) == 1:
             restyled = transfer(source, references[0])
-            return restyled, find_fault(*self._judged(source, restyled)), _fmse(source, restyled)
+            return restyled, _find_fault(*self._judged(source, restyled)), _fmse(source, restyled)
         labels = thinned(self._regions(len(references)), most)
         if not labels.any():
             return source, ONE_COLOR, 0.0
         restyled = transfer_regions(source, labels, references, transfer)
         before, after, labels = self._judged(source, restyled, labels)
-        fault = find_fault(before, after)
+        fault = _find_fault(before, after)
         for one in [] if fault else np.unique(labels):
             fault = fault or _find_unreal(before[labels == one], after[labels == one])
         return restyled, fault, _fmse(source, restyled)
@@ -163,12 +161,12 @@ class _Foreground:
 
 
 def thinned(pixels: NDArray[Any], count: int) -> NDArray[Any]:
-    """Every n-th of the pixels, so that there are no more than so many."""
+    """Every n-th of the pixels, with the smallest n that leaves ``count`` or fewer."""
     return pixels[:: 1 + len(pixels) // count]
 
 
-def find_fault(source: Colors, restyled: Colors) -> str | None:
-    """What is wrong with a restyled foreground, (N, 3) before and after: the first bound above that it breaks, or None."""
+def _find_fault(source: Colors, restyled: Colors) -> str | None:
+    """The first of the bounds above that a foreground breaks, (N, 3) before and after; None if it keeps all."""
     change = _fmse(source, restyled)
     if change < MIN_FMSE:
         return "unchanged"
@@ -184,24 +182,16 @@ def find_fault(source: Colors, restyled: Colors) -> str | None:
 
 
 def _find_unreal(source: Colors, restyled: Colors) -> str | None:
-    """What no part of a foreground may be, either."""
+    """The bounds that every colour region must keep, too."""
     if _fmse(source, restyled) > MAX_FMSE:
         return TOO_FAR
     return "strangely coloured" if _strangeness(source, restyled) > MAX_STRANGE else None
 
 
-def save_jpeg(image: NDArray[np.uint8], file: Path | IO[bytes]) -> None:
-    """Writes an image, (H, W, 3), as JPEG of quality 95 with colours at full resolution."""
-    Image.fromarray(image).save(file, "JPEG", quality=95, subsampling=0)
-
-
 def _box_around(region: NDArray[np.bool_]) -> tuple[slice, slice]:
     """The part of an image that holds the region and its neighbours."""
-    spans = []
-    for axis in (1, 0):
-        taken = np.flatnonzero(region.any(axis=axis))
-        spans.append(slice(max(int(taken[0]) - 1, 0), int(taken[-1]) + 2))
-    return spans[0], spans[1]
+    rows, columns = np.nonzero(region)
+    return slice(max(rows.min() - 1, 0), rows.max() + 2), slice(max(columns.min() - 1, 0), columns.max() + 2)
 
 
 def _strangeness(source: Colors, restyled: Colors) -> float:

@@ -6,20 +6,17 @@
     <root>/Sample/Sample_{train,test}.txt
     <root>/Sample/{composite_images,masks,real_images}/
 
-Objects outlined by hand are restyled by the four published transfers, as iHarmony4's were
-(:mod:`~frih.tools.composites.color_transfer`). Three photos make the training split, two others the test split. The photos lie
-inside scikit-image's wheel: nothing is downloaded. Everything follows from the seed.
+Objects outlined by hand are restyled by the four published transfers, as in iHarmony4
+(:mod:`~frih.tools.composites.color_transfer`). Three photos make the training split, two others the test split. The photos are
+part of scikit-image's wheel, so nothing is downloaded. The seed decides everything.
 """
 
 import json
 import os
 import re
-import shutil
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,27 +25,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from frih.common.errors import UserError
+from frih.common.files import is_part, write_whole
 from frih.common.progress import progress_bar
-from frih.data.images import HALF, open_rgb
-from frih.data.transforms import render, whole
+from frih.data.images import HALF
 from frih.tools.composites.color_transfer import TRANSFERS, Colors
-from frih.tools.composites.restyling import Attempt, restyle, save_jpeg
+from frih.tools.composites.restyling import Attempt, restyle
+from frih.tools.composites.storing import at_evaluation, encoded
+from frih.tools.journal import LOCK, MANIFEST, Journal
 
 SUBSET = "Sample"
 SPLITS = {"train": ("astronaut", "coffee", "motorcycle"), "test": ("chelsea", "rocket")}
 """Photos by split."""
 
 RECIPE = 1
-"""To be raised with every change that makes other images."""
+"""Raise it with every change that makes other images."""
 
 DRAWS = 20
-"""Draws of a reference for each composite asked for, at most; a foreground that suits few gets fewer composites."""
+"""References drawn for each wanted composite, at most. A foreground that suits few of them gets fewer composites."""
 
-_MANIFEST = "manifest.json"
-_EVALUATION_SIZE = 256
 _REFERENCE_PIXELS = 20_000
 _SUPERSAMPLING = 4
-_STALE = 3600
 
 
 class Sample(NamedTuple):
@@ -56,9 +52,9 @@ class Sample(NamedTuple):
 
     root: Path
     made: bool
-    """Whether it was made now, and not found whole."""
+    """Whether this call made it; False if it was there."""
     composites: dict[str, int]
-    """How many, by split."""
+    """Their number, by split."""
     mse: dict[str, float]
     """Mean MSE of the composites at 256x256, by split: the "Input composite" rows of an evaluation."""
 
@@ -72,40 +68,41 @@ def make_sample(
     seed: int = 0,
     progress: bool = True,
 ) -> Sample:
-    """Makes the sample data set, unless the folder holds it whole.
+    """Makes the sample data set, unless it is there already.
 
-    It is built beside its place and moved there when it is whole. One that is damaged, or was made with other settings, is
-    replaced.
+    One that is damaged, or was made with other settings, is replaced as soon as all images of the new one are made.
 
     Args:
         root: the data set's folder, for ``data.root``.
-        size: longest side of the stored images in pixels; photos that are smaller stay as they are.
+        size: longest side of the stored images in pixels; smaller photos keep their size.
         train_variants: composites of each foreground of the training photos.
         test_variants: the same of the test photos.
         seed: of references and transfers.
         progress: show a progress bar.
 
     Raises:
-        UserError: the folder holds something else, or cannot be written.
+        UserError: the folder holds something else, is in use by another run, or cannot be written.
     """
     settings = {"recipe": RECIPE, "size": size, "train": train_variants, "test": test_variants, "seed": seed}
     root = root.absolute()
-    try:
-        found = _read_manifest(root)
-        if found and found["settings"] == settings and _is_whole(root, found):
-            return _summary(root, found, made=False)
-        _refuse_strangers(root)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(root)
-        with tempfile.TemporaryDirectory(prefix=_prefix(root), dir=root.parent) as temporary:
-            new, old = Path(temporary, "new"), Path(temporary, "old")
-            manifest = _build(new, settings, progress)
-            if root.exists():
-                root.replace(old)
-            new.replace(root)
-    except OSError as error:
-        raise UserError(f"{root}: the sample data cannot be made there ({error})") from error
-    return _summary(root, manifest, made=True)
+    manifest = _read_manifest(root, settings)
+    made = manifest is None
+    if manifest is None:
+        with Journal(root, settings).held("the sample data"):
+            old = _own_files(root)
+            files, manifest = _build(settings, progress)
+            (root / MANIFEST).unlink(missing_ok=True)
+            for path in old - files.keys():
+                (root / path).unlink(missing_ok=True)
+            for path, content in files.items():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                write_whole(root / path, content)
+            write_whole(root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    mse: dict[str, list[float]] = {split: [] for split in SPLITS}
+    for record in manifest["composites"].values():
+        mse[record["split"]].append(record["mse"])
+    means = {split: float(np.mean(values)) if values else 0.0 for split, values in mse.items()}
+    return Sample(root, made, {split: len(values) for split, values in mse.items()}, means)
 
 
 class _Photo(NamedTuple):
@@ -118,14 +115,6 @@ class _Photo(NamedTuple):
     """(H, W) each, grey at the borders."""
 
 
-class _Composite(NamedTuple):
-    """A composite, and how it came about."""
-
-    image: NDArray[np.uint8]
-    """(H, W, 3)."""
-    record: dict[str, Any]
-
-
 class _Task(NamedTuple):
     """One object to be restyled."""
 
@@ -134,57 +123,44 @@ class _Task(NamedTuple):
     foreground: str
 
 
-def _build(root: Path, settings: dict[str, int], progress: bool) -> dict[str, Any]:
-    """Writes the data set and returns its manifest."""
-    for folder in ("composite_images", "masks", "real_images"):
-        (root / SUBSET / folder).mkdir(parents=True)
+def _build(settings: dict[str, int], progress: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The data set's files, by path below the root, and its manifest."""
     photos = {split: [_load(name, settings["size"]) for name in names] for split, names in SPLITS.items()}
     tasks = [_Task(split, photo, name) for split in SPLITS for photo in photos[split] for name in photo.masks]
-    made: dict[str, dict[str, Any]] = {}
+    files: dict[str, bytes] = {}
+    records: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(partial(_restyle, references=photos["train"], settings=settings), tasks)
         bar = progress_bar(results, desc="sample data", unit="object", total=len(tasks), disable=not progress)
-        for task, composites in zip(tasks, bar, strict=True):
-            made |= _write(root / SUBSET, task, composites)
+        for (split, photo, foreground), composites in zip(tasks, bar, strict=True):
+            real, name = f"{SUBSET}/real_images/{photo.name}.jpg", f"{photo.name}_{foreground}"
+            files[real] = encoded(photo.real)
+            files[f"{SUBSET}/masks/{name}.png"] = encoded(photo.masks[foreground])
+            seen = at_evaluation(files[real])
+            for number, (image, record) in enumerate(composites, 1):
+                content = files[f"{SUBSET}/composite_images/{name}_{number}.jpg"] = encoded(image)
+                mse = float(((at_evaluation(content) - seen) ** 2).mean())
+                records[f"{name}_{number}.jpg"] = {"split": split, **record, "mse": round(mse, 2)}
     for split in SPLITS:
-        names = [name for name, record in made.items() if record["split"] == split]
-        (root / SUBSET / f"{SUBSET}_{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    files = {path.relative_to(root).as_posix(): path.stat().st_size for path in _files(root)}
-    manifest = {"settings": settings, "composites": made, "files": files}
-    (root / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return manifest
+        names = [name for name, record in records.items() if record["split"] == split]
+        files[f"{SUBSET}/{SUBSET}_{split}.txt"] = "".join(f"{name}\n" for name in names).encode()
+    sizes = {path: len(files[path]) for path in sorted(files, key=PurePosixPath)}
+    return files, {"settings": settings, "composites": records, "files": sizes}
 
 
-def _write(folder: Path, task: _Task, composites: list[_Composite]) -> dict[str, dict[str, Any]]:
-    """Writes an object's images; returns a record of each composite by its file name."""
-    photo, foreground = task.photo, task.foreground
-    real = folder / "real_images" / f"{photo.name}.jpg"
-    if not real.exists():
-        save_jpeg(photo.real, real)
-    small = _at_evaluation(real)
-    Image.fromarray(photo.masks[foreground]).save(folder / "masks" / f"{photo.name}_{foreground}.png")
-    records = {}
-    for number, (image, record) in enumerate(composites, 1):
-        path = folder / "composite_images" / f"{photo.name}_{foreground}_{number}.jpg"
-        save_jpeg(image, path)
-        mse = float(((_at_evaluation(path) - small) ** 2).mean())
-        records[path.name] = {"split": task.split, **record, "mse": round(mse, 2)}
-    return records
-
-
-def _restyle(task: _Task, references: list[_Photo], settings: dict[str, int]) -> list[_Composite]:
-    """Composites of one object that pass the filters."""
+def _restyle(
+    task: _Task, references: list[_Photo], settings: dict[str, int]
+) -> list[tuple[NDArray[np.uint8], dict[str, Any]]]:
+    """The composites of one object that pass the filters, (H, W, 3) each, and how they were made."""
     photo, foreground, count = task.photo, task.foreground, settings[task.split]
     rng = np.random.default_rng((settings["seed"], *f"{photo.name} {foreground}".encode()))
-    made: list[_Composite] = []
+    made = []
     for draw in range(DRAWS * count):
         transfer = list(TRANSFERS)[draw % len(TRANSFERS)]
         reference, origin = _draw_reference(photo, foreground, references, rng)
         result = restyle(photo.real, photo.masks[foreground], Attempt(transfer, [reference]))
-        if result.image is None:
-            continue
-        record = {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}
-        made.append(_Composite(result.image, record))
+        if result.image is not None:
+            made.append((result.image, {"transfer": transfer, "reference": origin, "fmse": round(result.fmse, 2)}))
         if len(made) == count:
             break
     return made
@@ -193,7 +169,7 @@ def _restyle(task: _Task, references: list[_Photo], settings: dict[str, int]) ->
 def _draw_reference(
     photo: _Photo, foreground: str, references: list[_Photo], rng: np.random.Generator
 ) -> tuple[Colors, str]:
-    """Pixels to take the colours of, and where they are from: the object itself or another one, under another light."""
+    """The pixels and the name of a reference: the object itself or another one, under another light."""
     others = [(one, name) for one in references for name in one.masks if (one.name, name) != (photo.name, foreground)]
     if rng.random() < 0.5:
         owner, name = photo, foreground
@@ -204,20 +180,14 @@ def _draw_reference(
 
 
 def _relit(colors: Colors, rng: np.random.Generator) -> Colors:
-    """Colours under another light: brighter or darker, warmer or colder, flatter or harder."""
+    """Colours under another light: brighter or darker, warmer or colder, with more or less contrast."""
     warmth, green = rng.normal(0, 0.2), rng.normal(0, 0.05)
     gain = np.exp(rng.normal(0, 0.35) + np.array([warmth, green, -warmth]))
     return np.asarray(np.clip(gain * colors ** np.exp(rng.normal(0, 0.2)), 0, 1))
 
 
-def _at_evaluation(path: Path) -> NDArray[np.float64]:
-    """A stored image as evaluation sees it: (256, 256, 3) in 0..255."""
-    image = open_rgb(path)
-    return render(image, whole(image), _EVALUATION_SIZE).astype(np.float64)
-
-
 def _load(name: str, size: int) -> _Photo:
-    """Reads a photo of scikit-image's and draws its objects' masks."""
+    """Reads a photo of scikit-image and draws its objects' masks."""
     image = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
     photo = Image.fromarray(image)
     scale = min(1.0, size / max(photo.size))
@@ -227,7 +197,7 @@ def _load(name: str, size: int) -> _Photo:
 
 
 def _draw_mask(photo: str, foreground: str, size: tuple[int, int], small: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) mask of the outlines, antialiased. ``size`` is that of the photo, ``small`` that of the mask."""
+    """The antialiased mask of the outlines, (H, W). ``size`` is the photo's, ``small`` the mask's."""
     canvas = Image.new("L", (small[0] * _SUPERSAMPLING, small[1] * _SUPERSAMPLING))
     draw = ImageDraw.Draw(canvas)
     x_scale, y_scale = canvas.width / size[0], canvas.height / size[1]
@@ -241,7 +211,7 @@ def _draw_mask(photo: str, foreground: str, size: tuple[int, int], small: tuple[
 
 
 def _points(outline: str) -> list[tuple[float, float]]:
-    """Corners of an outline: given as ``x,y x,y ...``, or of the ellipse ``(x,y rx,ry degrees)``."""
+    """Corners of an outline ``x,y x,y ...``, or of the ellipse ``(x,y rx,ry degrees)``."""
     if not outline.startswith("("):
         return [(float(x), float(y)) for x, _, y in (point.partition(",") for point in outline.split())]
     x, y, rx, ry, degrees = map(float, re.split(r"[ ,]", outline[1:-1]))
@@ -252,62 +222,34 @@ def _points(outline: str) -> list[tuple[float, float]]:
     return list(zip(xs.tolist(), ys.tolist(), strict=True))
 
 
-def _read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of a data set that is there; None where there is none, or none to be read."""
+def _read_manifest(root: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a data set that is whole and has these settings; None if there is none."""
     try:
-        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        whole = all((root / path).stat().st_size == size for path, size in manifest["files"].items())
+        return manifest if whole and manifest["settings"] == settings and manifest["composites"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return manifest if isinstance(manifest, dict) and {"settings", "composites", "files"} <= manifest.keys() else None
 
 
-def _is_whole(root: Path, manifest: dict[str, Any]) -> bool:
-    sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in _files(root)}
-    return bool(manifest["files"].items() <= sizes.items())
+def _own_files(root: Path) -> set[str]:
+    """The paths of an older sample data set.
 
-
-def _refuse_strangers(root: Path) -> None:
-    """Sees to it that nothing is replaced but a sample data set."""
-    if root.exists() and not root.is_dir():
-        raise UserError(f"{root}: is a file; give a folder for the sample data")
+    Raises:
+        UserError: the folder holds other files, which are not replaced.
+    """
     photo = "|".join(OUTLINES)
     known = re.compile(
-        rf"{_MANIFEST}|{SUBSET}/({SUBSET}_(train|test)\.txt|real_images/({photo})\.jpg"
+        rf"{MANIFEST}|{SUBSET}/({SUBSET}_(train|test)\.txt|real_images/({photo})\.jpg"
         rf"|masks/({photo})_\w+\.png|composite_images/({photo})_\w+_\d+\.jpg)"
     )
-    for path in _files(root):
-        if not known.fullmatch(path.relative_to(root).as_posix()):
+    paths = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if not path.is_dir()}
+    for name, path in paths.items():
+        if not (known.fullmatch(name) or is_part(path) or name == LOCK):
             raise UserError(
-                f"{root}: holds {path.name}, which is no sample data; give another folder, or empty this one"
+                f"{root}: holds {path.name}, which is not sample data; give another folder, or empty this one"
             )
-
-
-def _files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if not path.is_dir())
-
-
-def _prefix(root: Path) -> str:
-    return f".{root.name}-making-"
-
-
-def _sweep(root: Path) -> None:
-    """Removes what a build left that was killed."""
-    for path in root.parent.glob(f"{_prefix(root)}*"):
-        if time.time() - path.stat().st_mtime > _STALE:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _summary(root: Path, manifest: dict[str, Any], *, made: bool) -> Sample:
-    mse = {
-        split: [record["mse"] for record in manifest["composites"].values() if record["split"] == split]
-        for split in SPLITS
-    }
-    return Sample(
-        root,
-        made,
-        {split: len(values) for split, values in mse.items()},
-        {split: float(np.mean(values)) if values else 0.0 for split, values in mse.items()},
-    )
+    return paths.keys() - {LOCK}
 
 
 OUTLINES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -442,5 +384,5 @@ OUTLINES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""Objects of each photo, in its pixels: outlines as :func:`_points` takes them, drawn one over the other; "cut" takes away an
-outline, or those that another object adds."""
+"""Objects of each photo, in its pixels: outlines in the form of :func:`_points`, drawn one after the other. "cut" takes away
+the outline of another object."""

@@ -1,6 +1,6 @@
-"""Checks a data set: reads every file once and names all that is wrong with it, where training would stop at the first fault.
+"""Checks a data set: reads every file once and names all faults, where training would stop at the first.
 
-What it finds is an error where training or evaluation would stop or go wrong, and otherwise a remark.
+A finding is an error if training or evaluation would stop or go wrong; otherwise it is a remark.
 :data:`~frih.tools.datasets.check_report.KINDS` lists all kinds of findings; docs/data.md says what each means.
 """
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.processes import cores
+from frih.common.wording import counted
 from frih.data.iharmony4 import FOLDERS, SPLITS, choose_subsets
 from frih.tools.datasets.check_files import check_files
-from frih.tools.datasets.check_report import KINDS, Finding, Report, counted
+from frih.tools.datasets.check_report import KINDS, Finding, Report
 from frih.tools.datasets.check_subset import CheckedSubset, list_entries, without_path
 
 
@@ -25,15 +26,15 @@ def check_dataset(
     workers: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Reads every file of a data set in iHarmony4's layout and collects all that is wrong with it.
+    """Reads every file of a data set in iHarmony4's layout and collects all faults.
 
     The findings do not depend on the number of workers.
 
     Args:
         root: folder that holds the subsets.
-        subsets: names of those to check; all that the root holds by default.
-        size: the network's, at which masks are looked at as well.
-        workers: processes that read; as many as there are cores by default. 0 and 1 read in this process.
+        subsets: names of the subsets to check; all by default.
+        size: the network's, at which masks are checked as well.
+        workers: processes that read; one for each core by default. 0 and 1 read in this process.
         progress: show a progress bar.
 
     Raises:
@@ -41,24 +42,23 @@ def check_dataset(
     """
     root = Path(root)
     chosen = [CheckedSubset(root, name) for name in choose_subsets(root, subsets)]
-    findings = [*_check_common_lists(root), *_check_absent_lists(chosen)]
-    findings += _check_halves(root) if subsets is None else ()
-    for subset in chosen:
-        findings += subset.findings
-    findings += check_files(root, chosen, size, cores() if workers is None else workers, progress)
+    found = {*_check_common_lists(root), *_check_absent_lists(chosen)}
+    found.update(_check_halves(root) if subsets is None else ())
+    found.update(*(subset.findings for subset in chosen))
+    found.update(check_files(root, chosen, size, cores() if workers is None else workers, progress))
     order = list(KINDS)
-    findings = sorted(set(findings), key=lambda finding: (order.index(finding.kind), finding[1:]))
+    findings = sorted(found, key=lambda finding: (order.index(finding.kind), finding[1:]))
     files = {subset.name: {folder: len(subset.files[folder]) for folder in FOLDERS} for subset in chosen}
     return Report(str(root), size, {subset.name: subset.splits for subset in chosen}, files, findings)
 
 
 def write_lists(root: str | Path) -> list[Path]:
-    """Writes the list files that are missing and follow from others; returns them. Nothing is overwritten.
+    """Writes the missing list files that can be made from others, and returns them. It overwrites nothing.
 
-    A subset's own list follows from the common one, ``IHD_<split>.txt``; that follows from the own lists of all subsets.
+    A subset's own list is made from the common one, ``IHD_<split>.txt``; that is made from the own lists of all subsets.
 
     Raises:
-        UserError: there is no data set at the root, a list cannot be read, or none can be written there.
+        UserError: there is no data set at the root, a list cannot be read, or a list cannot be written.
     """
     root = Path(root)
     subsets = choose_subsets(root, None)
@@ -81,7 +81,7 @@ def write_lists(root: str | Path) -> list[Path]:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Writes a report as JSON, whole or not at all.
+    """Writes a report as JSON.
 
     Raises:
         UserError: it cannot be written there.
@@ -101,12 +101,12 @@ def _check_common_lists(root: Path) -> Iterator[Finding]:
             continue
         for folder, count in folders.items():
             if not (root / folder / "composite_images").is_dir() or not folder:
-                where = f"of {folder}, which the root does not hold" if folder else "without a subset in front"
+                where = f"of {folder}, which is not in the root" if folder else "without a subset in front"
                 yield Finding("list-strangers", path.name, f"{counted(count, 'line')} {where}; not used", False)
 
 
 def _check_halves(root: Path) -> Iterator[Finding]:
-    """Folders that would be subsets, had they composites; training passes them over in silence."""
+    """Folders that would be subsets if they had composites; training ignores them without a message."""
     for folder in sorted({path.parent for part in FOLDERS[1:] for path in root.glob(f"*/{part}")}):
         if not (folder / FOLDERS[0]).is_dir():
             yield Finding(
@@ -115,7 +115,7 @@ def _check_halves(root: Path) -> Iterator[Finding]:
 
 
 def _check_absent_lists(subsets: Sequence[CheckedSubset]) -> Iterator[Finding]:
-    """A list that is missing stops training; but a root that has only one of the splits, and no other file, may be meant so."""
+    """A missing list stops training; it is only a remark if the root has the other split alone and no other files."""
     for split in SPLITS:
         present = any(subset.splits[split].source for subset in subsets)
         for subset in subsets:
@@ -133,6 +133,6 @@ def _write(path: Path, text: str) -> Path:
         write_whole(path, text, durable=True)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make that one writable"
+            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make this one writable"
         ) from None
     return path

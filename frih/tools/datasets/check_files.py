@@ -1,4 +1,4 @@
-"""What is wrong with a data set's files: each is read once, by many processes, and compared with those it belongs to."""
+"""Faults of a data set's files. Several processes read each file once; then files that belong together are compared."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -12,10 +12,11 @@ from PIL import Image
 
 from frih.common.processes import process_pool
 from frih.common.progress import progress_bar
+from frih.common.wording import counted
 from frih.data.iharmony4 import FOLDERS
 from frih.data.images import DEEP_MODES, HALF, open_mask, open_rgb
 from frih.data.transforms import has_foreground, whole
-from frih.tools.datasets.check_report import Finding, counted
+from frih.tools.datasets.check_report import Finding
 from frih.tools.datasets.check_subset import CheckedSubset, Task, without_path
 
 _CHUNK = 4
@@ -35,18 +36,18 @@ def check_files(
 
 
 class _Facts(NamedTuple):
-    """What reading a file has shown."""
+    """What is known of a file after reading it."""
 
     size: tuple[int, int] | None = None
     """(width, height), upright; None if it could not be read."""
     digest: str = ""
-    """Of a real image's bytes."""
+    """Of a real image's file."""
     notes: tuple[tuple[str, str], ...] = ()
-    """(kind, message) of what is wrong with it."""
+    """(kind, message) of its faults."""
 
 
 def _check_notes(facts: dict[Task, _Facts]) -> Iterator[Finding]:
-    """What is wrong with single files; grey masks are counted for each subset, for there may be thousands."""
+    """Faults of single files; grey masks are counted for each subset, because there may be thousands."""
     grey: Counter[str] = Counter()
     masks = Counter(task.subset for task in facts if task.folder == "masks")
     for task, found in facts.items():
@@ -57,7 +58,7 @@ def _check_notes(facts: dict[Task, _Facts]) -> Iterator[Finding]:
                 stops = kind in ("unreadable", "mode", "mask-0-1")
                 yield Finding(kind, task.path, message, stops and task.used)
     for subset, count in grey.items():
-        message = f"{count} of {masks[subset]} hold values between 0 and 255; foreground is what reaches {HALF}"
+        message = f"{count} of {masks[subset]} hold values between 0 and 255; foreground is {HALF} or more"
         yield Finding("mask-grey", f"{subset}/masks", message, False)
 
 
@@ -76,7 +77,7 @@ def _check_sizes(subsets: Sequence[CheckedSubset], facts: dict[Task, _Facts]) ->
 
 
 def _check_copies(subsets: Sequence[CheckedSubset], facts: dict[Task, _Facts]) -> Iterator[Finding]:
-    """Real images of both splits that have the same content under different names."""
+    """Real images in both splits with the same content and different names."""
     digests = {task.path: found.digest for task, found in facts.items() if found.digest}
     trained: dict[str, set[str]] = defaultdict(set)
     tested: dict[str, set[str]] = defaultdict(set)
@@ -93,11 +94,11 @@ def _check_copies(subsets: Sequence[CheckedSubset], facts: dict[Task, _Facts]) -
 
 
 def _read(root: str, size: int, task: Task) -> _Facts:
-    """Reads one file; whatever goes wrong with it is a note, so that the others are read too."""
+    """Reads one file; an error becomes a note, so that the other files are read too."""
     path = Path(root, task.path)
     try:
         image = open_mask(path) if task.folder == "masks" else open_rgb(path)
-    except Exception as error:  # damaged files make decoders raise whatever they like
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
         return _Facts(notes=((_kind_of_refusal(path, task.folder == "masks"), without_path(error, path)),))
     if task.folder == "masks":
         return _Facts(image.size, notes=tuple(_look_at_mask(image, size)))
@@ -109,7 +110,7 @@ def _read(root: str, size: int, task: Task) -> _Facts:
 def _look_at_mask(mask: Image.Image, size: int) -> Iterator[tuple[str, str]]:
     histogram = np.array(mask.histogram())
     if not histogram[HALF:].any():
-        yield "mask-empty", f"has no foreground, that is, no value of {HALF} or more"
+        yield "mask-empty", f"has no foreground (no value of {HALF} or more)"
     elif not has_foreground(mask, whole(mask), size):
         pixels = counted(int(histogram[HALF:].sum()), "pixel")
         yield "mask-vanishes", f"has no foreground left at {size} x {size}, of {pixels} at its own size"
@@ -118,12 +119,12 @@ def _look_at_mask(mask: Image.Image, size: int) -> Iterator[tuple[str, str]]:
 
 
 def _is_grey(image: np.ndarray) -> bool:
-    """Whether all channels agree; a sparse look first, for almost all images have colour."""
+    """Whether all channels agree; a few pixels decide for almost all images."""
     return all(bool((part[..., :1] == part[..., 1:]).all()) for part in (image[::16, ::16], image))
 
 
 def _kind_of_refusal(path: Path, is_mask: bool) -> str:
-    """Whether a file that was refused is damaged, of an unsuitable mode, or a mask of 0 and 1."""
+    """Whether a refused file is damaged, has an unsuitable mode, or is a mask of 0 and 1."""
     try:
         with Image.open(path) as image:
             image.load()

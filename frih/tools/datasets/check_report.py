@@ -1,25 +1,18 @@
-"""What a check of a data set found, for people and as JSON."""
+"""The findings of a data set's check, as text and as JSON."""
 
 import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from frih.data.iharmony4 import FOLDERS, SPLITS
-
-PUBLISHED = {
-    "HCOCO": {"train": 38545, "test": 4283},
-    "HAdobe5k": {"train": 19437, "test": 2160},
-    "HFlickr": {"train": 7449, "test": 828},
-    "Hday2night": {"train": 311, "test": 133},
-}
-"""How many composites iHarmony4 has."""
+from frih.common.wording import counted
+from frih.data.iharmony4 import COMPOSITES, FOLDERS, SPLITS
 
 KINDS = {
     "list-missing": "no list of a split",
     "list-unreadable": "lists that cannot be read",
     "list-empty": "lists without a composite",
     "list-differs": "a subset's own list and the common one differ",
-    "list-strangers": "the common list names what is not in the root",
+    "list-strangers": "the common list names subsets that are not in the root",
     "name": "composites not named X_M_K.jpg",
     "twice": "composites named twice by one list",
     "in-both-lists": "composites in the lists of both splits",
@@ -30,7 +23,7 @@ KINDS = {
     "ambiguous": "several files where one is needed",
     "orphan": "files that no list needs",
     "unreadable": "files that are truncated, damaged or no images",
-    "mode": "images of a kind that is refused",
+    "mode": "images with unsuitable pixels",
     "mask-0-1": "masks of 0 and 1 instead of 0 and 255",
     "size": "masks and real images not of their composite's size",
     "mask-empty": "masks without foreground",
@@ -38,55 +31,55 @@ KINDS = {
     "mask-grey": "masks with grey values",
     "greyscale": "images without colour",
 }
-"""Every kind of finding, in the order in which they are told."""
+"""Every kind of finding, in the order of the report."""
 
 _SHOWN = 3
 
 
 class Finding(NamedTuple):
-    """Something that is not as it should be, or that one should know."""
+    """A fault, or something worth knowing."""
 
     kind: str
     """A key of :data:`KINDS`."""
     path: str
-    """The file or folder, from the root on."""
+    """The file or folder, below the root."""
     message: str
     error: bool
-    """Whether training or evaluation would stop or go wrong; otherwise it is a remark."""
+    """Whether training or evaluation would stop or go wrong; otherwise this is a remark."""
 
 
 class Split(NamedTuple):
-    """One split of one subset, as its list has it."""
+    """The list of one split of one subset."""
 
     names: list[str]
     """Of the composites, each once."""
     source: str | None
-    """The list that was used, from the root on; None where there is none."""
+    """The list that was used, below the root; None if there is none."""
 
 
 class Report(NamedTuple):
-    """All that was found in a data set."""
+    """The findings of a data set, and its numbers of files."""
 
     root: str
     size: int
     splits: dict[str, dict[str, Split]]
     """By subset, then by ``"train"`` and ``"test"``."""
     files: dict[str, dict[str, int]]
-    """How many files there are, by subset and folder."""
+    """Numbers of files, by subset and folder."""
     findings: list[Finding]
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
+        """The number of findings that are errors."""
         return sum(finding.error for finding in self.findings)
 
     def describe(self) -> str:
-        """The counts, the lists that were used, and the first few findings of each kind; for people."""
+        """The counts, the lists that were used, and the first few findings of each kind."""
         lines = [*self._table(), *self._lists(), *self._kinds(error=True), *self._kinds(error=False), self._end()]
         return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # file names need not be valid text
 
     def to_json(self) -> str:
-        """Everything, with every finding."""
+        """The whole report, with every finding."""
         subsets = {
             subset: {
                 "files": self.files[subset],
@@ -103,7 +96,7 @@ class Report(NamedTuple):
 
     def _table(self) -> Iterator[str]:
         width = max(len("all"), *map(len, self.splits))
-        yield f"{self.root}, its masks seen at {self.size} x {self.size} as well:"
+        yield f"{self.root}, masks also checked at {self.size} x {self.size}:"
         yield f"  {'listed':{width}}  {'train':>14}  {'test':>14}    files: composites, masks, real images"
         for subset, splits in self.splits.items():
             cells = "  ".join(f"{_of_published(subset, name, split):>14}" for name, split in splits.items())
@@ -131,13 +124,8 @@ class Report(NamedTuple):
 
 
 def published(subset: str, split: str) -> int | None:
-    """How many composites iHarmony4 has in a split of a subset; None if it has no such subset."""
-    return PUBLISHED.get(subset, {}).get(split)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things: 3 errors, 1 error."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """The number of iHarmony4's composites in a split of a subset; None if it has no such subset."""
+    return COMPOSITES.get(subset, {}).get(split)
 
 
 def _of_published(subset: str, name: str, split: Split) -> str:

@@ -1,4 +1,4 @@
-"""A subset's folders and lists, and what is wrong with them as far as names tell, without reading an image."""
+"""A subset's folders and lists, and their faults that show without reading an image."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -8,8 +8,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from frih.common.errors import UserError
+from frih.common.wording import counted
 from frih.data.iharmony4 import FOLDERS, SPLITS, read_lines
-from frih.tools.datasets.check_report import Finding, Split, counted, published
+from frih.tools.datasets.check_report import Finding, Split, published
 
 
 class Task(NamedTuple):
@@ -23,12 +24,12 @@ class Task(NamedTuple):
 
     @property
     def path(self) -> str:
-        """From the root on."""
+        """The path below the root."""
         return f"{self.subset}/{self.folder}/{self.name}"
 
 
 class _Triple(NamedTuple):
-    """The files of one composite; None for one that is not there."""
+    """The files of one composite; None for a missing one."""
 
     composite: str | None
     mask: str | None
@@ -49,10 +50,12 @@ class CheckedSubset:
         if not self.listed:
             self.triples["unlisted"] = self._match(sorted(self.files["composite_images"]), None)
         self._compare_splits()
-        self._find_orphans()
+        for folder in FOLDERS if self.listed else ():
+            for file in self.files[folder] - self._used(folder):
+                self._remark("orphan", f"{name}/{folder}/{file}", "no list needs it")
 
     def tasks(self) -> list[Task]:
-        """Every file of the subset, apart from unused ones that do not look like images."""
+        """Every file of the subset, without unused ones that do not look like images."""
         suffixes = Image.registered_extensions()
         tasks = []
         for folder in FOLDERS:
@@ -61,8 +64,11 @@ class CheckedSubset:
             tasks += [Task(self.name, folder, name, name in used) for name in chosen]
         return tasks
 
-    def _add(self, kind: str, path: str, message: str, *, error: bool) -> None:
-        self.findings.append(Finding(kind, path, message, error))
+    def _error(self, kind: str, path: str, message: str) -> None:
+        self.findings.append(Finding(kind, path, message, error=True))
+
+    def _remark(self, kind: str, path: str, message: str) -> None:
+        self.findings.append(Finding(kind, path, message, error=False))
 
     def _list_folder(self, folder: str) -> set[str]:
         try:
@@ -71,11 +77,11 @@ class CheckedSubset:
         except OSError as error:
             names, fault = set(), f"cannot be listed ({error.strerror})"
         if fault:
-            self._add("folder-missing", f"{self.name}/{folder}", fault, error=True)
+            self._error("folder-missing", f"{self.name}/{folder}", fault)
         return names
 
     def _read_list(self, split: str) -> Split:
-        """The list that training would use, with what is wrong with its lines."""
+        """The list that training would use; checks its lines."""
         own, common = self.root / self.name / f"{self.name}_{split}.txt", self.root / f"IHD_{split}.txt"
         shared = [name for folder, name in _entries_or_none(common) if folder == self.name]
         if not own.is_file():
@@ -84,19 +90,19 @@ class CheckedSubset:
         try:
             names = [name for _, name in list_entries(own)]
         except UserError as error:
-            self._add("list-unreadable", path, without_path(error, own), error=True)
+            self._error("list-unreadable", path, without_path(error, own))
             names = []
         if shared and set(shared) != set(names):
             differing = counted(len(set(shared) ^ set(names)), "composite")
-            self._add("list-differs", path, f"is used, but differs from {common.name} by {differing}", error=False)
+            self._remark("list-differs", path, f"is used, but differs from {common.name} by {differing}")
         return self._check_names(names, split, path)
 
     def _check_names(self, names: list[str], split: str, source: str) -> Split:
         if not names:
-            self._add("list-empty", source, f"names no composite of {self.name} for the {split} split", error=False)
+            self._remark("list-empty", source, f"names no composite of {self.name} for the {split} split")
         for name, count in Counter(names).items():
             if count > 1:
-                self._add("twice", source, f"names {name} {count} times", error=True)
+                self._error("twice", source, f"names {name} {count} times")
         return Split(list(dict.fromkeys(names)), source)
 
     def _match(self, names: Iterable[str], source: str | None) -> list[_Triple]:
@@ -107,7 +113,7 @@ class CheckedSubset:
             photo = photo_and_mask.rpartition("_")[0]
             if not photo:
                 where = source or f"{self.name}/composite_images"
-                self._add("name", where, f"{name!r} is not named X_M_K.jpg (photo, mask, variant)", error=True)
+                self._error("name", where, f"{name!r} is not named X_M_K.jpg (photo, mask, variant)")
                 continue
             composite = self._find_composite(name)
             mask = self._find("masks", photo_and_mask, ".png", name)
@@ -117,42 +123,35 @@ class CheckedSubset:
     def _find_composite(self, name: str) -> str | None:
         if name in self.files["composite_images"]:
             return name
-        if self.files["composite_images"]:  # a folder that is missing or empty is told once
+        if self.files["composite_images"]:  # otherwise the folder is missing or empty, which is one finding already
             others = self.stems["composite_images"].get(Path(name).stem)
             hint = f"; the folder holds {', '.join(others)}" if others else ""
             path = f"{self.name}/composite_images/{name}"
-            self._add("missing", path, f"is named by a list, but is not there{hint}", error=True)
+            self._error("missing", path, f"is named by a list, but is not there{hint}")
         return None
 
     def _find(self, folder: str, stem: str, suffix: str, composite: str) -> str | None:
         found = self.stems[folder].get(stem, [])
         if not found and self.files[folder]:
-            self._add(
-                "missing", f"{self.name}/{folder}/{stem}{suffix}", f"is not there; {composite} needs it", error=True
-            )
+            self._error("missing", f"{self.name}/{folder}/{stem}{suffix}", f"is not there; {composite} needs it")
         if len(found) > 1:
-            message = f"is one of {', '.join(found)}; which is used is left to chance"
-            self._add("ambiguous", f"{self.name}/{folder}/{found[0]}", message, error=True)
+            message = f"is one of {', '.join(found)}; keep one, since any of them may be used"
+            self._error("ambiguous", f"{self.name}/{folder}/{found[0]}", message)
         return found[0] if found else None
 
     def _compare_splits(self) -> None:
         for name in sorted(set(self.splits["train"].names) & set(self.splits["test"].names)):
             path = f"{self.name}/composite_images/{name}"
-            self._add("in-both-lists", path, "is named for training and for testing", error=True)
+            self._error("in-both-lists", path, "is named for training and for testing")
         train, test = ({triple.real for triple in self.triples[split] if triple.real} for split in SPLITS)
         for name in sorted(train & test):
             path = f"{self.name}/real_images/{name}"
-            self._add("photo-in-both", path, "has composites in training and in testing", error=True)
+            self._error("photo-in-both", path, "has composites in training and in testing")
         for split, found in self.splits.items():
             expected = published(self.name, split)
             if found.source and expected not in (None, len(found.names)):
                 message = f"names {counted(len(found.names), 'composite')} of {self.name}; iHarmony4 has {expected}"
-                self._add("count", found.source, message, error=False)
-
-    def _find_orphans(self) -> None:
-        for folder in FOLDERS if self.listed else ():
-            for name in self.files[folder] - self._used(folder):
-                self._add("orphan", f"{self.name}/{folder}/{name}", "no list needs it", error=False)
+                self._remark("count", found.source, message)
 
     def _used(self, folder: str) -> set[str | None]:
         index = FOLDERS.index(folder)
@@ -168,7 +167,7 @@ def list_entries(path: Path) -> list[tuple[str, str]]:
 
 
 def without_path(error: Exception, path: Path) -> str:
-    """An error's message without the path in front, which is told beside it."""
+    """An error's message without the path in front, because a finding has the path already."""
     return str(error).removeprefix(f"{path}: ") or type(error).__name__
 
 
@@ -179,12 +178,12 @@ def _entries_or_none(path: Path) -> list[tuple[str, str]]:
         return []
 
 
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
 def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     stems: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         stems[Path(name).stem].append(name)
     return stems
-
-
-def _suffix(name: str) -> str:
-    return Path(name).suffix.lower()

@@ -2,14 +2,14 @@
 
 ::
 
-    <out>/<subset>/{composite_images,masks,real_images}/     names as in the source, but for suffixes of files in a new format
+    <out>/<subset>/{composite_images,masks,real_images}/     names as in the source, except the suffixes of converted files
     <out>/<subset>/<subset>_{train,test}.txt, IHD_*.txt      the source's lists, written when all files are there
-    <out>/prepared_files.jsonl                               settings, and a line for each file that is done
-    <out>/prepared.json                                      how the copy was made, in short; written last
+    <out>/prepared_files.jsonl                               settings, and a line for each finished file
+    <out>/prepared.json                                      a summary of how the copy was made; written last
 
-Files that the lists need are copied, each once, however many composites share it. One that is small enough, upright and in
-plain colours is copied byte for byte; the others are resized and made anew, images in the format asked for, masks as PNG with
-their grey borders. A run that was stopped goes on when it is called again; files whose source has changed since are made anew.
+The copy holds the files that the lists need. A file that is small enough, upright and in plain colours is copied byte for byte.
+The others are resized and converted: images to the chosen format, masks to PNG with their grey borders. A run that was stopped
+goes on when it is called again, and it converts files again whose source has changed.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -30,18 +31,7 @@ from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.processes import Map, cores, process_pool
 from frih.common.progress import progress_bar
-from frih.data.iharmony4 import (
-    FOLDERS,
-    PREPARED,
-    PREPARED_FILES,
-    SPLITS,
-    Item,
-    choose_subsets,
-    describe_preparation,
-    find_list,
-    match_files,
-    read_lines,
-)
+from frih.data.iharmony4 import FOLDERS, PREPARED, PREPARED_FILES, choose_subsets, describe_preparation
 from frih.data.images import open_mask, open_rgb
 from frih.tools.datasets.shrinking import (
     FILTERS,
@@ -55,27 +45,28 @@ from frih.tools.datasets.shrinking import (
     is_plain,
     shrink,
 )
+from frih.tools.datasets.source import Source
 from frih.tools.journal import Entry, Journal
 
 RECIPE = 1
-"""To be raised with every change that makes other files."""
+"""Raise it with every change that makes other files."""
 
 _CHUNK = 4
 
 
 class Prepared(NamedTuple):
-    """What became of a copy."""
+    """The result of preparing a copy."""
 
     out: Path
     summary: str
-    """How it was made, in a line."""
+    """How it was made, in one line."""
     counts: dict[str, dict[str, int]]
-    """By subset: how many ``composite_images``, ``masks`` and ``real_images``; how many of all these were ``written`` anew, the
-    others being as they were; and ``source_bytes`` and ``bytes``."""
+    """By subset: the numbers of ``composite_images``, ``masks`` and ``real_images``; how many of these files were converted
+    (``written``), not copied; and ``source_bytes`` and ``bytes``."""
     found: int
-    """How many files were done before."""
+    """Files that were done before."""
     faults: list[str]
-    """What is wrong with the source, file by file. If anything is, the copy is not finished."""
+    """The source's faults, file by file. With any of them, the copy is not finished."""
 
 
 def prepare_dataset(
@@ -93,34 +84,31 @@ def prepare_dataset(
 
     Args:
         root: folder that holds the subsets; nothing is written there.
-        out: the copy's folder, for ``data.root``; new or empty, or that of an earlier call with the same settings.
+        out: the copy's folder, for ``data.root``; new or empty, or the folder of an earlier call with the same settings.
         size: of the stored images, see :data:`frih.tools.datasets.shrinking.SIZES`.
-        format: of images that are made anew; by default JPEG at sizes 512 and 1024, lossless at the others.
+        format: of converted images; by default JPEG at sizes 512 and 1024, lossless at the others.
         quality: of JPEG, 1 to 100.
-        link: files that stay as they are become hard links of the source's, where the file system lets them.
-        workers: processes; as many as there are cores by default.
+        link: use hard links instead of byte-for-byte copies, if the file system allows them.
+        workers: processes; one for each core by default.
         progress: show a progress bar.
 
     Raises:
-        UserError: no data set at the root, or one without lists; ``out`` is part of it, holds something else, was made with
-            other settings, is being written by another process, or cannot be written.
+        UserError: no data set at the root, or one without lists; or ``out`` is part of it, holds something else, was made with
+            other settings, is in use by another run, or cannot be written.
     """
     root, out = Path(root).absolute(), Path(out).absolute()
     settings = _settings(root, size, format, quality)
     subsets = choose_subsets(root, None)
     _refuse_places(root, out, subsets)
-    source = _Source(root, subsets)
+    source = Source(root, subsets)
     journal = Journal(out, settings, manifest=PREPARED, journal=PREPARED_FILES, key="files")
     workers = cores() if workers is None else workers
-    try:
-        with journal.held(), process_pool(workers, chunk=_CHUNK) as each:
-            return _complete(source, journal, link, each, progress)
-    except OSError as error:
-        raise UserError(f"{out}: the copy cannot be written there ({error})") from error
+    with journal.held("the copy"), process_pool(workers, chunk=_CHUNK) as each:
+        return _complete(source, journal, link, each, progress)
 
 
 def verify_dataset(out: str | Path, *, workers: int | None = None, progress: bool = True) -> list[str]:
-    """Reads every file of a finished copy, and names those that are missing or not as they were written.
+    """Reads every file of a finished copy and names those that are missing or changed.
 
     Raises:
         UserError: there is no finished copy.
@@ -133,14 +121,13 @@ def verify_dataset(out: str | Path, *, workers: int | None = None, progress: boo
     tasks = [(path, size, entry["digest"]) for entry in entries for path, size in entry["files"].items()]
     tasks += [(path, size, digest) for path, (size, digest) in about["lists"].items()]
     with process_pool(cores() if workers is None else workers, chunk=_CHUNK) as each:
-        found = progress_bar(
-            each(partial(_verify, out), tasks), desc="verifying", total=len(tasks), unit="file", disable=not progress
-        )
-        return [fault for fault in found if fault]
+        results = each(partial(_verify, out), tasks)
+        bar = progress_bar(results, desc="verifying", total=len(tasks), unit="file", disable=not progress)
+        return [fault for fault in bar if fault]
 
 
 def describe(prepared: Prepared) -> str:
-    """What is in a copy and how large it is beside its source; for people."""
+    """The numbers of files in a copy, and its size beside its source's."""
     width = max(len("all"), *map(len, prepared.counts))
     lines = [
         f"{prepared.out}: {prepared.summary}",
@@ -150,55 +137,12 @@ def describe(prepared: Prepared) -> str:
     for counts in prepared.counts.values():
         total.update(counts)
     for name, counts in (*prepared.counts.items(), ("all", total)):
-        megabytes = (f"{counts[key] / 1e6:10.1f} MB" for key in ("source_bytes", "bytes"))
         numbers = "{composite_images:12}{masks:8}{real_images:15}{written:11}".format(**counts)
+        megabytes = (f"{counts[key] / 1e6:10.1f} MB" for key in ("source_bytes", "bytes"))
         lines.append(f"  {name:{width}}{numbers}{''.join(megabytes)}")
     if prepared.found:
         lines.append(f"  {prepared.found} files were there already")
     return "\n".join(lines)
-
-
-class _Source:
-    """The files that a data set's lists need.
-
-    Raises:
-        UserError: a subset has no list, or lists name nothing or cannot be followed.
-    """
-
-    def __init__(self, root: Path, subsets: Sequence[str]) -> None:
-        self.root, self.subsets = root, subsets
-        self.items: list[Item] = []
-        self.faults: list[str] = []
-        for subset in subsets:
-            self._follow(subset)
-        if not self.items and not self.faults:
-            raise UserError(f"{root}: its lists name no composite")
-        self.wanted = dict.fromkeys(sorted(name for item in self.items for name in _names(item)))
-        """Paths of the files, from the root on, each once."""
-
-    def _follow(self, subset: str) -> None:
-        found = [found for split in SPLITS if (found := find_list(self.root, subset, split))]
-        if not found:
-            raise UserError(
-                f"{self.root / subset}: has no list, {subset}_train.txt or {subset}_test.txt, nor has {self.root} one "
-                f"(IHD_train.txt, IHD_test.txt); scripts/check_data.py --write-lists writes what follows from others"
-            )
-        stems: dict[str, str] = {}
-        for names, path in found:
-            items, faults = match_files(self.root, subset, names)
-            self.items += items
-            self.faults += [f"{path}: {subset}/{fault}" for fault in faults]
-            for name in names:
-                other = stems.setdefault(Path(name).stem, name)
-                if other != name:
-                    raise UserError(f"{path}: {name} and {other} differ in their suffix alone; rename one")
-
-
-def _names(item: Item) -> tuple[str, str, str]:
-    """Paths of composite, mask and real image, from the root on."""
-    files = (item.composite_name, item.mask_name, item.real_name)
-    composite, mask, real = (f"{item.subset}/{folder}/{name}" for folder, name in zip(FOLDERS, files, strict=True))
-    return composite, mask, real
 
 
 def _settings(root: Path, size: Size, format: Format | None, quality: int | None) -> dict[str, Any]:
@@ -206,9 +150,9 @@ def _settings(root: Path, size: Size, format: Format | None, quality: int | None
         raise UserError(f"size: must be one of {', '.join(SIZES)}, not {size}")
     format = format or FORMATS[size]
     if quality is not None and (format != "jpeg" or not 1 <= quality <= 100):
-        raise UserError("quality: is of JPEG alone, 1 to 100; WebP and PNG are lossless")
+        raise UserError("quality: is for JPEG only, 1 to 100; WebP and PNG are lossless")
     if format == "webp" and not features.check("webp"):
-        raise UserError("format: this Pillow was built without WebP; take png")
+        raise UserError("format: this Pillow has no WebP; use png")
     return {
         "recipe": RECIPE,
         "source": str(root),
@@ -221,49 +165,46 @@ def _settings(root: Path, size: Size, format: Format | None, quality: int | None
 
 def _refuse_places(root: Path, out: Path, subsets: Sequence[str]) -> None:
     place = out.resolve()
-    if place == root.resolve():
-        raise UserError(f"{out}: is the data set itself; give another folder for the copy")
-    for subset in subsets:
-        folder = (root / subset).resolve()
-        if place == folder or folder in place.parents:
-            raise UserError(f"{out}: is in the data set's folder {subset}; give a folder outside of it for the copy")
+    folders = [(root / subset).resolve() for subset in subsets]
+    if place == root.resolve() or any(folder in (place, *place.parents) for folder in folders):
+        raise UserError(f"{out}: is the data set or a part of it; give another folder for the copy")
 
 
-def _complete(source: _Source, journal: Journal, link: bool, each: Map, progress: bool) -> Prepared:
-    """Makes what is not there yet, and finishes the copy if nothing is wrong with the source."""
+def _complete(source: Source, journal: Journal, link: bool, each: Map, progress: bool) -> Prepared:
+    """Makes the missing files; finishes the copy if the source has no fault."""
     out = journal.folder
     about = _read_about(out)
     if about:
         _read_record(out, about)
     known = {entry["source"]: entry for entry in journal.read()}
-    gone = {name: entry for name, entry in known.items() if name not in source.wanted}
+    gone = [name for name in known if name not in source.wanted]
     if gone and not source.faults:
         raise UserError(
-            f"{out}: holds {len(gone)} files that the lists of {source.root} no longer need, as {next(iter(gone))}; "
+            f"{out}: holds {len(gone)} files that the lists of {source.root} no longer need, as {gone[0]}; "
             "restore the lists, or give another folder"
         )
-    done = {name: entry for name, entry in known.items() if name not in gone and _is_fresh(source.root, entry)}
+    done = {name: entry for name, entry in known.items() if name in source.wanted and _is_fresh(source.root, entry)}
     found, faults = len(done), list(source.faults)
     missing = [name for name in source.wanted if name not in done]
     if missing or not about:
         journal.manifest.unlink(missing_ok=True)
-        _make_folders(out, source.subsets)
+        for subset, folder in product(source.subsets, FOLDERS):
+            (out / subset / folder).mkdir(parents=True, exist_ok=True)
         with journal.open(known.values()) as add:
-            make = partial(_prepare, source.root, out, journal.settings, link)
-            for result in progress_bar(
-                each(make, missing), desc="preparing", total=len(missing), unit="file", disable=not progress
-            ):
+            results = each(partial(_prepare, source.root, out, journal.settings, link), missing)
+            bar = progress_bar(results, desc="preparing", total=len(missing), unit="file", disable=not progress)
+            for result in bar:
                 if isinstance(result, str):
                     faults.append(result)
                 else:
                     add(result)
                     done[result["source"]] = result
-    faults += _compare_sizes(source.items, done)
+    faults += source.mis_sized(done)
     entries = [done[name] for name in source.wanted if name in done]
     summary, counts = _summary(source, journal.settings, entries), _count(source.subsets, entries)
     if not faults:
         if missing or not about:
-            with journal.open(entries):  # each once, without those of files that were made anew
+            with journal.open(entries):  # one line for each file, in order
                 pass
         _finish(source, journal, summary, counts, entries)
     return Prepared(out, summary, counts, found, faults)
@@ -277,14 +218,8 @@ def _is_fresh(root: Path, entry: Entry) -> bool:
     return False
 
 
-def _make_folders(out: Path, subsets: Iterable[str]) -> None:
-    for subset in subsets:
-        for folder in FOLDERS:
-            (out / subset / folder).mkdir(parents=True, exist_ok=True)
-
-
 def _prepare(root: Path, out: Path, settings: dict[str, Any], link: bool, name: str) -> Entry | str:
-    """Copies or resizes one file: its entry, or what is wrong with it."""
+    """Copies or converts one file. Returns its entry, or its fault."""
     source, is_mask = root / name, PurePosixPath(name).parent.name == "masks"
     format: Format = "png" if is_mask else settings["format"]
     try:
@@ -295,12 +230,12 @@ def _prepare(root: Path, out: Path, settings: dict[str, Any], link: bool, name: 
         content = source.read_bytes() if stays else encode(small, format, settings["quality"])
     except UserError as error:
         return str(error)
-    except Exception as error:  # damaged files make decoders raise whatever they like
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
         return f"{source}: cannot be prepared ({type(error).__name__}: {error}); restore it from its source"
     others = {suffix: str(PurePosixPath(name).with_suffix(suffix)) for suffix in SUFFIXES.values()}
     path = name if stays else others[SUFFIXES[format]]
     for other in {name, *others.values()} - {path}:
-        (out / other).unlink(missing_ok=True)  # made of a source that was another then
+        (out / other).unlink(missing_ok=True)  # made of an older source
     if not (stays and link and _link(source, out / path)):
         write_whole(out / path, content)
     return {
@@ -315,7 +250,7 @@ def _prepare(root: Path, out: Path, settings: dict[str, Any], link: bool, name: 
 
 
 def _link(source: Path, path: Path) -> bool:
-    """Gives a file a second name in the copy; false where the file system does not let one."""
+    """Makes a hard link in the copy; False if the file system does not allow it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         os.link(source.resolve(), part)
@@ -323,21 +258,8 @@ def _link(source: Path, path: Path) -> bool:
     except OSError:
         return False
     finally:
-        part.unlink(missing_ok=True)  # it stays where both are names of one file already
+        part.unlink(missing_ok=True)  # replace() leaves it if both are links of one file
     return True
-
-
-def _compare_sizes(items: Iterable[Item], done: dict[str, Entry]) -> list[str]:
-    """Masks and real images that are not as large as their composite."""
-    faults = []
-    for item in items:
-        composite, *others = _names(item)
-        for path, name in zip((item.mask, item.real), others, strict=True):
-            ours, theirs = (tuple(done[key]["pixels"]) if key in done else None for key in (composite, name))
-            if ours and theirs and ours != theirs:
-                shape = "is {} x {} pixels but {} is {} x {}".format(*theirs, item.composite, *ours)
-                faults.append(f"{path}: {shape}; they must be of one size")
-    return faults
 
 
 def _count(subsets: Iterable[str], entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
@@ -352,8 +274,8 @@ def _count(subsets: Iterable[str], entries: Iterable[Entry]) -> dict[str, dict[s
     return counts
 
 
-def _summary(source: _Source, settings: dict[str, Any], entries: Iterable[Entry]) -> str:
-    """How the copy is made, in a line; of a source that is itself prepared, that too."""
+def _summary(source: Source, settings: dict[str, Any], entries: Iterable[Entry]) -> str:
+    """How the copy was made, in one line; and how its source was, if that is a copy itself."""
     sizes = {"256": "256 x 256", "original": "original size"}
     size = sizes.get(settings["size"], f"size {settings['size']} (longer side)")
     encoder = {"jpeg": f"JPEG {settings['quality']}", "webp": "lossless WebP", "png": "PNG"}[settings["format"]]
@@ -366,10 +288,10 @@ def _summary(source: _Source, settings: dict[str, Any], entries: Iterable[Entry]
 
 
 def _finish(
-    source: _Source, journal: Journal, summary: str, counts: dict[str, dict[str, int]], entries: Sequence[Entry]
+    source: Source, journal: Journal, summary: str, counts: dict[str, dict[str, int]], entries: Sequence[Entry]
 ) -> None:
-    """Writes the lists and, last of all, what the copy says of itself; unless they are there."""
-    lists = _lists(source, entries)
+    """Writes the lists and, last, the summary of the copy, unless they are there."""
+    lists = source.lists(entries)
     about: dict[str, Any] = {
         "summary": summary,
         "settings": journal.settings,
@@ -388,29 +310,8 @@ def _finish(
     write_whole(journal.manifest, json.dumps(about, indent=1) + "\n", durable=True)
 
 
-def _lists(source: _Source, entries: Iterable[Entry]) -> dict[str, bytes]:
-    """The source's lists, byte for byte, unless they name composites whose suffix is another now."""
-    renamed = {entry["source"]: path for entry in entries for path in entry["files"] if path != entry["source"]}
-    lists = {}
-    for split in SPLITS:
-        own = (Path(subset, f"{subset}_{split}.txt") for subset in source.subsets)
-        for path in (Path(f"IHD_{split}.txt"), *own):
-            if (source.root / path).is_file():
-                lines = read_lines(source.root / path)
-                new = [_rename(line, path.parent.name, renamed) for line in lines]
-                content = "".join(f"{line}\n" for line in new).encode()
-                lists[path.as_posix()] = (source.root / path).read_bytes() if new == lines else content
-    return lists
-
-
-def _rename(line: str, subset: str, renamed: dict[str, str]) -> str:
-    path = PurePosixPath(line)
-    new = renamed.get(f"{subset or path.parts[0]}/composite_images/{path.name}")
-    return str(path.with_name(PurePosixPath(new).name)) if new else line
-
-
 def _read_about(out: Path) -> dict[str, Any] | None:
-    """What a finished copy says of itself; None where there is none, or it is damaged and to be written again."""
+    """The summary of a finished copy; None if it is missing or damaged, so that it is written again."""
     try:
         about: dict[str, Any] = json.loads((out / PREPARED).read_text(encoding="utf-8"))
         return {key: about[key] for key in ("summary", "settings", "versions", "counts", "lists", "record")}
@@ -420,17 +321,14 @@ def _read_about(out: Path) -> dict[str, Any] | None:
 
 def _read_record(out: Path, about: dict[str, Any]) -> bytes:
     path = out / PREPARED_FILES
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
+    content = path.read_bytes() if path.exists() else b""
     if _digest(content) != about["record"]:
-        raise UserError(f"{path}: is not as it was written; remove the copy and prepare the data set again")
+        raise UserError(f"{path}: has changed since it was written; remove the copy and prepare the data set again")
     return content
 
 
 def _verify(out: Path, task: tuple[str, int, str]) -> str | None:
-    """What is wrong with a file, if anything is."""
+    """The fault of a file, if it has one."""
     name, size, digest = task
     path = out / name
     try:

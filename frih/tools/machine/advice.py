@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frih.config import Config
-from frih.tools.datasets.check_report import PUBLISHED
+from frih.data.iharmony4 import COMPOSITES
 from frih.tools.machine.record import Row
 
 WORTH = 1.1
@@ -47,7 +47,7 @@ def follows(data: Mapping[str, Any], config: Config, *, gpus: int, cores: int) -
     rate = max([at["images_per_second"], *(row["images_per_second"] for row in compiled if compiles)])
     workers, fed, told = loading(data.get("loader", []), rate * processes, processes, cores)
     total = min(rate * processes, fed)
-    images = sum(split["train"] for split in PUBLISHED.values()) * (1 - config.validation.fraction)
+    images = sum(split["train"] for split in COMPOSITES.values()) * (1 - config.validation.fraction)
     hours = config.train.epochs * images / total / 3600
     options = [f"train.batch={config.train.batch}", f"train.precision={'fp32' if precision == 'tf32' else precision}"]
     options += [f"train.accumulate={accumulate}"] if accumulate > 1 else []

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from frih import metrics
 from frih.common.errors import UserError
 from frih.common.files import write_whole
-from frih.evaluation.layout import Table, counted, heading
+from frih.common.wording import counted
+from frih.evaluation.layout import Table, heading
 from frih.evaluation.rows import by_image, read_rows
 from frih.evaluation.statistics import Difference, paired
 from frih.evaluation.tables import RATIOS, comparison, groups, interval_tables, intervals, summarize, with_interval

@@ -1,4 +1,4 @@
-"""Outlines of COCO's and LabelMe's forms, drawn pixel by pixel."""
+"""Outlines in COCO's and LabelMe's forms, drawn pixel by pixel."""
 
 import base64
 import json
@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 
 from frih.common.errors import UserError
-from frih.tools.composites.annotations import (
-    Outline,
-    Outlined,
-    decode_counts,
-    draw,
-    find_annotations,
-    open_photo,
-    read_annotations,
-)
+from frih.tools.composites.annotations import Outline, Outlined, draw, find_annotations, open_photo, read_annotations
 from tests.conftest import save, smooth_image
 
 COCO = {
@@ -72,24 +64,8 @@ def stored(path, content):
     return path
 
 
-def decode_literally(text):
-    """COCO's rule, character by character."""
-    values, position = [], 0
-    while position < len(text):
-        value, place, more = 0, 0, True
-        while more:
-            code = ord(text[position]) - 48
-            value |= (code & 31) << 5 * place
-            more = bool(code & 32)
-            position, place = position + 1, place + 1
-            if not more and code & 16:
-                value |= -1 << 5 * place
-        values.append(value + values[-2] if len(values) > 2 else value)
-    return values
-
-
-def encode_literally(values):
-    """The other way round."""
+def encode(values):
+    """COCO's rule for run lengths as a string."""
     text = ""
     for index, value in enumerate(values):
         rest, more = value - (values[index - 2] if index > 2 else 0), True
@@ -101,36 +77,23 @@ def encode_literally(values):
 
 
 def is_inside(x, y, points):
-    """Even-odd rule: how often a ray to the left meets the outline."""
+    """The even-odd rule: counts how often a ray to the left meets the outline."""
     meets = 0
+    points = [tuple(map(Fraction, point)) for point in points]
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         if min(y0, y1) <= y < max(y0, y1):
-            meets += (
-                Fraction(x0) + (y - Fraction(y0)) * (Fraction(x1) - Fraction(x0)) / (Fraction(y1) - Fraction(y0)) <= x
-            )
+            meets += x0 + (y - y0) * (x1 - x0) / (y1 - y0) <= x
     return meets % 2 == 1
 
 
-def test_counts_as_a_string():
-    assert decode_counts("`044O").tolist() == [
-        16,
-        4,
-        4,
-        3,
-    ]  # 16 takes two characters, for one's highest bit is the sign
-    assert decode_counts("0").tolist() == [0]
+def test_run_lengths_as_a_string():
+    assert encode([16, 4, 4, 3]) == "`044O"  # 16 takes two characters, because one's highest bit is the sign
     rng = np.random.default_rng(0)
     for length in range(1, 40):
-        values = rng.integers(0, 2 ** rng.integers(1, 24), length).tolist()
-        text = encode_literally(values)
-        assert decode_literally(text) == values
-        assert decode_counts(text).tolist() == values
-
-
-@pytest.mark.parametrize("text", ["", "4P", "4!4", "4~"])
-def test_counts_that_are_none(text):
-    with pytest.raises(ValueError, match="counts"):
-        decode_counts(text)
+        counts = rng.integers(0, 2 ** rng.integers(1, 10), length).tolist()
+        size = [1, sum(counts)]
+        expected = drawn("rle", {"size": size, "counts": counts}, (sum(counts), 1))
+        assert np.array_equal(drawn("rle", {"size": size, "counts": encode(counts)}, (sum(counts), 1)), expected)
 
 
 def test_run_lengths_go_down_the_columns():
@@ -176,21 +139,21 @@ def test_rectangles_and_circles():
     [
         ("polygon", [[0, 0], [1, 1]], "here: is a faulty polygon .*has 2 points, but needs 3"),
         ("polygon", [0, 0, 1, 1, 2], "here: is a faulty polygon"),
-        ("polygon", [0, 0, 1, 1, 2, None], "a point that is no number"),
+        ("polygon", [0, 0, 1, 1, 2, None], "a point that is not a number"),
         ("polygon", 5, "is a faulty polygon"),
         ("rectangle", [[0, 0]], "has 1 points, but needs 2"),
         ("circle", [[0, 0], ["x", 1]], "is a faulty circle"),
-        (
-            "linestrip",
-            [[0, 0], [1, 1]],
-            "here: is a linestrip, which is not read; outlines are one of polygon, rectangle, c",
-        ),
+        ("linestrip", [[0, 0], [1, 1]], "here: is a linestrip, which is not supported; use one of polygon, re"),
         ("rle", {"size": [3, 4], "counts": [5, 6]}, "faulty rle .*its counts add up to 11, not to 4 x 3"),
         ("rle", {"size": [3, 4], "counts": [-1, 13]}, "its counts add up"),
         ("rle", {"size": [3, 4], "counts": [10**30]}, "is a faulty rle"),
         ("rle", {"size": [3, 4], "counts": "5"}, "its counts add up to 5"),
         ("rle", {"size": [3, 4], "counts": "P"}, "its counts break off"),
-        ("rle", {"size": [4, 3], "counts": [12]}, "of an image of 3 x 4 pixels, which is not the photo's"),
+        ("rle", {"size": [3, 4], "counts": "4P"}, "its counts break off"),
+        ("rle", {"size": [3, 4], "counts": ""}, "its counts break off"),
+        ("rle", {"size": [3, 4], "counts": "4!4"}, "its counts hold '!'"),
+        ("rle", {"size": [3, 4], "counts": "4~"}, "its counts hold '~'"),
+        ("rle", {"size": [4, 3], "counts": [12]}, "its image has 3 x 4 pixels, which is not the photo's"),
         ("rle", {"counts": [12]}, "is a faulty rle .*'size'"),
     ],
 )
@@ -266,20 +229,20 @@ def without(tree, key):
         ("a.json", XML, r"a\.json: cannot be read as JSON"),
         ("a.xml", "{}", r"a\.xml: cannot be read as LabelMe's XML"),
         ("a.xml", "<?xml version='1.0' encoding='none'?><annotation/>", r"a\.xml: cannot be read as LabelMe's XML"),
-        ("a.xml", "<annotation/>", r"a\.xml: lacks <filename>"),
-        ("a.json", [1], "is neither of COCO's form .* nor of LabelMe's"),
-        ("a.json", without(COCO, "annotations"), "is neither of COCO's form"),
-        ("a.json", without(COCO, "categories"), "images, annotations and categories lacks or refers to 'categories'"),
-        ("a.json", {**COCO, "images": [{"id": 7}]}, r"images\[0\] lacks or refers to 'file_name'"),
-        ("a.json", {**COCO, "images": COCO["images"][:1]}, r"annotations\[3\] lacks or refers to 3"),
-        ("a.json", {**COCO, "categories": COCO["categories"][:1]}, r"annotations\[1\] lacks or refers to 90"),
-        ("a.json", {**COCO, "annotations": ["x"]}, r"annotations\[0\] is not of COCO's form"),
-        ("a.json", without(LABELME, "imagePath"), "lacks 'imagePath', which LabelMe's form has"),
-        ("a.json", {**LABELME, "shapes": [{"label": "x"}]}, "lacks 'points'"),
-        ("a.json", {**LABELME, "shapes": 1}, "is not of LabelMe's form"),
+        ("a.xml", "<annotation/>", r"a\.xml .LabelMe.: needs <filename>"),
+        ("a.json", [1], "has neither COCO's form .* nor LabelMe's"),
+        ("a.json", without(COCO, "annotations"), "has neither COCO's form"),
+        ("a.json", without(COCO, "categories"), "and categories: needs 'categories', which is not there"),
+        ("a.json", {**COCO, "images": [{"id": 7}]}, r"images\[0\]: needs 'file_name'"),
+        ("a.json", {**COCO, "images": COCO["images"][:1]}, r"annotations\[3\]: needs 3, which is not there"),
+        ("a.json", {**COCO, "categories": COCO["categories"][:1]}, r"annotations\[1\]: needs 90"),
+        ("a.json", {**COCO, "annotations": ["x"]}, r"annotations\[0\]: does not have the expected form"),
+        ("a.json", without(LABELME, "imagePath"), "LabelMe.: needs 'imagePath', which is not there"),
+        ("a.json", {**LABELME, "shapes": [{"label": "x"}]}, "needs 'points'"),
+        ("a.json", {**LABELME, "shapes": 1}, "LabelMe.: does not have the expected form"),
     ],
 )
-def test_files_that_are_none_are_named(tmp_path, name, content, message):
+def test_files_of_other_forms_are_named(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message):
         read_annotations(stored(tmp_path / name, content))
 

@@ -1,4 +1,4 @@
-"""The four transfers against what theory says of each, on colours whose results stay inside [0, 1]."""
+"""The four transfers against the theory of each, on colours whose results stay inside [0, 1]."""
 
 import numpy as np
 import pytest
@@ -34,19 +34,13 @@ def reference():
 
 
 def to_lab(rgb):
-    """l-alpha-beta as the paper spells it out, with the offset of this implementation."""
+    """l-alpha-beta as in the paper, with the offset of this implementation."""
     r, g, b = rgb.T
     long = np.log10(0.3811 * r + 0.5783 * g + 0.0402 * b + 1 / 255)
     medium = np.log10(0.1967 * r + 0.7244 * g + 0.0782 * b + 1 / 255)
     short = np.log10(0.0241 * r + 0.1288 * g + 0.8444 * b + 1 / 255)
-    return np.stack(
-        [
-            (long + medium + short) / np.sqrt(3),
-            (long + medium - 2 * short) / np.sqrt(6),
-            (long - medium) / np.sqrt(2),
-        ],
-        axis=1,
-    )
+    lightness, yellow = (long + medium + short) / np.sqrt(3), (long + medium - 2 * short) / np.sqrt(6)
+    return np.stack([lightness, yellow, (long - medium) / np.sqrt(2)], axis=1)
 
 
 def levels(rgb):
@@ -149,31 +143,23 @@ def test_identity(transfer, source):
 
 
 @EVERY
-def test_the_order_of_pixels_is_of_no_account(transfer, source, reference):
-    order, other = np.random.default_rng(0).permutation(len(source)), reference[::-1]
-    np.testing.assert_allclose(transfer(source[order], other), transfer(source, reference)[order], atol=1e-9)
-
-
-@EVERY
-def test_equal_colours_stay_equal(transfer, source, reference):
-    result = transfer(np.concatenate([source, source]), reference)
-    np.testing.assert_allclose(result[: len(source)], result[len(source) :], atol=1e-12)
-
-
-@EVERY
-def test_deterministic_and_arguments_untouched(transfer, source, reference):
+def test_each_colour_moves_by_itself_and_arguments_stay(transfer, source, reference):
     copies = source.copy(), reference.copy()
-    assert np.array_equal(transfer(source, reference), transfer(source, reference))
+    order = np.random.default_rng(0).permutation(len(source))
+    result = transfer(source, reference)
+    assert np.array_equal(transfer(source, reference), result)
+    np.testing.assert_allclose(transfer(source[order], reference[::-1]), result[order], atol=1e-9)
+    twice = transfer(np.concatenate([source, source]), reference)
+    np.testing.assert_allclose(twice[: len(source)], twice[len(source) :], atol=1e-12)
     assert np.array_equal(source, copies[0])
     assert np.array_equal(reference, copies[1])
 
 
-GREY = np.repeat(np.linspace(0, 1, 100)[:, None], 3, axis=1)
 DEGENERATE = {
     "one pixel": np.array([[0.2, 0.5, 0.7]]),
     "one colour": np.tile([0.2, 0.5, 0.7], (50, 1)),
     "two colours": np.array([[0.2, 0.5, 0.7], [0.3, 0.4, 0.1]]),
-    "grey": GREY,
+    "grey": np.repeat(np.linspace(0, 1, 100)[:, None], 3, axis=1),
     "black": np.zeros((20, 3)),
     "white": np.ones((20, 3)),
     "pure red": np.tile([1.0, 0, 0], (20, 1)),
@@ -186,9 +172,7 @@ DEGENERATE = {
 def test_degenerate_colours_give_colours(transfer, first, second):
     result = transfer(DEGENERATE[first], DEGENERATE[second])
     assert result.shape == DEGENERATE[first].shape
-    assert np.isfinite(result).all()
-    assert result.min() >= 0
-    assert result.max() <= 1
+    assert ((result >= 0) & (result <= 1)).all()
 
 
 @EVERY
@@ -207,22 +191,15 @@ def test_rounding_noise_is_not_stretched(transfer, reference):
 
 @EVERY
 @pytest.mark.parametrize(
-    "bad",
-    [
-        np.zeros((0, 3)),
-        np.zeros((4, 4)),
-        np.zeros((4, 4, 3)),
-        np.full((4, 3), 255),
-        np.full((4, 3), np.nan),
-        -np.ones((4, 3)),
-    ],
-    ids=["empty", "four channels", "image", "0..255", "nan", "negative"],
+    "bad", [np.zeros((0, 3)), np.zeros((4, 4)), np.zeros((4, 4, 3)), np.full((4, 3), 255), np.full((4, 3), np.nan)]
 )
-def test_what_is_no_list_of_colours_is_refused(transfer, bad, source):
+def test_other_shapes_and_ranges_are_refused(transfer, bad, source):
     with pytest.raises(ValueError, match="source"):
         transfer(bad, source)
     with pytest.raises(ValueError, match="reference"):
         transfer(source, bad)
+    with pytest.raises(ValueError, match="source"):
+        transfer(-np.ones((4, 3)), source)
 
 
 def step_image():
@@ -234,7 +211,7 @@ def step_image():
     return np.repeat(image[..., None], 3, axis=2), region
 
 
-def test_regrain_leaves_what_has_the_images_gradients():
+def test_regrain_keeps_the_images_gradients():
     image, region = step_image()
     np.testing.assert_allclose(regrain(image, image[region], region), image[region], atol=1e-6)
     brighter = image[region] + 0.1
@@ -251,7 +228,7 @@ def test_regrain_takes_noise_out_of_flat_parts():
 
 
 def test_regrain_minimizes_its_energy(monkeypatch):
-    """Against the sum as it is written, pixel by pixel: its derivative is zero in every direction, and it curves upwards."""
+    """The energy is summed literally, pixel by pixel: its derivative is zero in every direction, and it curves upwards."""
     monkeypatch.setattr(color_transfer, "_SOLVED", 1e-12)
     rng = np.random.default_rng(0)
     image = 0.4 + 0.2 * rng.uniform(0, 1, (7, 6, 3)) ** 8  # flat and steep places
@@ -290,19 +267,12 @@ def test_regrain_minimizes_its_energy(monkeypatch):
 
 def test_regrain_of_a_flat_image_keeps_the_new_colour():
     image, region = np.full((8, 8, 3), 0.5), np.ones((8, 8), dtype=bool)
-    restyled = np.tile([0.2, 0.6, 0.4], (64, 1))
-    np.testing.assert_allclose(regrain(image, restyled, region), restyled, atol=1e-6)
+    for chosen in (region, np.arange(64).reshape(8, 8) == 5, ~region):  # all, one pixel, none
+        restyled = np.tile([0.2, 0.6, 0.4], (int(chosen.sum()), 1))
+        np.testing.assert_allclose(regrain(image, restyled, chosen), restyled, atol=1e-6)
 
 
-def test_regrain_of_one_pixel_and_of_none():
+def test_regrain_refuses_shapes_that_do_not_fit():
     image, region = step_image()
-    region[:] = False
-    assert regrain(image, np.zeros((0, 3)), region).shape == (0, 3)
-    region[5, 5] = True
-    np.testing.assert_allclose(regrain(image, np.array([[0.1, 0.2, 0.3]]), region), [[0.1, 0.2, 0.3]], atol=1e-6)
-
-
-def test_regrain_refuses_what_does_not_go_together():
-    image, region = step_image()
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not fit together"):
         regrain(image, np.zeros((3, 3)), region)

@@ -8,7 +8,7 @@ from frih.tools.composites.color_transfer import TRANSFERS
 from frih.tools.composites.fast_transfer import FAST_TRANSFERS
 from frih.tools.composites.restyling import Attempt, restyle_each
 from tests.conftest import ellipse, smooth_image
-from tests.data.test_color_transfer import cloud
+from tests.tools.composites.test_color_transfer import cloud
 
 CLOUDS = [
     (cloud(1, 3000, (0.5, 0.4, 0.35), 0.06), cloud(2, 2000, (0.4, 0.45, 0.5), 0.08)),

@@ -1,9 +1,6 @@
-"""Packed photos, of the photos that data sets are made of."""
+"""Packed photos."""
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +9,10 @@ from PIL import Image
 from frih.common.errors import UserError
 from frih.data.images import open_mask, open_rgb
 from frih.data.transforms import FILTER
-from frih.tools.composites import packing
 from frih.tools.composites.making import make_composites
 from frih.tools.composites.packing import pack_photos
-from tests.data.test_composites import NAMES, QUIET, contents, file_name, make_photos
-
-SCRIPT = Path(__file__).parents[3] / "scripts" / "pack_photos.py"
+from tests.tools.composites.test_composites import NAMES, QUIET, file_name, make_photos
+from tests.tools.folders import contents, interrupted_at, run_script
 
 
 @pytest.fixture
@@ -35,36 +30,27 @@ def test_packed_photos_are_what_the_network_sees(photos, tmp_path):
         real = open_rgb(packed.root / "images" / f"{row['name']}.webp")
         expected = open_rgb(photos / "images" / file_name(row["name"])).resize((64, 64), FILTER)
         assert np.abs(np.asarray(real).astype(int) - np.asarray(expected)).mean() < 2
-        mask = open_mask(packed.root / "masks" / f"{row['name']}.png")
         grey = np.asarray(open_mask(photos / "masks" / f"{row['name']}.png").resize((64, 64), FILTER))
-        assert np.array_equal(np.asarray(mask), 255 * (grey >= 128))
         with Image.open(packed.root / "masks" / f"{row['name']}.png") as stored:
             assert stored.mode == "1"
+            assert np.array_equal(stored, grey >= 128)
         assert row["category"] == ("car" if NAMES.index(row["name"]) < 4 else "tree")
     made = make_composites(packed.root, tmp_path / "set", **QUIET)
     assert len(made.entries) == len(NAMES)
     assert any(entry["composites"] for entry in made.entries)
 
 
-def test_an_interrupted_run_goes_on(photos, tmp_path, monkeypatch):
-    whole = contents(pack_photos([photos], tmp_path / "whole", **QUIET).root)
-    pack, calls = packing._pack, []
-
-    def interrupt(out, settings, item):
-        calls.append(item.photo)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return pack(out, settings, item)
-
-    monkeypatch.setattr(packing, "_pack", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        pack_photos([photos], tmp_path / "out", **QUIET)
-    assert not (tmp_path / "out/photos.csv").exists()
-    pack_photos([photos], tmp_path / "out", **QUIET)
-    assert calls[4:] == sorted(NAMES)[3:]
-    assert contents(tmp_path / "out") == whole
+def test_an_interrupted_run_goes_on(photos, tmp_path):
+    whole, out = contents(pack_photos([photos], tmp_path / "whole", **QUIET).root), tmp_path / "out"
+    with interrupted_at("c_1.webp"), pytest.raises(KeyboardInterrupt):
+        pack_photos([photos], out, **QUIET)
+    assert not (out / "photos.csv").exists()
+    before = (out / "images/c.webp").stat()
+    pack_photos([photos], out, **QUIET)
+    assert (out / "images/c.webp").stat() == before  # it was done, and stays
+    assert contents(out) == whole
     with pytest.raises(UserError, match="was made with size 256, not 64"):
-        pack_photos([photos], tmp_path / "out", size=64, **QUIET)
+        pack_photos([photos], out, size=64, **QUIET)
 
 
 def test_bad_input_is_refused(photos, tmp_path):
@@ -77,7 +63,6 @@ def test_bad_input_is_refused(photos, tmp_path):
 
 
 def test_the_script_says_how_much_it_packed(photos, tmp_path):
-    command = [sys.executable, str(SCRIPT), str(photos), str(tmp_path / "out"), "--at-most", "car=1", "--workers", "1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "out: 5 photos with masks, 0.0 MiB" in result.stdout
-    assert "more than 1 of car 3" in result.stdout
+    printed = run_script("pack_photos.py", photos, tmp_path / "out", "--at-most", "car=1", "--workers", 1).stdout
+    assert "out: 5 photos with masks, 0.0 MiB" in printed
+    assert "more than 1 of car 3" in printed

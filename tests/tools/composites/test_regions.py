@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from skimage.color import lab2rgb, rgb2lab
+from skimage.color import lab2rgb
 
 from frih.tools.composites.color_transfer import TRANSFERS
 from frih.tools.composites.regions import APART, divide, transfer_regions
@@ -21,7 +21,7 @@ def striped():
     return np.asarray(COLORS)[stripes] + noise, stripes
 
 
-def test_regions_are_those_seen_and_noise_does_not_tear_them(striped):
+def test_regions_are_numbered_from_the_darkest_and_noise_does_not_tear_them(striped):
     image, stripes = striped
     region = np.ones((90, 60), bool)
     region[:, :7] = region[40:45] = False
@@ -31,7 +31,7 @@ def test_regions_are_those_seen_and_noise_does_not_tear_them(striped):
     assert np.array_equal(labels, divide(image, region, 3))
 
 
-def test_what_surrounds_the_object_is_of_no_account(striped):
+def test_the_surroundings_do_not_matter(striped):
     image, _ = striped
     region = ellipse(60, 90, grow=3) > 0
     other = np.where(region[..., None], image, 1)
@@ -70,7 +70,7 @@ def photo_of(image, grow=3):
     return (255 * image).round().astype(np.uint8), ellipse(image.shape[1], image.shape[0], grow=grow)
 
 
-def test_no_one_shift_undoes_a_composite_of_regions(striped):
+def test_no_single_shift_undoes_a_composite_of_regions(striped):
     image, _ = striped
     real, mask = photo_of(image)
     source = image[mask > 0]
@@ -86,7 +86,7 @@ def test_no_one_shift_undoes_a_composite_of_regions(striped):
 
 
 def test_seams_between_regions_are_soft_where_the_photo_has_no_edge():
-    """A slow ramp of grey has no place where it should break; what is brightened and darkened must meet in between."""
+    """A slow ramp of grey has no edge; one half is brightened, the other darkened, and they must meet without a step."""
     lightness = np.linspace(30, 70, 120)
     image = lab2rgb(np.stack([np.broadcast_to(lightness, (40, 120)), *np.zeros((2, 40, 120))], axis=-1))
     real, mask = photo_of(image)
@@ -110,7 +110,7 @@ def test_a_region_that_looks_unreal_by_itself_is_a_fault(striped):
     assert restyle(real, mask, Attempt("reinhard", [source + 0.05, source, green])).fault is not None
 
 
-def test_a_foreground_of_one_colour_is_told_and_no_crash():
+def test_a_foreground_of_one_colour_is_a_fault():
     real = np.full((40, 40, 3), 120, np.uint8)
     mask = ellipse(40, 40, grow=3)
     reference = np.random.default_rng(0).random((500, 3))
@@ -119,17 +119,9 @@ def test_a_foreground_of_one_colour_is_told_and_no_crash():
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS.values(), ids=TRANSFERS.keys())
-def test_references_of_one_colour_lend_that(striped, transfer):
+def test_references_of_one_colour_lend_it(striped, transfer):
     image, stripes = striped
     greys = [np.full((300, 3), grey) for grey in (0.25, 0.4, 0.6)]
     restyled = transfer_regions(image.reshape(-1, 3), stripes.ravel(), greys, transfer)
     for rank, grey in enumerate((0.25, 0.4, 0.6)):
         assert np.allclose(restyled[stripes.ravel() == rank].mean(axis=0), grey, atol=0.03)
-
-
-def test_the_darkest_region_is_numbered_first(striped):
-    image, _ = striped
-    labels = divide(image, np.ones((90, 60), bool), 3).reshape(90, 60)
-    lightness = rgb2lab(image)[..., 0]
-    means = [lightness[labels == rank].mean() for rank in range(3)]
-    assert means == sorted(means)

@@ -1,6 +1,5 @@
 import json
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -13,10 +12,11 @@ from PIL import Image
 
 from frih.common.errors import UserError
 from frih.common.files import is_part
-from frih.data.iharmony4 import read_split
+from frih.data.iharmony4 import COMPOSITES, read_split
 from frih.tools.datasets.check import check_dataset, write_lists, write_report
-from frih.tools.datasets.check_report import KINDS, PUBLISHED
+from frih.tools.datasets.check_report import KINDS
 from tests.conftest import ellipse, make_dataset, save, smooth_image
+from tests.tools.folders import run_script
 
 REPOSITORY = Path(__file__).parents[3]
 COMPOSITE, MASK, REAL = "A/composite_images/a-1_x_1_2.jpg", "A/masks/a-1_x_1.png", "A/real_images/a-1_x.jpg"
@@ -24,7 +24,7 @@ COMPOSITE, MASK, REAL = "A/composite_images/a-1_x_1_2.jpg", "A/masks/a-1_x_1.png
 
 @pytest.fixture
 def clean(dataset) -> Path:
-    """The small dataset, without a fault: the last photo of A and of B is for testing only."""
+    """The small data set without a fault: the last photo of A and of B is for testing only."""
     for subset, last in (("A", "a-3"), ("B", "b-1")):
         names = sorted(path.name for path in (dataset / subset / "composite_images").iterdir())
         for split, chosen in (("train", False), ("test", True)):
@@ -69,7 +69,7 @@ def test_missing_files(clean, path):
         assert messages == [f"is not there; a-1_x_1_{k}.jpg needs it" for k in (1, 2)]
 
 
-def test_a_composite_that_has_another_suffix(clean):
+def test_a_composite_with_another_suffix(clean):
     (clean / COMPOSITE).rename((clean / COMPOSITE).with_suffix(".png"))
     (finding,) = [item for item in check(clean).findings if item.kind == "missing"]
     assert finding.message.endswith("the folder holds a-1_x_1_2.png")
@@ -100,7 +100,7 @@ def test_faulty_lines(clean):
     assert found(clean) == {("twice", "A/A_train.txt", True), ("name", "A/A_train.txt", True)}
 
 
-def test_lists_that_are_no_text(clean):
+def test_lists_that_are_not_text(clean):
     (clean / "A/A_train.txt").write_bytes(b"\xff\xfe\x00")
     (clean / "IHD_test.txt").write_bytes(b"\xff\xfe\x00")
     assert {("list-unreadable", "A/A_train.txt", True), ("list-unreadable", "IHD_test.txt", True)} <= found(clean)
@@ -121,30 +121,26 @@ def test_mask_and_real_image_of_other_sizes(clean):
     assert f"is 140 x 160 pixels, but {COMPOSITE} is 160 x 140" in {item.message for item in check(clean).findings}
 
 
-def test_masks_without_foreground(clean):
+def test_masks_without_foreground_or_of_0_and_1(clean):
     save(clean / MASK, np.full((140, 160), 127, np.uint8))
     speck = np.zeros((140, 160), np.uint8)
     speck[70, 80] = 255
     save(clean / "A/masks/a-2_x_1.png", speck)
-    vanishing = ("mask-vanishes", "A/masks/a-2_x_1.png", False)
-    assert found(clean, size=64) == {("mask-empty", MASK, False), vanishing}
-    assert found(clean, size=256) == {("mask-empty", MASK, False)}
-
-
-def test_masks_of_0_and_1(clean):
-    save(clean / MASK, (ellipse(160, 140, grow=2) > 127).astype(np.uint8))
-    assert found(clean) == {("mask-0-1", MASK, True)}
+    save(clean / "A/masks/a-0_x_1.png", (ellipse(160, 140, grow=2) > 127).astype(np.uint8))
+    always = {("mask-empty", MASK, False), ("mask-0-1", "A/masks/a-0_x_1.png", True)}
+    assert found(clean, size=64) == {*always, ("mask-vanishes", "A/masks/a-2_x_1.png", False)}
+    assert found(clean, size=256) == always
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "I;16", "RGBA"])
-def test_odd_modes(clean, mode):
+def test_unsuitable_pixels(clean, mode):
     image = {
         "CMYK": Image.new("CMYK", (160, 140)),
         "I;16": Image.fromarray(np.full((140, 160), 1, np.uint16)),
         "RGBA": Image.new("RGBA", (160, 140), (1, 1, 1, 1)),
     }[mode]
-    image.save(clean / REAL, format="TIFF")
-    image.save(clean / MASK, format="TIFF")
+    for path in (REAL, MASK):
+        image.save(clean / path, format="TIFF")
     kinds = found(clean)
     assert ("mode", REAL, True) in kinds
     assert mode == "CMYK" or ("mode", MASK, True) in kinds
@@ -156,14 +152,10 @@ def test_images_without_colour(clean):
     assert found(clean) == {("greyscale", REAL, False), ("greyscale", COMPOSITE, False)}
 
 
-def test_the_same_photo_in_both_splits(dataset):
-    assert {("photo-in-both", "A/real_images/a-3_x.jpg", True), ("photo-in-both", "B/real_images/b-1_x.jpg", True)} == {
-        *found(dataset)
-    }
-
-
-def test_a_photo_in_both_splits_under_two_names(clean):
-    (clean / "B/real_images/b-1_x.jpg").write_bytes((clean / REAL).read_bytes())
+def test_a_photo_in_both_splits(clean, tmp_path):
+    twice = {("photo-in-both", f"{path}_x.jpg", True) for path in ("A/real_images/a-3", "B/real_images/b-1")}
+    assert found(make_dataset(tmp_path / "other")) == twice
+    (clean / "B/real_images/b-1_x.jpg").write_bytes((clean / REAL).read_bytes())  # under two names
     assert found(clean) == {("photo-in-both", "B/real_images/b-1_x.jpg", True)}
     assert f"is the same file as {REAL}" in check(clean).describe()
 
@@ -210,14 +202,14 @@ def test_common_lists(clean):
     assert ("list-empty", "A/A_train.txt", False) in found(clean)
 
 
-def test_counts_beside_those_published(clean):
+def test_counts_beside_the_published_ones(clean):
     (clean / "A").rename(clean / "HFlickr")
     for split in ("train", "test"):
         (clean / f"HFlickr/A_{split}.txt").rename(clean / f"HFlickr/HFlickr_{split}.txt")
     report = check(clean)
     assert found(clean) == {("count", f"HFlickr/HFlickr_{split}.txt", False) for split in ("train", "test")}
     assert "6 of 7449" in report.describe()
-    assert [sum(counts[split] for counts in PUBLISHED.values()) for split in ("train", "test")] == [65742, 7404]
+    assert [sum(counts[split] for counts in COMPOSITES.values()) for split in ("train", "test")] == [65742, 7404]
 
 
 def test_one_subset_and_difficult_names(tmp_path):
@@ -279,7 +271,10 @@ def test_the_common_list_follows_from_all_own_ones(clean):
     (clean / "B/B_test.txt").unlink()
     assert write_lists(clean) == [clean / "IHD_train.txt"]
     assert (clean / "IHD_train.txt").read_text() == expected
-    assert not list(clean.rglob("*.tmp"))
+    shutil.rmtree(clean / "B")  # then one subset is enough
+    (clean / "IHD_train.txt").unlink()
+    assert write_lists(clean) == [clean / "IHD_train.txt", clean / "IHD_test.txt"]
+    assert found(clean) == set()
 
 
 def test_a_root_on_a_read_only_disk(clean, tmp_path, monkeypatch):
@@ -300,52 +295,33 @@ def test_a_root_on_a_read_only_disk(clean, tmp_path, monkeypatch):
         write_report(report, clean / "report.json")
 
 
-def test_a_root_with_one_subset(clean):
-    shutil.rmtree(clean / "B")
-    report = check(clean)
-    assert report.errors == 0
-    assert [*report.splits] == ["A"]
-    assert write_lists(clean) == [clean / "IHD_train.txt", clean / "IHD_test.txt"]
-    assert found(clean) == set()
-
-
 def test_lists_on_a_disk_that_is_full(clean, full_disk):
     full_disk(is_part)
     with pytest.raises(UserError, match=r"IHD_train\.txt: cannot be written \(No space left on device\)"):
         write_lists(clean)
 
 
-def test_roots_that_are_none(clean, tmp_path):
+def test_roots_that_are_refused(clean, tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         check(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no subset 'C'"):
         check(clean, subsets=["C"])
 
 
-@pytest.fixture
-def program(monkeypatch, capsys):
-    """Runs the script in this process; returns its exit status and what it printed."""
+def test_the_program(clean, tmp_path):
+    def run(*arguments):
+        done = run_script("check_data.py", clean, "--workers", 1, *arguments)
+        return done.returncode, done.stdout
 
-    def run_here(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["check_data.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(REPOSITORY / "scripts/check_data.py"), run_name="__main__")
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out + captured.err
-
-    return run_here
-
-
-def test_the_program(clean, tmp_path, program):
-    status, text = program(clean, "--workers", 1, "--write-lists")
+    status, printed = run("--write-lists")
     assert status == 0
-    assert f"wrote {clean / 'IHD_train.txt'}" in text
+    assert f"wrote {clean / 'IHD_train.txt'}" in printed
     (clean / REAL).write_bytes(b"")
-    status, text = program(clean, "--workers", 1, "--json", tmp_path / "report.json", "--subsets", "A")
+    status, printed = run("--json", tmp_path / "report.json", "--subsets", "A")
     assert status == 2
-    assert f"{REAL}: cannot be read as an image" in text
+    assert f"{REAL}: cannot be read as an image" in printed
     assert [*json.loads((tmp_path / "report.json").read_text())["subsets"]] == ["A"]
-    assert program(clean, "--json", tmp_path / "nowhere/report.json")[0] == 2
+    assert run("--json", tmp_path / "nowhere/report.json")[0] == 2
 
 
 def test_ctrl_c(clean):

@@ -14,20 +14,27 @@ import pytest
 from PIL import Image
 
 from frih.common.errors import UserError
-from frih.common.files import is_part, locked
+from frih.common.files import is_part
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.data.images import open_mask, open_rgb, read_mask, read_rgb
-from frih.tools.datasets import prepare
 from frih.tools.datasets.prepare import describe, prepare_dataset, verify_dataset
 from frih.tools.datasets.shrinking import encode, shrink
 from tests.conftest import ellipse, make_dataset, save, smooth_image
+from tests.tools.folders import SCRIPTS, contents, interrupted_at, run_script
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "prepare.py"
 QUIET = {"workers": 1, "progress": False}
 FILES = 12 + 6 + 6
-"""Composites, masks and real images; a photo's two composites share the others."""
+"""Composites, masks and real images; the two composites of a photo share the others."""
+
+
+def prepare(root, out, **options):
+    return prepare_dataset(root, out, **{**QUIET, **options})
+
+
+def verify(out):
+    return verify_dataset(out, **QUIET)
 
 
 @pytest.fixture
@@ -37,20 +44,20 @@ def root(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole_root(tmp_path_factory):
-    """A data set that is read only."""
+    """A data set that no test changes."""
     return make_root(tmp_path_factory.mktemp("whole") / "root")
 
 
 @pytest.fixture(scope="module")
 def whole_copy(whole_root):
-    """A copy of it of size 512, to be read only."""
-    return prepare_dataset(whole_root, whole_root.parent / "copy", size="512", **QUIET).out
+    """Its copy of size 512, which no test changes."""
+    return prepare(whole_root, whole_root.parent / "copy").out
 
 
 @pytest.fixture
 def copied(root, tmp_path):
-    """A copy of size 512, to be damaged."""
-    return prepare_dataset(root, tmp_path / "copy", size="512", **QUIET).out
+    """A copy of size 512 that tests may damage."""
+    return prepare(root, tmp_path / "copy").out
 
 
 def make_root(root: Path) -> Path:
@@ -67,27 +74,20 @@ def make_root(root: Path) -> Path:
 
 
 def enlarge(path: Path, width: int, height: int) -> None:
-    """An image of another size in place of a file."""
-    seed = sum(path.name.encode())
-    save(
-        path,
-        ellipse(width, height, grow=2)
-        if path.parent.name == "masks"
-        else smooth_image(seed=seed, width=width, height=height),
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Replaces a file by an image of another size."""
+    if path.parent.name == "masks":
+        save(path, ellipse(width, height, grow=2))
+    else:
+        save(path, smooth_image(seed=sum(path.name.encode()), width=width, height=height))
 
 
 def as_left(folder: Path) -> dict[Path, int]:
-    """When each file and folder was changed."""
+    """The time of the last change of each file and folder."""
     return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
 
 
 def assert_seen_alike(root: Path, copy: Path) -> None:
-    """Evaluation gets the same values of both, bit for bit."""
+    """Evaluation reads the same values from both, bit for bit."""
     for split in ("train", "test"):
         items, others = read_split(root, split).items, read_split(copy, split).items
         assert [Path(item.composite_name).stem for item in items] == [Path(item.composite_name).stem for item in others]
@@ -99,7 +99,7 @@ def assert_seen_alike(root: Path, copy: Path) -> None:
 
 @pytest.mark.parametrize("format", ["webp", "png"])
 def test_evaluation_sees_a_copy_of_256_as_it_sees_the_source(whole_root, tmp_path, format):
-    made = prepare_dataset(whole_root, tmp_path / "copy", size="256", format=format, **QUIET)
+    made = prepare(whole_root, tmp_path / "copy", size="256", format=format)
     assert_seen_alike(whole_root, made.out)
     assert sum(counts["written"] for counts in made.counts.values()) == FILES
     for item in read_split(made.out, "train").items:
@@ -110,26 +110,20 @@ def test_evaluation_sees_a_copy_of_256_as_it_sees_the_source(whole_root, tmp_pat
 
 
 def test_evaluation_sees_a_copy_of_original_size_as_it_sees_the_source(root, tmp_path):
-    """What is turned or oddly stored is made anew, without loss; the rest is copied as it is."""
+    """Turned or unusually stored images are converted without loss; the rest is copied."""
     turned, palette = root / "A/composite_images/a-1_x_1_1.jpg", root / "B/masks/b-0_x_1.png"
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(smooth_image(seed=5, width=160, height=140))))
     stored.save(turned, exif=exif, quality=95)
     Image.open(palette).convert("P").save(palette)
-    (root / "IHD_test.txt").write_text(
-        "A/composite_images/a-1_x_1_1.jpg\r\nelsewhere/composite_images/a-1_x_1_1.jpg\r\n"
-    )
-    made = prepare_dataset(root, tmp_path / "copy", size="original", **QUIET)
+    lines = "A/composite_images/a-1_x_1_1.jpg\r\nelsewhere/composite_images/a-1_x_1_1.jpg\r\n"
+    (root / "IHD_test.txt").write_text(lines)
+    made = prepare(root, tmp_path / "copy", size="original")
     assert_seen_alike(root, made.out)
     old, new = contents(root), contents(made.out)
     anew = {name for name in old if new.get(name) != old[name]}
-    assert anew == {
-        "A/composite_images/a-1_x_1_1.jpg",
-        "B/masks/b-0_x_1.png",
-        "A/A_train.txt",
-        "IHD_test.txt",
-    }
+    assert anew == {"A/composite_images/a-1_x_1_1.jpg", "B/masks/b-0_x_1.png", "A/A_train.txt", "IHD_test.txt"}
     with Image.open(made.out / "A/composite_images/a-1_x_1_1.png") as image:
         assert image.size == (160, 140)
         assert image.getexif().get(0x0112) is None
@@ -178,7 +172,7 @@ def test_sizes(size, stored, expected):
     assert (small is image) == (stored == expected)
 
 
-def test_a_mask_of_which_next_to_nothing_is_left_can_still_be_read(tmp_path):
+def test_a_mask_with_almost_nothing_left_can_still_be_read(tmp_path):
     mask = np.zeros((3500, 3500), np.uint8)
     mask[1750:1758, 1750:1758] = 255
     faint = Image.fromarray(mask).resize((256, 256), Image.Resampling.BILINEAR)
@@ -191,22 +185,19 @@ def test_a_mask_of_which_next_to_nothing_is_left_can_still_be_read(tmp_path):
     assert read_mask(tmp_path / "mask.png").max() == 0
 
 
-def test_each_file_is_made_once_and_told(whole_root, whole_copy):
+def test_each_file_is_made_once_and_recorded(whole_root, whole_copy):
     settings, *entries = map(json.loads, (whole_copy / "prepared_files.jsonl").read_text().splitlines())
     assert len({entry["source"] for entry in entries}) == len(entries) == FILES
     about = json.loads((whole_copy / "prepared.json").read_text())
-    assert (
-        about["settings"]
-        == settings
-        == {
-            "recipe": prepare.RECIPE,
-            "source": str(whole_root),
-            "size": "512",
-            "filter": "bicubic",
-            "format": "jpeg",
-            "quality": 95,
-        }
-    )
+    expected = {
+        "recipe": 1,
+        "source": str(whole_root),
+        "size": "512",
+        "filter": "bicubic",
+        "format": "jpeg",
+        "quality": 95,
+    }
+    assert settings == about["settings"] == expected
     counts = about["counts"]["B"]
     sizes = [(whole_copy / "B" / name).stat().st_size for name in contents(whole_copy / "B") if "/" in name]
     assert counts["bytes"] == sum(sizes)
@@ -221,23 +212,23 @@ def test_evaluations_say_that_a_copy_is_one(whole_root, whole_copy, tmp_path):
         f"; prepared at size 512 (longer side), JPEG 95, from {whole_root} (8 of 24 files made anew, the others as they were)"
     )
     assert "prepared" not in read_split(whole_root, "test").describe()
-    again = prepare_dataset(whole_copy, tmp_path / "again", size="256", **QUIET)
+    again = prepare(whole_copy, tmp_path / "again", size="256")
     assert "prepared at 256 x 256, lossless WebP, from" in again.summary
     assert "which was prepared at size 512 (longer side), JPEG 95, from" in again.summary
 
 
 def test_processes_make_the_same(whole_root, whole_copy, tmp_path):
-    made = prepare_dataset(whole_root, tmp_path / "copy", size="512", workers=2, progress=False)
+    made = prepare(whole_root, tmp_path / "copy", workers=2)
     assert contents(made.out) == contents(whole_copy)
     assert verify_dataset(made.out, workers=2, progress=False) == []
 
 
 def test_nothing_is_written_to_the_source_nor_anew_to_a_finished_copy(root, tmp_path):
     before = as_left(root)
-    copy = prepare_dataset(root, tmp_path / "copy", size="512", **QUIET).out
+    copy = prepare(root, tmp_path / "copy").out
     assert as_left(root) == before
     left = as_left(copy)
-    made = prepare_dataset(root, copy, size="512", **QUIET)
+    made = prepare(root, copy)
     assert made.found == FILES
     assert f"{FILES} files were there already" in describe(made)
     left[copy] = as_left(copy)[copy]  # the lock came and went
@@ -245,55 +236,44 @@ def test_nothing_is_written_to_the_source_nor_anew_to_a_finished_copy(root, tmp_
 
 
 def test_links(root, tmp_path, monkeypatch):
-    copy = prepare_dataset(root, tmp_path / "copy", size="512", link=True, **QUIET).out
+    copy = prepare(root, tmp_path / "copy", link=True).out
     assert (copy / "A/masks/a-1_x_1.png").samefile(root / "A/masks/a-1_x_1.png")
     assert not (copy / "B/masks/b-0_x_1.png").samefile(root / "B/masks/b-0_x_1.png")
     (copy / "prepared.json").unlink()
     (copy / "prepared_files.jsonl").write_text((copy / "prepared_files.jsonl").read_text().splitlines()[0] + "\n")
-    assert prepare_dataset(root, copy, size="512", link=True, **QUIET).found == 0
+    assert prepare(root, copy, link=True).found == 0
     assert not [path for path in copy.rglob(".*") if is_part(path)]
 
     def refuse(*paths):
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    other = prepare_dataset(root, tmp_path / "other", size="512", link=True, **QUIET).out
+    other = prepare(root, tmp_path / "other", link=True).out
     assert not (other / "A/masks/a-1_x_1.png").samefile(root / "A/masks/a-1_x_1.png")
     assert contents(other) == contents(copy)
 
 
-def test_an_interrupted_run_goes_on(root, tmp_path, monkeypatch):
-    make, calls = prepare._prepare, []
-
-    def interrupt(*task):
-        calls.append(task[-1])
-        if len(calls) == 8:
-            raise KeyboardInterrupt
-        return make(*task)
-
+def test_an_interrupted_run_goes_on(root, tmp_path):
     copy = tmp_path / "copy"
-    monkeypatch.setattr(prepare, "_prepare", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        prepare_dataset(root, copy, size="256", **QUIET)
+    with interrupted_at("a-3_x_1_2.webp"), pytest.raises(KeyboardInterrupt):
+        prepare(root, copy, size="256")
     assert not list(copy.rglob("*.txt"))
     with pytest.raises(UserError, match=r"copy: this copy is not finished; call scripts/prepare\.py again"):
         read_split(copy, "train")
     with pytest.raises(UserError, match="holds no finished copy"):
-        verify_dataset(copy, **QUIET)
+        verify(copy)
     with (copy / "prepared_files.jsonl").open("a") as journal:
         journal.write('{"source": "A/mas')  # killed while it wrote
     (copy / "A/masks/.a.png.1.part").write_bytes(b"half")
-    assert prepare_dataset(root, copy, size="256", **QUIET).found == 7
-    assert calls[8:] == calls[7:8] + calls[9:]
-    assert len(calls) == FILES + 1
-    assert contents(copy) == contents(prepare_dataset(root, tmp_path / "other", size="256", **QUIET).out)
+    assert prepare(root, copy, size="256").found == 7
+    assert contents(copy) == contents(prepare(root, tmp_path / "other", size="256").out)
 
 
 def test_a_killed_run_goes_on(root, tmp_path):
     for path in root.rglob("*.[jp][pn]g"):
         enlarge(path, 1600, 1200)
     copy = tmp_path / "copy"
-    command = [sys.executable, str(SCRIPT), str(root), str(copy), "--size", "256", "--workers", "2"]
+    command = [sys.executable, str(SCRIPTS / "prepare.py"), str(root), str(copy), "--size", "256", "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     record = copy / "prepared_files.jsonl"
     while not record.exists() or len(record.read_bytes().splitlines()) < 4:
@@ -306,23 +286,21 @@ def test_a_killed_run_goes_on(root, tmp_path):
     assert named
     for path in named:
         (read_mask if path.parent.name == "masks" else read_rgb)(path)
-    made = prepare_dataset(root, copy, size="256", **QUIET)
+    made = prepare(root, copy, size="256")
     assert 3 <= made.found < FILES
-    assert contents(copy) == contents(prepare_dataset(root, tmp_path / "other", size="256", **QUIET).out)
+    assert contents(copy) == contents(prepare(root, tmp_path / "other", size="256").out)
 
 
 def test_a_source_that_changed_is_prepared_again(root, tmp_path):
-    copy = prepare_dataset(root, tmp_path / "copy", size="256", **QUIET).out
-    source = root / "B/composite_images/b-0_x_1_1.jpg"
-    enlarge(source, 256, 256)  # now it can stay as it is, with its suffix
-    for part in ("B/composite_images/b-0_x_1_2.jpg", "B/masks/b-0_x_1.png", "B/real_images/b-0_x.jpg"):
-        enlarge(root / part, 256, 256)
-    made = prepare_dataset(root, copy, size="256", **QUIET)
-    assert made.found == FILES - 4
-    assert contents(copy) == contents(prepare_dataset(root, tmp_path / "other", size="256", **QUIET).out)
-    assert (copy / "B/composite_images/b-0_x_1_1.jpg").read_bytes() == source.read_bytes()
+    copy = prepare(root, tmp_path / "copy", size="256").out
+    changed = [f"B/{path}" for path in ("composite_images/b-0_x_1_1.jpg", "composite_images/b-0_x_1_2.jpg")]
+    for path in (*changed, "B/masks/b-0_x_1.png", "B/real_images/b-0_x.jpg"):
+        enlarge(root / path, 256, 256)  # now they are copied, with their suffix
+    assert prepare(root, copy, size="256").found == FILES - 4
+    assert contents(copy) == contents(prepare(root, tmp_path / "other", size="256").out)
+    assert (copy / changed[0]).read_bytes() == (root / changed[0]).read_bytes()
     assert_seen_alike(root, copy)
-    assert verify_dataset(copy, **QUIET) == []
+    assert verify(copy) == []
 
 
 def test_a_list_that_changed_is_copied_again(root, copied):
@@ -330,173 +308,133 @@ def test_a_list_that_changed_is_copied_again(root, copied):
     name = train.read_text().splitlines()[-1]
     train.write_text(train.read_text().replace(f"{name}\n", ""))
     test.write_text(test.read_text() + f"{name}\n")
-    assert prepare_dataset(root, copied, size="512", **QUIET).found == FILES
+    assert prepare(root, copied).found == FILES
     assert (copied / "A/A_test.txt").read_text() == test.read_text()
-    assert verify_dataset(copied, **QUIET) == []
+    assert verify(copied) == []
 
 
-def test_what_the_source_lost_is_not_removed_from_the_copy(root, copied):
+def test_the_copy_keeps_what_the_source_lost(root, copied):
     before = contents(copied)
     shutil.move(root / "B", root.parent / "B")
     with pytest.raises(UserError, match=r"copy: holds 8 files that the lists of .* no longer need, as B/"):
-        prepare_dataset(root, copied, size="512", **QUIET)
+        prepare(root, copied)
     shutil.move(root.parent / "B", root / "B")
     (root / "A/masks/a-1_x_1.png").unlink()
-    made = prepare_dataset(root, copied, size="512", **QUIET)
+    made = prepare(root, copied)
     assert len(made.faults) == 2  # of two composites
     assert contents(copied) == before
 
 
-def test_a_source_that_is_away_takes_nothing_with_it(root, tmp_path):
-    """As on a disk that is not mounted: names are there, files are not."""
+def test_the_copy_stays_while_the_source_is_away(root, tmp_path):
+    """As on a disk that is not mounted: the names are there, the files are not."""
     shutil.move(root / "A/masks", tmp_path / "disk")
     (root / "A/masks").mkdir()
     for path in (tmp_path / "disk").iterdir():
         (root / "A/masks" / path.name).symlink_to(path)
-    copy = prepare_dataset(root, tmp_path / "copy", size="512", **QUIET).out
+    copy = prepare(root, tmp_path / "copy").out
     before = contents(copy)
     (tmp_path / "disk").rename(tmp_path / "away")
-    made = prepare_dataset(root, copy, size="512", **QUIET)
+    made = prepare(root, copy)
     assert len(made.faults) == 4
     left = contents(copy)
     assert left == {name: content for name, content in before.items() if name != "prepared.json"}
     (tmp_path / "away").rename(tmp_path / "disk")
-    assert prepare_dataset(root, copy, size="512", **QUIET).found == FILES
+    assert prepare(root, copy).found == FILES
     assert contents(copy) == before
 
 
-def test_faults_of_the_source_are_all_named_and_the_others_go_on(root, tmp_path):
-    kept = {}
-
-    def spoil(name: str, content: bytes | None) -> None:
-        kept[name] = (root / name).read_bytes()
-        (root / name).unlink()
-        if content is not None:
-            (root / name).write_bytes(content)
-
-    spoil("A/composite_images/a-1_x_1_1.jpg", None)
-    spoil("A/real_images/a-2_x.jpg", (root / "A/real_images/a-2_x.jpg").read_bytes()[:900])
-    spoil("A/masks/a-3_x_1.png", b"no image")
-    spoil("B/masks/b-0_x_1.png", encode(Image.fromarray(ellipse(140, 160, grow=2)), "png"))
-    spoil("B/composite_images/b-1_x_1_1.jpg", kept["A/composite_images/a-1_x_1_1.jpg"])
-    Image.new("CMYK", (700, 520)).save(root / "B/composite_images/b-1_x_1_1.jpg")
+def test_all_faults_of_the_source_are_named_and_the_other_files_made(root, tmp_path):
+    missing, cut = root / "A/composite_images/a-1_x_1_1.jpg", root / "A/real_images/a-2_x.jpg"
+    text, sized = root / "A/masks/a-3_x_1.png", root / "B/masks/b-0_x_1.png"
+    deep = root / "B/composite_images/b-1_x_1_1.jpg"
+    kept = {path: path.read_bytes() for path in (missing, cut, text, sized, deep)}
+    missing.unlink()
+    cut.write_bytes(kept[cut][:900])
+    text.write_bytes(b"no image")
+    sized.write_bytes(encode(Image.fromarray(ellipse(140, 160, grow=2)), "png"))
+    Image.new("CMYK", (700, 520)).save(deep)
     copy = tmp_path / "copy"
-    made = prepare_dataset(root, copy, size="512", **QUIET)
-    expected = {
+    faults = prepare(root, copy).faults
+    for expected in (
         "a-1_x_1_1.jpg is missing",
         "a-2_x.jpg: cannot be read as an image",
         "a-3_x_1.png: cannot be read as an image",
         "b-1_x_1_1.jpg: is CMYK",
         "b-0_x_1.png: is 140 x 160 pixels but",
-    }
-    assert {one for one in expected for fault in made.faults if one in fault} == expected
-    assert len(made.faults) == 6  # the mask is of two composites
-    assert not (copy / "prepared.json").exists()
-    assert not list(copy.rglob("*.txt"))
-    assert not {Path(name).stem for name in contents(copy)} & {"a-1_x_1_1", "a-2_x", "a-3_x_1", "b-1_x_1_1"}
-    for name, content in kept.items():
-        (root / name).write_bytes(content)
-    made = prepare_dataset(root, copy, size="512", **QUIET)
-    assert not made.faults
-    assert made.found == FILES - 5
-    assert verify_dataset(copy, **QUIET) == []
+    ):
+        assert any(expected in fault for fault in faults)
+    assert len(faults) == 6  # two composites have the same mask
+    assert not [name for name in contents(copy) if name == "prepared.json" or name.endswith(".txt")]
+    assert not {Path(name).stem for name in contents(copy)} & {path.stem for path in (missing, cut, text, deep)}
+    for path, content in kept.items():
+        path.write_bytes(content)
+    made = prepare(root, copy)
+    assert (made.faults, made.found) == ([], FILES - 5)
+    assert verify(copy) == []
 
 
-def test_verifying_names_each_file_that_is_not_as_it_was_written(root, copied):
+def test_verifying_names_each_file_that_has_changed(root, copied):
     before = contents(copied)
-    assert verify_dataset(copied, **QUIET) == []
+    assert verify(copied) == []
     missing, cut, changed = "A/masks/a-1_x_1.png", "B/real_images/b-0_x.jpg", "B/composite_images/b-0_x_1_1.jpg"
     (copied / missing).unlink()
     (copied / cut).write_bytes(before[cut][:-1])
     (copied / changed).write_bytes(before[changed][:-1] + b"!")
     (copied / "A/A_test.txt").write_bytes(before["A/A_test.txt"].upper())
-    assert sorted(verify_dataset(copied, **QUIET)) == [
+    assert sorted(verify(copied)) == [
         f"{copied / 'A/A_test.txt'}: has other content",
         f"{copied / missing}: is missing",
         f"{copied / changed}: has other content",
         f"{copied / cut}: has {len(before[cut]) - 1} bytes instead of {len(before[cut])}",
     ]
     (copied / changed).unlink()
-    assert prepare_dataset(root, copied, size="512", **QUIET).found == FILES - 3
-    assert verify_dataset(copied, **QUIET) == []
+    assert prepare(root, copied).found == FILES - 3
+    assert verify(copied) == []
 
 
-def test_what_a_copy_says_of_itself_may_be_damaged_too(root, copied):
+def test_the_summary_and_the_record_may_be_damaged_too(root, copied):
     before = contents(copied)
     (copied / "prepared.json").write_text("{")
     with pytest.raises(UserError, match="copy: holds no finished copy"):
-        verify_dataset(copied, **QUIET)
-    assert prepare_dataset(root, copied, size="512", **QUIET).found == FILES
+        verify(copied)
+    assert prepare(root, copied).found == FILES
     assert contents(copied) == before
     (copied / "prepared_files.jsonl").write_bytes(before["prepared_files.jsonl"] + b"{}\n")
-    for call in (verify_dataset, lambda out, **options: prepare_dataset(root, out, size="512", **options)):
-        with pytest.raises(UserError, match=r"prepared_files\.jsonl: is not as it was written; remove the copy"):
-            call(copied, **QUIET)
+    for call in (lambda: verify(copied), lambda: prepare(root, copied)):
+        with pytest.raises(UserError, match=r"prepared_files\.jsonl: has changed since it was written; remove the"):
+            call()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_other_settings_are_refused(root, copied):
+    before = contents(copied)
+    for change, message in (
         ({"size": "1024"}, "was made with size 512, not 1024; give the same again"),
         ({"quality": 90}, "was made with quality 95, not 90"),
         ({"format": "png"}, "was made with format jpeg, not png; quality 95, not None"),
-    ],
-)
-@pytest.mark.parametrize("state", ["whole", "unfinished"])
-def test_other_settings_are_refused(root, copied, change, message, state):
-    if state == "unfinished":
-        (copied / "prepared.json").unlink()
-    before = contents(copied)
-    with pytest.raises(UserError, match=message):
-        prepare_dataset(root, copied, **{"size": "512", **change}, **QUIET)
+        ({"size": "300"}, "size: must be one of 256, 512, 1024, original, not 300"),
+        ({"quality": 0}, "quality: is for JPEG only, 1 to 100"),
+        ({"size": "256", "quality": 90}, "quality: is for JPEG only"),
+    ):
+        with pytest.raises(UserError, match=message):
+            prepare(root, copied, **change)
     assert contents(copied) == before
-
-
-def test_another_source_is_refused(copied, tmp_path):
-    other = make_root(tmp_path / "other")
-    with pytest.raises(UserError, match=r"was made with source .*data set, not .*other"):
-        prepare_dataset(other, copied, size="512", **QUIET)
 
 
 def test_places_that_are_refused(root, tmp_path):
     before = contents(root)
     (tmp_path / "link").symlink_to(root)
     for out in (root, root / "A", root / "B/masks/copy", tmp_path / "link", tmp_path / "link/A/copy"):
-        with pytest.raises(UserError, match=r"is the data set itself|is in the data set's folder"):
-            prepare_dataset(root, out, **QUIET)
+        with pytest.raises(UserError, match="is the data set or a part of it"):
+            prepare(root, out)
     with pytest.raises(UserError, match=r": holds .*, but no prepared\.json of this program"):
-        prepare_dataset(root, tmp_path, **QUIET)
+        prepare(root, tmp_path)
+    prepare(make_root(tmp_path / "other"), tmp_path / "copy")
+    with pytest.raises(UserError, match=r"was made with source .*other, not .*data set"):
+        prepare(root, tmp_path / "copy")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: is a file"):
-        prepare_dataset(root, tmp_path / "file", **QUIET)
+        prepare(root, tmp_path / "file")
     assert contents(root) == before
-
-
-def test_two_runs_at_once_are_refused(root, copied):
-    with locked(copied / ".lock"), pytest.raises(UserError, match=r"copy: process \d+ on .* is at work there"):
-        prepare_dataset(root, copied, size="512", **QUIET)
-
-
-def test_a_full_disk_leaves_no_half_file(root, tmp_path, monkeypatch, full_disk):
-    copy = tmp_path / "copy"
-    full_disk(lambda path: is_part(path) and path.parent.name == "masks")
-    with pytest.raises(UserError, match=r"copy: the copy cannot be written there .*No space left"):
-        prepare_dataset(root, copy, size="256", **QUIET)
-    assert not list(copy.glob("*/masks/*"))
-    assert not (copy / "prepared.json").exists()
-    monkeypatch.undo()
-    made = prepare_dataset(root, copy, size="256", **QUIET)
-    assert made.found == len(list((root / "A/composite_images").iterdir()))
-    assert verify_dataset(copy, **QUIET) == []
-
-
-def test_a_read_only_place_is_named(root, tmp_path, monkeypatch):
-    def refuse(path, *args, **kwargs):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match=r"copy: the copy cannot be written there .*Read-only file system"):
-        prepare_dataset(root, tmp_path / "copy", **QUIET)
 
 
 def test_lists_of_either_kind_will_do_but_one_there_must_be(root, tmp_path):
@@ -504,16 +442,16 @@ def test_lists_of_either_kind_will_do_but_one_there_must_be(root, tmp_path):
     for name in ("B_train.txt", "B_test.txt"):
         (root / "B" / name).unlink()
     with pytest.raises(UserError, match=r"B: has no list, .*check_data\.py --write-lists"):
-        prepare_dataset(root, tmp_path / "copy", **QUIET)
+        prepare(root, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
     (root / "IHD_test.txt").write_text("B/composite_images/b-0_x_1_1.jpg\n")
-    made = prepare_dataset(root, tmp_path / "copy", size="256", **QUIET)
+    made = prepare(root, tmp_path / "copy", size="256")
     assert made.counts.keys() == {"B"}
     assert (made.out / "IHD_test.txt").read_text() == "B/composite_images/b-0_x_1_1.webp\n"
     assert [item.mask_name for item in read_split(made.out, "test").items] == ["b-0_x_1.png"]
     (root / "IHD_test.txt").write_text("")
     with pytest.raises(UserError, match="its lists name no composite"):
-        prepare_dataset(root, tmp_path / "other", **QUIET)
+        prepare(root, tmp_path / "other")
 
 
 def test_composites_that_would_get_one_name_are_refused(root, tmp_path):
@@ -522,39 +460,26 @@ def test_composites_that_would_get_one_name_are_refused(root, tmp_path):
     with (root / "A/A_train.txt").open("a") as file:
         file.write("a-1_x_1_1.png\n")
     with pytest.raises(UserError, match=r"a-1_x_1_1\.png and a-1_x_1_1\.jpg differ in their suffix alone"):
-        prepare_dataset(root, tmp_path / "copy", **QUIET)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"size": "300"}, "size: must be one of 256, 512, 1024, original, not 300"),
-        ({"quality": 0}, "quality: is of JPEG alone, 1 to 100"),
-        ({"size": "256", "quality": 90}, "quality: is of JPEG alone"),
-    ],
-)
-def test_settings_that_make_no_sense(root, tmp_path, change, message):
-    with pytest.raises(UserError, match=message):
-        prepare_dataset(root, tmp_path / "copy", **change, **QUIET)
+        prepare(root, tmp_path / "copy")
 
 
 def test_the_script_says_what_it_did_or_what_is_wrong(root, tmp_path):
-    def run(*words):
-        command = [sys.executable, str(SCRIPT), *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    def run(*arguments):
+        done = run_script("prepare.py", *arguments, "--workers", 1)
+        return done.returncode, done.stdout, done.stderr
 
     copy = tmp_path / "copy"
-    done = run(root, "--size", "512", copy, "--workers", 1, "--verify")
-    assert done.returncode == 0, done.stderr
-    assert "8 of 24 files made anew" in done.stdout
-    assert "every file is as it was written" in done.stdout
+    status, printed, errors = run(root, "--size", "512", copy, "--verify")
+    assert status == 0, errors
+    assert "8 of 24 files made anew" in printed
+    assert "every file is as it was written" in printed
     (copy / "A/masks/a-1_x_1.png").unlink()
-    done = run(copy, "--verify", "--workers", 1)
-    assert done.returncode == 2
-    assert f"error: {copy / 'A/masks/a-1_x_1.png'}: is missing" in done.stderr
+    status, _, errors = run(copy, "--verify")
+    assert status == 2
+    assert f"error: {copy / 'A/masks/a-1_x_1.png'}: is missing" in errors
     (root / "A/masks/a-1_x_1.png").write_bytes(b"no image")
-    done = run(root, copy, "--workers", 1)
-    assert done.returncode == 2
-    assert f"error: {root / 'A/masks/a-1_x_1.png'}: cannot be read as an image" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("1 fault of")
-    assert run(copy).returncode == 2
+    status, _, errors = run(root, copy)
+    assert status == 2
+    assert f"error: {root / 'A/masks/a-1_x_1.png'}: cannot be read as an image" in errors
+    assert errors.splitlines()[-1].startswith("1 fault of")
+    assert run(copy)[0] == 2
