@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,13 +14,13 @@ from frih.tools.machine import compiled, fast, limit, right, steps, tables, toge
 from frih.tools.machine.advice import follows
 from frih.tools.machine.device import Device, command, facts
 from frih.tools.machine.record import Record, Task
-from frih.tools.machine.setting import Options, Setting, prepare
+from frih.tools.machine.setting import DENSE, Options, Setting, prepare
 
 
 def check_machine(
     device: torch.device, config: Config, options: Options, path: Path, folder: Path, say: Callable[[str], None]
 ) -> Record:
-    """Does everything the options ask for, and writes each finding at once.
+    """Does everything the options ask for on a device, prints it, and writes each finding at once.
 
     Args:
         device: the device to check.
@@ -61,17 +62,50 @@ def check_machine(
 
 
 def plan(setting: Setting, record: Record) -> dict[str, list[Task]]:
-    """Groups of tasks by title. What takes longest, and may be cut short, comes last."""
-    options = setting.options
+    """Groups of tasks by title, with the share of the time at which each is skipped. What takes longest comes last."""
+    options, names = setting.options, setting.networks
     groups: dict[str, list[Task]] = {}
     if "right" in options.only:
-        groups["right"] = [*right.tasks(setting), *together.tasks(setting), *steps.tasks(setting)]
+        checked = [name for name in names if name != DENSE or setting.device.is_gpu]
+        groups["right"] = [
+            *(Task("right", name, partial(right.exactness, setting, name), 0.5) for name in checked),
+            Task("right", "synchronised normalisation", partial(together.check, setting), 0.55),
+            Task("right", "two steps of training", partial(steps.two_steps, setting), 0.6),
+            Task("right", "resuming", partial(steps.resuming, setting), 0.6),
+            Task("right", "loader beside the busy device", partial(steps.loading, setting), 0.65),
+        ]
     if "fast" in options.only or "limit" in options.only:
-        groups["fast"] = fast.tasks(setting, record)
+        first, *others = sorted(names, key=["FRIH", "base network", DENSE].index)
+        speeds = {
+            name: [
+                Task(
+                    "fast",
+                    f"{name}, {mode}, {precision}",
+                    partial(fast.speeds, setting, record, name, mode, precision),
+                    0.75,
+                )
+                for mode in fast.MODES
+                for precision in setting.precisions(name)
+            ]
+            for name in (first, *others)
+        }
+        groups["fast"] = [
+            *speeds[first],
+            Task("loader", "loader", partial(fast.loader, setting, first), 0.8),
+            Task("parts", "parts of a step", partial(fast.parts, setting, first), 0.85),
+            *(task for name in others for task in speeds[name]),
+        ]
     if "limit" in options.only:
-        groups["limit"] = limit.tasks(setting, record)
+        groups["limit"] = [
+            Task("rates", "bandwidth and matrix rate", partial(limit.rates, setting), 0.95),
+            Task("limit", "what the device allows", partial(limit.limits, setting, record), 0.95),
+        ]
     if options.compile:
-        groups["compiled"] = compiled.tasks(setting, record)
+        shared = [name for name in names if name != DENSE]
+        groups["compiled"] = [
+            Task("fast", f"{name}, compiled", partial(compiled.check, setting, record, name, len(shared) - i))
+            for i, name in enumerate(shared)
+        ]
     return groups
 
 

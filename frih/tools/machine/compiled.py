@@ -4,32 +4,22 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import Connection
 
 import torch
 
 from frih.tools.machine.fast import describe, timed, worker
 from frih.tools.machine.limit import fastest
-from frih.tools.machine.record import NO_TIME, Record, Row, Task, failed, skipped
+from frih.tools.machine.record import NO_TIME, Record, Row, failed, skipped
 from frih.tools.machine.right import compared, outcome, reference
-from frih.tools.machine.setting import DENSE, Setting, trained_like
+from frih.tools.machine.setting import Setting, trained_like
 
 SHORTEST = 15.0
 """Compiling does not begin with less time than so many seconds."""
 
 
-def tasks(setting: Setting, record: Record) -> list[Task]:
-    """The base network, then FRIH, each at its fastest uncompiled precision and batch."""
-    names = [name for name in setting.networks if name != DENSE]
-    return [
-        Task("fast", f"{name}, compiled", partial(check, setting, record, name, len(names) - i))
-        for i, name in enumerate(names)
-    ]
-
-
 def check(setting: Setting, record: Record, network: str, shares: int) -> Iterator[Row]:
-    """The rows of one compiled network, which takes one of so many shares of the time left."""
+    """The rows of a network at its fastest uncompiled precision and batch, within one of so many shares of the time left."""
     known = [row for row in fastest(record) if row["network"] == network and row["mode"] == "training"]
     best = max(known, key=lambda row: row["images_per_second"], default=None)
     precision = best["precision"] if best else setting.options.precisions[-1]

@@ -11,7 +11,7 @@ import torch
 from frih.common.processes import cores
 from frih.data.loader import Batch, Packed
 from frih.tools.machine.device import GIB, out_of_memory
-from frih.tools.machine.record import Record, Row, Task, skipped
+from frih.tools.machine.record import Record, Row, skipped
 from frih.tools.machine.setting import Setting, with_changes
 from frih.training.profiling import WARM_UP
 from frih.training.trainer import Trainer
@@ -20,23 +20,6 @@ MODES = ("training", "inference")
 """``training``: the trainer's step, that is forward, loss, backward, optimizer. ``inference``: forward in evaluation mode."""
 PROFILED = 3
 """Steps whose parts are timed."""
-
-
-def tasks(setting: Setting, record: Record) -> list[Task]:
-    """FRIH's speeds, the loader, the parts of a step, then the speeds of the other networks."""
-    names = sorted(setting.networks, key=["FRIH", "base network", "FRIH, dense"].index)
-    found = [
-        Task("fast", f"{name}, {mode}, {precision}", partial(speeds, setting, record, name, mode, precision), 0.75)
-        for name in names
-        for mode in MODES
-        for precision in setting.precisions(name)
-    ]
-    first = len(MODES) * len(setting.precisions(names[0]))
-    found[first:first] = [
-        Task("loader", "loader", partial(loader, setting, names[0]), 0.8),
-        Task("parts", "parts of a step", partial(parts, setting, names[0]), 0.85),
-    ]
-    return found
 
 
 def speeds(setting: Setting, record: Record, network: str, mode: str, precision: str) -> Iterator[Row]:
@@ -176,13 +159,9 @@ def _nothing(packed: Packed) -> None:
 
 
 def drain(batches: Iterable[Packed], first: int, span: float, use: Callable[[Packed], object]) -> tuple[float, float]:
-    """Images a second, and the share of the time spent waiting for batches.
+    """Uses batches for ``span`` seconds; returns images a second, and the share of the time spent waiting for batches.
 
-    Args:
-        batches: enough of them.
-        first: batches that do not count, because all processes start at once.
-        span: seconds to measure.
-        use: called with each batch.
+    The ``first`` ones do not count, because all processes start at once.
     """
     images, waited, begun = 0, 0.0, time.perf_counter()
     asked = begun

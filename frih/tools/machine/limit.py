@@ -1,7 +1,6 @@
 """How near a step comes to the device's limits: its bytes and multiply-adds, and how fast the device moves and multiplies."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,16 +10,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from frih.tools.machine.fast import worker
-from frih.tools.machine.record import NO_TIME, Record, Row, Task, skipped
+from frih.tools.machine.record import NO_TIME, Record, Row, skipped
 from frih.tools.machine.setting import PRECISIONS, Setting, set_tf32
-
-
-def tasks(setting: Setting, record: Record) -> list[Task]:
-    """The device's rates, then the times that they allow."""
-    return [
-        Task("rates", "bandwidth and matrix rate", partial(rates, setting), 0.95),
-        Task("limit", "what the device allows", partial(limits, setting, record), 0.95),
-    ]
 
 
 def rates(setting: Setting) -> Iterator[Row]:

@@ -5,8 +5,7 @@ makes to the composite: most of an image is the composite itself, which every ar
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from frih.config import Config
 from frih.data.loader import Batch, pack
 from frih.losses import harmonization_loss
 from frih.models import FRIH
-from frih.tools.machine.record import Row, Task, judged, skipped
+from frih.tools.machine.record import Row, judged, skipped
 from frih.tools.machine.setting import DENSE, PRECISIONS, Setting, set_tf32, trained_like
 from frih.training.watching import restore
 
@@ -42,31 +41,18 @@ class Outcome(NamedTuple):
     """The gradient of the loss by all weights, as one vector."""
 
 
-def tasks(setting: Setting) -> list[Task]:
-    """Every network in every precision. The dense form is checked on GPUs alone, in one precision and layout."""
-    found = []
-    for name in setting.networks:
-        check = partial(exactness, setting, name, setting.options.precisions)
-        if name == DENSE:
-            check = partial(exactness, setting, name, setting.options.precisions[:1], ["channels last"])
-        if name != DENSE or setting.device.is_gpu:
-            found.append(Task("right", name, check, 0.5))
-    return found
-
-
-def exactness(
-    setting: Setting, name: str, precisions: Sequence[str], layouts: Sequence[str] = tuple(LAYOUTS)
-) -> Iterator[Row]:
-    """A row for each precision and layout of a network."""
+def exactness(setting: Setting, name: str) -> Iterator[Row]:
+    """A row for each precision and layout of a network; of the dense form one row, for the first of each."""
     batch, _ = reference(setting, name)
     config = setting.recipe(name)
     network = trained_like(config).to(setting.device.device)
-    for precision in precisions:
+    most = 1 if name == DENSE else None
+    for precision in setting.options.precisions[:most]:
         if precision == "tf32" and not setting.device.is_gpu:
             yield skipped(f"{name}, tf32", "GPUs alone have it")
             continue
-        for layout in layouts:
-            network.to(memory_format=LAYOUTS[layout])
+        for layout, memory_format in list(LAYOUTS.items())[:most]:
+            network.to(memory_format=memory_format)
             found = outcome(network, batch, config, precision)
             more = {"layout": layout, "compiled": False, "images": len(batch.name)}
             yield compared(setting, name, precision, found, layout, **more)
@@ -146,14 +132,7 @@ def exact_batch(setting: Setting, least: int = 3, multiple: int = 1) -> Batch:
 
 
 def outcome(network: FRIH, batch: Batch, config: Config, precision: str = "fp32") -> Outcome:
-    """Runs a network on a batch in both modes, and back. Its buffers stay as they are.
-
-    Args:
-        network: on some device, in float32 or float64.
-        batch: on any device.
-        config: its ``loss`` and ``model.cascade``.
-        precision: of a float32 network.
-    """
+    """Runs a network in float32 or float64 on a batch, in both modes and back. Its buffers stay as they are."""
     buffers = [buffer.clone() for buffer in network.buffers()]
     composite, _, mask, labels = _inputs(network, batch)
     with torch.no_grad(), _autocast(network, precision):
@@ -170,14 +149,7 @@ def outcome(network: FRIH, batch: Batch, config: Config, precision: str = "fp32"
 def train_once(
     model: nn.Module, batch: Batch, config: Config, precision: str = "fp32", scale: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Forward and backward in training mode.
-
-    Args:
-        model: a network, or one wrapped for several processes.
-        batch: on any device.
-        config: its ``loss`` and ``model.cascade``.
-        precision: of a float32 network.
-        scale: the loss is multiplied by it.
+    """Forward and backward in training mode, with the loss times ``scale``.
 
     Returns:
         Images (2, B, 3, H, W), coarse and refined, and the gradient as one vector; float64, on the CPU.

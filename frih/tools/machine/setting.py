@@ -129,13 +129,9 @@ class Setting:
         return with_changes(self.config, changes)
 
     def trainer(self, config: Config, run: str, *, repeat: bool = False, world: World | None = None) -> Trainer:
-        """A trainer of a recipe.
+        """A recipe's trainer, by default on the device, with ``run`` below the temporary folder.
 
-        Args:
-            config: the recipe.
-            run: a folder below the temporary one.
-            repeat: repeat the composites up to :data:`ENOUGH`.
-            world: by default this process on the device.
+        ``repeat``: the composites are repeated up to :data:`ENOUGH`.
         """
         items = self.listing.items
         if repeat:

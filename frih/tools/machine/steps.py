@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,7 +18,7 @@ from frih.common.distributed import CPU, World
 from frih.common.processes import cores
 from frih.config import Config
 from frih.data.loader import Packed
-from frih.tools.machine.record import Row, Task, judged, skipped
+from frih.tools.machine.record import Row, judged, skipped
 from frih.tools.machine.right import allowed, relative
 from frih.tools.machine.setting import Setting, with_changes
 from frih.training.runs import resume_run
@@ -33,15 +32,6 @@ UNORDERED = {
     "upsample_bilinear2d_backward": "sums by atomic additions, and has no other way; the dense head alone has it",
 }
 """Operators whose order of summation may vary on CUDA, by PyTorch's notes on ``use_deterministic_algorithms``."""
-
-
-def tasks(setting: Setting) -> list[Task]:
-    """Two steps in each precision, resuming, and the loader."""
-    return [
-        Task("right", "two steps of training", partial(two_steps, setting), 0.6),
-        Task("right", "resuming", partial(resuming, setting), 0.6),
-        Task("right", "loader beside the busy device", partial(loading, setting), 0.65),
-    ]
 
 
 def small(setting: Setting, precision: str = "fp32", *, workers: int = 0, **train: Any) -> Config:

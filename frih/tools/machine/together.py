@@ -14,7 +14,7 @@ from torch.multiprocessing.spawn import ProcessException, spawn
 from frih.common.distributed import CPU, World
 from frih.config import Config
 from frih.data.loader import Batch
-from frih.tools.machine.record import Row, Task, judged, skipped
+from frih.tools.machine.record import Row, judged, skipped
 from frih.tools.machine.right import allowed, exact_batch, relative, train_once
 from frih.tools.machine.setting import Setting, trained_like, with_changes
 
@@ -26,13 +26,8 @@ Found = tuple[Tensor, Tensor, Tensor]
 """Images (2, B, 3, H, W), gradient and running statistics of a training step; float64, on the CPU."""
 
 
-def tasks(setting: Setting) -> list[Task]:
-    """One process, then as many as there are GPUs; on a CPU two."""
-    return [Task("right", "synchronised normalisation", lambda: check(setting), 0.55)]
-
-
 def check(setting: Setting) -> Iterator[Row]:
-    """A row for each number of processes."""
+    """One process, then as many as there are GPUs; on a CPU two."""
     gpu = setting.device.is_gpu
     backend = "nccl" if gpu else "gloo"
     name = f"synchronised normalisation ({backend.upper() if gpu else 'Gloo'})"

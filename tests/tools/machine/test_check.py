@@ -36,7 +36,7 @@ def script(monkeypatch, capsys):
 
 def test_everything_small(small_config, dataset, tmp_path, monkeypatch):
     """All sections, for the base network alone; test_right.py has the processes and the other networks."""
-    monkeypatch.setattr(together, "tasks", lambda setting: [])
+    monkeypatch.setattr(together, "check", lambda setting: [])
     for module in (steps, fast):
         monkeypatch.setattr(module, "cores", lambda: 1)
     config = small_config(data={"root": str(dataset)}, model={"cascade": False, "fusion": False})
@@ -155,16 +155,13 @@ def test_too_little_memory_is_no_failure(record, error):
     assert not out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
-def test_a_late_task_is_skipped(record):
+def test_a_row_may_belong_to_another_section_and_a_late_task_is_skipped(record):
+    task = Task("fast", "both", lambda: [{"name": "one", "status": "right", "section": "right"}])
+    record.run(task)
     record.minutes = -1.0
-    (row,) = record.run(Task("fast", "late", lambda: [{"name": "late", "status": "measured"}]))
-    assert (row["status"], row["why"]) == ("skipped", "no time left (--minutes)")
-
-
-def test_a_row_may_belong_to_another_section(record):
-    record.run(Task("fast", "both", lambda: [{"name": "one", "status": "right", "section": "right"}]))
+    record.run(task)
     assert record.rows("right") == [{"name": "one", "status": "right"}]
-    assert record.rows("fast") == []
+    assert record.rows("fast") == [skipped("both", "no time left (--minutes)")]
 
 
 @pytest.mark.parametrize(("error", "status"), [(1e-3, "right"), (2e-3, "wrong"), (math.nan, "wrong")])
@@ -174,14 +171,6 @@ def test_judgement(record, error, status):
     record.add("right", row)
     record.add("right", skipped("none", "why not"))
     assert json.loads(record.path.read_text())["right"][0]["allowed"]["b"] == "inf"  # JSON has no such number
-
-
-def test_a_median_of_timings(monkeypatch):
-    clock = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
-    monkeypatch.setattr("frih.tools.machine.device.time.perf_counter", lambda: next(clock))
-    calls = []
-    assert Device(torch.device("cpu")).seconds(lambda: calls.append(1), warm=2, most=3, least=100.0) == 2.0
-    assert len(calls) == 5
 
 
 def test_a_busy_device_works_meanwhile_and_tells_its_failures():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from frih.tools.machine import steps
-from frih.tools.machine.steps import Operators, deterministic, difference, loading, repeated, resuming, two_steps
+from frih.tools.machine.steps import deterministic, difference, loading, repeated, resuming, two_steps
 
 
 def test_two_steps_are_right(make_setting):
@@ -60,13 +60,6 @@ def test_the_operators_whose_order_is_open_are_named(setting):
     names, _ = repeated(setting, "fp32", "named")
     assert {"index_add", "scatter_add", "convolution_backward"} <= names
     assert "upsample_bilinear2d_backward" not in names
-
-
-def test_operators_are_found_by_name():
-    with Operators({"index_add": "", "scatter_add": ""}) as names:
-        torch.zeros(3).index_add_(0, torch.tensor([1, 1]), torch.ones(2))
-        torch.zeros(3) + 1
-    assert names.found == {"index_add"}
 
 
 def test_deterministic_algorithms_are_for_a_while():
