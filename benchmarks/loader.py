@@ -2,20 +2,17 @@
 
     python benchmarks/loader.py [--root ROOT=data/sample] [--images N] [--rate R] [--gpus 8]
 
-ROOT is a dataset in iHarmony4's layout, its test split; ``make quickstart`` (or scripts/make_sample.py) makes the default one.
-Composites are loaded as for training: random boxes, resized to 256x256, submasks found anew. Large originals are made for the
-purpose in a temporary folder: mosaics of the dataset's photos, so that they hold detail at every pixel, JPEG of quality 90 as
-cameras write it. Everything is measured in one run. Times are processor time of one core, which other work on the machine
-hardly changes; files are in the system's cache.
+ROOT is a dataset in iHarmony4's layout, whose test split is taken; scripts/make_sample.py (or ``make quickstart``) makes
+the default one. Composites are loaded as for training: random boxes, resized to 256x256, submasks computed. Large originals
+are made in a temporary folder: mosaics of the dataset's photos, with detail at every pixel, as JPEG of quality 90. Times
+are processor time of one core, which other work on the machine hardly changes. Files are in the system's cache.
 """
 
 import argparse
-import shlex
-import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image
-from submasks import commit, cpu
 
 from frih.common.distributed import World
 from frih.common.errors import UserError, run_command
@@ -36,14 +32,15 @@ from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.data.transforms import random_view, render
 from frih.submasks import extract_submasks
 from frih.tools.composites.online import Restyler
+from frih.tools.machine.device import command, facts
 
 BATCH = 16
 SIZES = ((1152, 864), (2000, 1500), (3000, 2000))
 """Width and height of 1, 3 and 6 megapixels."""
 ORIGINALS = 6
-"""Images of each of these sizes."""
+"""Images of each size."""
 TARGETS = ((60, "floor"), (100, "aim"))
-"""Images a second and core, from files of 256 pixels."""
+"""Images a second of one core, from files of 256 pixels."""
 
 
 def main() -> int:
@@ -60,9 +57,10 @@ def main() -> int:
     torch.set_num_threads(1)
     items = read_split(args.root, "test").items
     items = [items[i] for i in np.linspace(0, len(items) - 1, min(args.images, len(items))).round().astype(int)]
-    print(f"command  python {shlex.join(sys.argv)}")
-    print(f"commit   {commit()}")
-    print(f"machine  {cpu()}; Pillow {PIL.__version__}, torch {torch.__version__}")
+    about = facts(torch.device("cpu"))
+    print(f"command  {command()}")
+    print(f"commit   {about['commit'] or 'unknown'}")
+    print(f"machine  {about['cpu']}; Pillow {PIL.__version__}, torch {torch.__version__}")
     CompositeDataset(items, DataConfig(), SubmaskConfig()).warm_up()
     rates = {"256-pixel files": print_stages(items, args.repeats)}
     with tempfile.TemporaryDirectory() as folder:
@@ -74,12 +72,11 @@ def main() -> int:
 
 
 def print_stages(items: Sequence[Item], repeats: int) -> float:
-    """Each step of the way of an image by itself, and the whole way as the loader goes it: images a second."""
-    first = stages(items)
-    passes = [first, *(stages(items) for _ in range(repeats - 1))]
+    """Prints the time of each stage and of the whole; returns images a second."""
+    passes = [stages(items) for _ in range(repeats)]
     sizes = {open_rgb(item.composite).size for item in items}
     print(f"\n{len(items)} composites of {items[0].root}, {min(sizes)} to {max(sizes)} pixels: ms of a core an image")
-    for name in first:
+    for name in passes[0]:
         print(f"  {name:34}{1e3 * min(times[name] for times in passes) / len(items):8.2f}")
     seconds = fastest(lambda: load_all(items, DataConfig()), repeats) / len(items)
     print(f"  {'whole, in a worker':34}{1e3 * seconds:8.2f}   {1 / seconds:.0f} images/s a core", end="")
@@ -88,7 +85,7 @@ def print_stages(items: Sequence[Item], repeats: int) -> float:
 
 
 def stages(items: Sequence[Item]) -> dict[str, float]:
-    """Seconds of all images, by stage; the loader's own steps, one by one."""
+    """Seconds that all images take in each of the loader's stages."""
     times: dict[str, float] = defaultdict(float)
 
     def timed(name: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -118,7 +115,7 @@ def stages(items: Sequence[Item]) -> dict[str, float]:
 
 
 def print_originals(items: Sequence[Item], folder: Path, repeats: int) -> dict[str, float]:
-    """Large files in full, decoded reduced, and as copies prepared at 256 and 512 pixels: images a second."""
+    """Prints images a second from large files: in full, decoded reduced, and as copies of 512 and 256 pixels."""
     rates = {}
     print(f"\noriginal-sized files, {ORIGINALS} of each size: images/s a core")
     print(
@@ -132,16 +129,13 @@ def print_originals(items: Sequence[Item], folder: Path, repeats: int) -> dict[s
         megapixels = f"{width * height / 1e6:.0f} megapixels"
         rates |= {f"{megapixels}, in full": row[0], f"{megapixels}, data.draft": row[1]}
         print(f"  {width * height / 1e6:10.0f}{row[0]:10.1f}{row[1]:13.1f}{row[2]:15.1f}{row[3]:15.1f}", end="")
-        print(
-            "   draft moves composites by {:.2f} levels, at most {}; MSE {:+.2%}, PSNR {:+.3f} dB".format(
-                *moved(originals)
-            )
-        )
+        levels, most, mse, psnr = moved(originals)
+        print(f"   draft moves composites by {levels:.2f} levels, at most {most}; MSE {mse:+.2%}, PSNR {psnr:+.3f} dB")
     return rates
 
 
 def moved(items: Sequence[Item]) -> tuple[float, int, float, float]:
-    """By how much reduced decoding moves training's composites, and their figures against the real images."""
+    """How much reduced decoding changes training's composites: mean and largest level, largest change of MSE and PSNR."""
     exact, quick = (CompositeDataset(items, DataConfig(draft=draft), SubmaskConfig()) for draft in (False, True))
     levels, errors, psnr = [], [], []
     for index in range(len(items)):
@@ -154,39 +148,37 @@ def moved(items: Sequence[Item]) -> tuple[float, int, float, float]:
 
 
 def print_cores(rates: dict[str, float], wanted: float, gpus: int) -> None:
-    """How many cores keep the GPUs busy."""
+    """Prints how many cores keep the GPUs busy."""
     print(f"\ncores that {gpus} GPUs at {wanted:.0f} images/s each need")
     for name, per_core in rates.items():
         print(f"  {name:28}{np.ceil(gpus * wanted / per_core):6.0f}   ({np.ceil(wanted / per_core):.0f} data.workers)")
 
 
 def print_extras(items: Sequence[Item], repeats: int) -> None:
-    """What ``data.online`` costs, and what ``data.label_cache`` saves."""
+    """Prints what ``data.online`` costs and what ``data.label_cache`` saves."""
     plain, literal, first, later = time_online(items, repeats)
+    extra = (literal - plain) / (later - plain)
     print(f"\ndata.online=1, ms an image: {1e3 * later:.1f}, {later / plain:.1f} times as long as without", end="")
     print(f"; {1e3 * first:.1f} while objects are read for the first time", end="")
-    print(
-        f"; {1e3 * literal:.1f} by the literal transfers, {(literal - plain) / (later - plain):.1f} times the extra cost"
-    )
+    print(f"; {1e3 * literal:.1f} by the literal transfers, {extra:.1f} times the extra cost")
     restyled = CompositeDataset(items, DataConfig(online=1.0), SubmaskConfig(), restyling=Restyler)
     stored = CompositeDataset(items, DataConfig(), SubmaskConfig())
     made = np.mean([np.any(restyled[0, i].composite != stored[0, i].composite) for i in range(len(items))])
     print(f"{made:.0%} were made anew")
     with tempfile.TemporaryDirectory() as folder:
         caching = DataConfig(label_cache=folder)
-        without, first, again = (fastest(lambda config=config: load_whole(items, config), n) for config, n in (
-            (DataConfig(), repeats), (caching, 1), (caching, repeats)
-        ))  # fmt: skip
+        rounds = ((DataConfig(), repeats), (caching, 1), (caching, repeats))
+        seconds = [fastest(lambda config=config: load_whole(items, config), count) for config, count in rounds]
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.z")) / len(items)
-    times = [f"{1e3 * seconds / len(items):.2f}" for seconds in (without, first, again)]
+    times = [f"{1e3 * one / len(items):.2f}" for one in seconds]
     print("data.label_cache, whole images, ms: without {}, first time {}, then {}".format(*times), end="")
     print(f"; {size / 1e3:.1f} kB an image")
 
 
 def time_online(items: Sequence[Item], repeats: int) -> tuple[float, float, float, float]:
-    """Seconds an image: stored, made anew by literal transfers, by compiled ones in the first epoch, and in later ones.
+    """Seconds an image: stored; made by literal transfers; made by compiled transfers in the first epoch and in later ones.
 
-    They take turns, batch by batch, so that all meet the machine in the same state.
+    The kinds take turns, batch by batch, so that the machine's state is the same for all.
     """
     stored, literal, fast = (
         CompositeDataset(items, DataConfig(online=share), SubmaskConfig(), restyling=Restyler)
@@ -194,7 +186,7 @@ def time_online(items: Sequence[Item], repeats: int) -> tuple[float, float, floa
     )
     assert literal.restyle
     literal.restyle.fast = False
-    literal[repeats + 1, 0], fast[repeats + 1, 0]  # compiled, or loaded
+    literal[repeats + 1, 0], fast[repeats + 1, 0]  # compiles
     times: dict[tuple[CompositeDataset, int], float] = defaultdict(float)
     for epoch in range(repeats + 1):
         for start in range(0, len(items), BATCH):
@@ -210,7 +202,7 @@ def time_online(items: Sequence[Item], repeats: int) -> tuple[float, float, floa
 
 
 def print_start(items: Sequence[Item]) -> None:
-    """Wall time until the first batch is there."""
+    """Prints the wall time until the first batch."""
     batch = min(BATCH, len(items))
     for workers in (1, 2):
         order = GlobalBatchSampler(len(items), batch, seed=0, world=World())
@@ -225,27 +217,26 @@ def print_start(items: Sequence[Item]) -> None:
         start = time.perf_counter()
         next(iter(loader))
         second = time.perf_counter() - start
-        print(
-            f"first batch of {batch} by {workers} workers: {first:.2f} s; of the next epoch: {second:.2f} s (wall time)"
-        )
+        print(f"first batch of {batch} by {workers} workers: {first:.2f} s", end="")
+        print(f"; of the next epoch: {second:.2f} s (wall time)")
 
 
 def load_all(items: Sequence[Item], config: DataConfig) -> None:
-    """As a worker does for training."""
+    """Loads all images as a worker does for training."""
     images = CompositeDataset(items, config, SubmaskConfig())
     for start in range(0, len(items), BATCH):
         pack([images[0, index] for index in range(start, min(start + BATCH, len(items)))])
 
 
 def load_whole(items: Sequence[Item], config: DataConfig) -> None:
-    """As a worker does for evaluation."""
+    """Loads all images as a worker does for evaluation."""
     images = CompositeDataset(items, config, SubmaskConfig())
     for index in range(len(items)):
         images[index]
 
 
 def rate(items: Sequence[Item], config: DataConfig, repeats: int) -> float:
-    """Images a second of a core, training."""
+    """Images a second of one core, loaded for training."""
     return len(items) / fastest(lambda: load_all(items, config), repeats)
 
 
@@ -281,19 +272,15 @@ def make_original(folder: Path, items: Sequence[Item], number: int, width: int, 
 
 
 def shrink(folder: Path, item: Item, side: int) -> Item:
-    """A copy of a composite at the given shorter side."""
+    """A copy of a composite whose shorter side has so many pixels."""
     small = item._replace(subset=f"{item.subset}-{side}")
-    pairs: Iterable[tuple[Path, Path]] = zip(
-        (item.composite, item.mask, item.real), (small.composite, small.mask, small.real), strict=True
-    )
-    for source, target in pairs:
+    for kind in ("composite", "mask", "real"):
+        source, target = getattr(item, kind), getattr(small, kind)
         target.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(source) as image:
-            scale = side / min(image.size)
-            size = (round(image.width * scale), round(image.height * scale))
-            image.resize(size, Image.Resampling.BILINEAR).save(
-                target, **({"quality": 95} if target.suffix == ".jpg" else {})
-            )
+            size = [round(length * side / min(image.size)) for length in image.size]
+            options = {"quality": 95} if target.suffix == ".jpg" else {}
+            image.resize(size, Image.Resampling.BILINEAR).save(target, **options)
     return small
 
 

@@ -5,25 +5,20 @@ r"""Trains and evaluates the rows of the paper's ablations, and writes their tab
         --parallel 4 data.root=data/labelme3
     python scripts/ablations.py --table 3 --dry-run data.root=/datasets/iHarmony4
 
-Tables 3 and 4 show the same four runs; "separate" trains the stages apart. What is finished is not done again, and what was
-stopped (Ctrl-C, --minutes, a crash) goes on when the same command is given again. Each row is evaluated once it is trained.
-The exit status is 0 when all rows are finished, 2 if one failed (it is named; the others go on), 130 if more is to be done.
+Tables 3 and 4 show the same four runs; "separate" trains the stages apart. Each row is evaluated once it is trained. Finished
+rows are not done again, and stopped ones (Ctrl-C, --minutes, a crash) go on when the same command is given again. A row that
+fails is named, and the others go on. Exit status 0 if all rows are finished, 2 if one failed, 130 if more is left to do.
 """
 
 import argparse
 import json
-import os
 import shlex
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
 
 from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
 from frih.common.files import locked, write_whole
-from frih.common.processes import cores
 from frih.tools.composites.making import describe, make_composites
 from frih.tools.experiments.ablation_images import write_images
 from frih.tools.experiments.ablation_tables import render
@@ -34,51 +29,37 @@ from frih.tools.experiments.ablations import (
     check_data,
     evaluated_rows,
     first_evaluations,
-    latest,
     next_command,
     plan,
     progress,
     seconds_per_step,
-    training_steps,
 )
-from frih.tools.experiments.jobs import Outcome, Runner
+from frih.tools.experiments.jobs import Outcome
+from frih.tools.experiments.running import run_all
 from frih.tools.journal import MANIFEST
 from frih.training.stopping import stop_requests
 
-ROOT = Path(__file__).resolve().parents[1]
-WATCHED = {"loss": "train/loss", "validation PSNR": "val/All/psnr"}
-"""Figures shown of a running row."""
-
 
 def main() -> int:
-    """Runs what is left to be done, and writes the tables of what is finished."""
+    """Runs what is left to do, and writes the tables of the finished rows."""
     begun = time.monotonic()
     args = parse()
     tables = list(TABLES) if args.table == "all" else [args.table]
-    out = args.out or Path("outputs", "ablations", *_below_configs(args.recipes))
+    parts = args.recipes.parts
+    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    out = args.out or Path("outputs", "ablations", *below)
     if args.photos and not make_training_set(args.photos, args.per_photo or 1, args.overrides, args.dry_run):
         return 0
-    jobs = plan(
-        tables,
-        recipes=args.recipes,
-        out=out,
-        overrides=args.overrides,
-        seeds=args.seeds,
-        benchmark=args.benchmark,
-        processes=args.processes,
-    )
+    where = {"recipes": args.recipes, "out": out, "benchmark": args.benchmark}
+    jobs = plan(tables, **where, overrides=args.overrides, seeds=args.seeds, processes=args.processes)
     check_data(jobs)
     if args.dry_run:
         print_plan(jobs, out)
         return 0
     out.mkdir(parents=True, exist_ok=True)
+    late = begun + 60 * args.minutes if args.minutes else float("inf")
     with locked(out / ".lock"), stop_requests() as stop:
-        late = begun + 60 * args.minutes if args.minutes else None
-
-        def stopping() -> bool:
-            return stop.is_set() or (late is not None and time.monotonic() > late)
-
-        outcomes = run_all(jobs, out, args.parallel, args.processes, stopping)
+        outcomes = run_all(jobs, out, args.parallel, args.processes, lambda: stop.is_set() or time.monotonic() > late)
         write_tables(tables, jobs, out)
     return conclude(outcomes)
 
@@ -86,32 +67,26 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="keys that differ from every recipe")
-    parser.add_argument("--table", choices=[*TABLES, "all"], required=True)
-    parser.add_argument(
-        "--recipes", type=Path, default=Path("configs"), metavar="DIR", help="with frih.yaml, ablations/ and cutoff/"
+    option = parser.add_argument
+    option("overrides", nargs="*", metavar="key.sub=value", help="changes of every recipe")
+    option("--table", choices=[*TABLES, "all"], required=True)
+    option("--recipes", type=Path, default=Path("configs"), metavar="DIR", help="has frih.yaml, ablations/ and cutoff/")
+    option("--out", type=Path, metavar="DIR", help="default: outputs/ablations/ and the recipes' folder")
+    option("--seeds", type=int, default=1, metavar="N", help="runs of each row, from the recipe's seed on (default: 1)")
+    option(
+        "--benchmark", type=Path, metavar="DIR", help="data set to evaluate on; default: the test split of data.root"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: outputs/ablations/ and the recipes' folder")
-    parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="runs of each row, from seeds on (default: 1)"
-    )
-    parser.add_argument(
-        "--benchmark", type=Path, metavar="DIR", help="data set to evaluate on; by default the test split of data.root"
-    )
-    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="rows at once, on one GPU or several")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each row, by torchrun (GPUs)")
-    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long; the next call goes on")
-    parser.add_argument(
-        "--photos", type=Path, metavar="DIR", help="make data.root of these by make_composites.py, once"
-    )
-    parser.add_argument(
+    option("--parallel", type=int, default=1, metavar="N", help="rows at once, on one GPU or several")
+    option("--processes", type=int, default=1, metavar="N", help="of each row, by torchrun (GPUs)")
+    option("--minutes", type=float, metavar="M", help="stop after so long; the next call goes on")
+    option("--photos", type=Path, metavar="DIR", help="make data.root of these by make_composites.py, once")
+    option(
         "--per-photo", type=int, metavar="K", help="with --photos: composites of a photo by each transfer (default: 1)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="list commands and costs, and run nothing")
+    option("--dry-run", action="store_true", help="list commands and costs, and run nothing")
     args = parser.parse_intermixed_args()
-    if min(args.seeds, args.parallel, args.processes, args.per_photo or 1) < 1 or (
-        args.minutes is not None and args.minutes <= 0
-    ):
+    counts = (args.seeds, args.parallel, args.processes, args.per_photo or 1)
+    if min(counts) < 1 or (args.minutes is not None and args.minutes <= 0):
         raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
     if args.per_photo and not args.photos:
         raise UserError("--per-photo: says how to make a data set of --photos, which are not given")
@@ -122,7 +97,7 @@ def parse() -> argparse.Namespace:
 
 
 def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dry_run: bool) -> bool:
-    """Makes the data set of one's own photos, or only says how; whether it is there."""
+    """Makes the data set of photos, or prints how; returns whether it is there."""
     roots = [one.partition("=")[2] for one in overrides if one.partition("=")[0].strip() == "data.root"]
     if not roots:
         raise UserError("--photos: give the folder of the data set to be made as well: data.root=data/labelme")
@@ -131,17 +106,17 @@ def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dr
         made_with = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["settings"]["per_photo"]
         if made_with != per_photo:
             raise UserError(f"--per-photo: {root} was made with {made_with}; give that, or another data.root")
-        return True
-    if dry_run:
+    elif dry_run:
         print(f"python scripts/make_composites.py {photos} {root} --per-photo {per_photo}")
         print("then this again: what the rows cost is known once it is made")
         return False
-    print(describe(make_composites(photos, root, per_photo=per_photo)))
+    else:
+        print(describe(make_composites(photos, root, per_photo=per_photo)))
     return True
 
 
 def print_plan(jobs: Sequence[Job], out: Path) -> None:
-    """Every command that is left, with what it costs."""
+    """Every command that is left, and its cost."""
     total = 0.0
     for job in jobs:
         state = progress(job)
@@ -158,70 +133,8 @@ def print_plan(jobs: Sequence[Job], out: Path) -> None:
     print(f"{len(jobs)} rows" + (f"; training about {_duration(total)} where it was measured" if total else ""))
 
 
-def run_all(
-    jobs: Sequence[Job], out: Path, parallel: int, processes: int, stopping: Callable[[], bool]
-) -> Mapping[Job, Outcome]:
-    r"""Trains and evaluates, telling a line at each change."""
-    begun: dict[Job, tuple[int, float]] = {}
-    costs = out / "costs.jsonl"
-
-    def next_of(job: Job) -> Sequence[str] | None:
-        state = progress(job)
-        if job in begun:
-            step, when = begun.pop(job)
-            if state.step > step:
-                piece = {"recipe": job.row, "steps": state.step - step, "seconds": time.monotonic() - when}
-                with costs.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(piece) + "\n")
-        if state.step < state.steps:
-            begun[job] = (state.step, time.monotonic())
-        return runnable(next_command(job, state))
-
-    def tell(job: Job, text: str) -> None:
-        print(f"{job.name:36} {describe_state(job) if text == 'begins' else text}", flush=True)
-
-    runner = Runner(
-        next_of,
-        parallel,
-        stopping,
-        tell,
-        lambda slot: environment(slot, parallel, processes),
-        still=lambda job: tell(job, "begins"),
-    )
-    return runner.run(jobs)
-
-
-def runnable(command: Sequence[str] | None) -> list[str] | None:
-    """A command with this interpreter and this repository's programs, wherever it is called from."""
-    if command is None:
-        return None
-    launcher = [sys.executable, *(["-m", "torch.distributed.run"] if command[0] == "torchrun" else [])]
-    return [*launcher, *(str(ROOT / word) if word in ("train.py", "evaluate.py") else word for word in command[1:])]
-
-
-def describe_state(job: Job) -> str:
-    """How far a running job has come, by what it has logged."""
-    figures, steps = latest(job.folder), training_steps(job.config)
-    step = int(figures.get("step", 0))
-    seen = "".join(f", {name} {figures[key]:.4g}" for name, key in WATCHED.items() if figures.get(key) is not None)
-    return f"{'training' if step < steps else 'evaluating'}: step {step} of {steps}{seen}"
-
-
-def environment(slot: int, parallel: int, processes: int) -> dict[str, str]:
-    """GPUs and threads for the programs of a slot: GPUs are dealt out in turn, threads shared."""
-    variables = {"PYTHONUNBUFFERED": "1"}
-    if "OMP_NUM_THREADS" not in os.environ:
-        variables["OMP_NUM_THREADS"] = str(max(1, cores() // (parallel * processes)))
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = given.split(",") if given else [str(i) for i in range(torch.cuda.device_count())]
-    if len(gpus) > processes:
-        own = [gpus[(slot * processes + i) % len(gpus)] for i in range(processes)]
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-    return variables
-
-
 def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
-    """Writes and prints what can be said of the rows that are finished."""
+    """Writes and prints the tables of the finished rows."""
     found = evaluated_rows(jobs)
     for table in tables:
         text, figures = render(table, found, jobs[0].config.evaluation.protocol)
@@ -233,29 +146,23 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
 
 
 def conclude(outcomes: Mapping[Job, Outcome]) -> int:
-    """Says what is left to be done."""
+    """Prints what is left to do; returns the exit status."""
     failed = [job for job, outcome in outcomes.items() if outcome.state == "failed"]
-    open_ones = [job for job, outcome in outcomes.items() if outcome.state in ("stopped", "waiting")]
-    left = [job for job in open_ones if not progress(job).evaluated]  # time may have been up before it was looked at
-    print(f"\n{len(outcomes) - len(failed) - len(left)} of {len(outcomes)} rows finished", end="")
-    print(f"; failed: {'; '.join(job.name for job in failed)}" if failed else "", end="")
-    print("; give the same command again to go on" if left else "")
+    stopped = [job for job, outcome in outcomes.items() if outcome.state in ("stopped", "waiting")]
+    left = [
+        job for job in stopped if not progress(job).evaluated
+    ]  # a job may be finished and yet never have been looked at
+    words = [f"{len(outcomes) - len(failed) - len(left)} of {len(outcomes)} rows finished"]
+    words += [f"failed: {'; '.join(job.name for job in failed)}"] if failed else []
+    words += ["give the same command again to go on"] if left else []
+    print("\n" + "; ".join(words))
     return USER_ERROR if failed else STOPPED if left else 0
 
 
-def _below_configs(recipes: Path) -> tuple[str, ...]:
-    parts = recipes.parts
-    return parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
-
-
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.1f} h"
-        if seconds > 5400
-        else f"{seconds / 60:.0f} min"
-        if seconds > 90
-        else f"{seconds:.0f} s"
-    )
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

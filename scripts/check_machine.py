@@ -1,15 +1,16 @@
-"""What to run first on a new machine, with or without a GPU: is it right, how fast is it, and how near its limits.
+"""Checks a new machine, with or without a GPU: whether it computes rightly, how fast, and how near its limits.
 
     python scripts/check_machine.py [--quick] [--only right fast limit] [data.root=/datasets/iHarmony4] [key.sub=value ...]
 
 right  images and gradients of every arithmetic against float64 on the CPU, synchronised normalisation, two steps of training,
        resuming to the bit, and the loader beside the busy device
 fast   images a second and memory of the base network, FRIH and its dense form, by batch and arithmetic; parts of a step; loader
-limit  what the device's bandwidth and matrix rate allow, and how much longer it takes
+limit  the time that the device's bandwidth and matrix rate allow, and how much longer a step takes
 
-What follows for train.batch, train.precision, data.workers and train.compile stands at the end, and how long the recipe would
-take on iHarmony4. Without data.root images are made. Everything goes into DIR/machine.json as it comes. Exit status 0 if all
-checks are right, 1 if one is wrong or failed. docs/machine.md says what each line means.
+At the end it says which train.batch, train.precision, data.workers and train.compile follow, and how long the recipe would take
+on iHarmony4. Without data.root images are made. DIR/machine.json gets each finding at once. Exit status 0 if all checks are
+right, 1 if one is wrong or failed. docs/machine.md explains each line. This program is about the machine; about the network are
+scripts/complexity.py, which counts its parts, and benchmarks/model.py, which compares it with others.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from frih.common.distributed import choose_device
 from frih.common.errors import UserError, run_command
 from frih.config.recipes import load_config
 from frih.tools.machine import check
-from frih.tools.machine.setting import PRECISIONS
+from frih.tools.machine.setting import PRECISIONS, options_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("right", "fast", "limit")
@@ -35,7 +36,8 @@ def main() -> int:
     device = choose_device(args.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    options = check.Options(
+    options = options_for(
+        device.type == "cuda",
         quick=args.quick,
         only=tuple(section for section in SECTIONS if section in args.only),
         precisions=tuple(args.precisions) if args.precisions else None,
@@ -60,25 +62,22 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes of the recipe")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "configs/frih.yaml", help="default: configs/frih.yaml")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--quick", action="store_true", help="less of everything: a minute on a GPU")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="data.size; default: the recipe's")
-    parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="to be timed; default: up to 128 on GPUs")
-    parser.add_argument(
-        "--precisions", nargs="+", choices=list(PRECISIONS), help="default: all on GPUs, fp32 bf16 on CPUs"
-    )
-    parser.add_argument(
-        "--minutes", type=float, metavar="M", help="what is left then is skipped (default: 3, on CPUs 10)"
-    )
-    parser.add_argument(
+    option = parser.add_argument
+    option("overrides", nargs="*", metavar="key.sub=value", help="changes of the recipe")
+    option("--recipe", type=Path, default=ROOT / "configs/frih.yaml", help="default: configs/frih.yaml")
+    option("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    option("--quick", action="store_true", help="less of everything: a minute on a GPU")
+    option("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
+    option("--size", type=int, metavar="PIXELS", help="data.size; default: the recipe's")
+    option("--batches", type=int, nargs="+", metavar="N", help="batches to time; default: up to 128 on GPUs")
+    option("--precisions", nargs="+", choices=list(PRECISIONS), help="default: all on GPUs, fp32 bf16 on CPUs")
+    option("--minutes", type=float, metavar="M", help="skip what is left after so long (default: 3, on CPUs 10)")
+    option(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="torch.compile as well, last, for as long as there is time; default: on GPUs, unless --quick",
+        help="torch.compile as well, at the end, while there is time; default: on GPUs, unless --quick",
     )
-    parser.add_argument("--out", type=Path, default=Path("outputs/machine"), metavar="DIR", help="gets machine.json")
+    option("--out", type=Path, default=Path("outputs/machine"), metavar="DIR", help="folder of machine.json")
     args = parser.parse_intermixed_args()
     if args.batches and min(args.batches) < 1:
         raise UserError("--batches: must be 1 or more")

@@ -3,12 +3,11 @@
     python scripts/compare_commits.py A B [RECIPE] [key.sub=value ...]
 
 A and B are commits, or "." for the files as they are. Each is checked out into a folder of its own and trains there on the same
-images, with one thread. Exit status 0 if every figure of metrics.jsonl but for the timings is the same, bit for bit, and 1 if
-not. Without a recipe it is one epoch of configs/sample.yaml (python scripts/make_sample.py makes its images).
+images, with one thread. Exit status 0 if every figure of metrics.jsonl, except for timings, is the same, bit for bit, and 1 if
+not. The default recipe is one epoch of configs/sample.yaml, whose images python scripts/make_sample.py makes.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from frih.common.errors import UserError, run_command
+from frih.tools.experiments.run_log import read_lines
 
 Curve = list[dict[str, Any]]
 """Lines of a ``metrics.jsonl``, without timings."""
-
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ("configs/sample.yaml", "train.epochs=1", "train.milestones=[]", "logging.every=1", "validation.images=0")
 
@@ -29,9 +28,7 @@ def main() -> int:
     """Trains at both commits and compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs=2, metavar="COMMIT")
-    parser.add_argument(
-        "recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys that differ from it"
-    )
+    parser.add_argument("recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys to change")
     args = parser.parse_intermixed_args()
     recipe = args.recipe if args.recipe and "=" not in args.recipe[0] else [*DEFAULT, *args.recipe]
     with tempfile.TemporaryDirectory() as folder:
@@ -42,14 +39,31 @@ def main() -> int:
     return 1 if difference else 0
 
 
+def train(commit: str, recipe: list[str], folder: Path) -> Curve:
+    """The lines of ``metrics.jsonl`` that a commit's code writes, without timings."""
+    code = ROOT if commit == "." else folder / "code"
+    if code != ROOT:
+        _git("worktree", "add", "--detach", str(code), commit)
+    try:
+        # the commit's own packages come first; everything else, such as images and libraries, is the same
+        environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, str(code / "train.py"), *recipe, f"run={folder / 'run'}"]
+        if subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode:
+            raise UserError(f"{commit}: did not train; its message stands above")
+    finally:
+        if code != ROOT:
+            _git("worktree", "remove", "--force", str(code))
+    return read_lines(folder / "run/metrics.jsonl", timings=False)
+
+
 def shared_figures(one: Curve, other: Curve) -> list[str]:
-    """The figures that both write: a commit may add some."""
+    """The figures that both curves have: a commit may add some."""
     found = [{name for line in curve for name in line} for curve in (one, other)]
     return sorted(found[0] & found[1])
 
 
 def first_difference(one: Curve, other: Curve) -> str | None:
-    """Where two curves first differ, in words; None: nowhere."""
+    """A sentence on where two curves first differ; None if they do not."""
     steps = [[line["step"] for line in curve] for curve in (one, other)]
     if steps[0] != steps[1]:
         return f"not the same steps: {len(steps[0])} lines and {len(steps[1])}"
@@ -60,24 +74,6 @@ def first_difference(one: Curve, other: Curve) -> str | None:
             figures = ", ".join(f"{name} {mine.get(name)} and {theirs.get(name)}" for name in names)
             return f"step {mine['step']}: {figures}"
     return None
-
-
-def train(commit: str, recipe: list[str], folder: Path) -> Curve:
-    """The lines of ``metrics.jsonl`` that a commit's code writes, without timings."""
-    code = ROOT if commit == "." else folder / "code"
-    if code != ROOT:
-        _git("worktree", "add", "--detach", str(code), commit)
-    try:
-        # the code's own packages come first, but for that everything is as here: images, libraries
-        environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
-        words = [sys.executable, str(code / "train.py"), *recipe, f"run={folder / 'run'}"]
-        if subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode:
-            raise UserError(f"{commit}: did not train; its message stands above")
-    finally:
-        if code != ROOT:
-            _git("worktree", "remove", "--force", str(code))
-    lines = (folder / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
 
 
 def _git(*words: str) -> None:

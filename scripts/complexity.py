@@ -1,10 +1,10 @@
-"""What a recipe's network costs, part by part: parameters, multiply-adds, time and memory (the paper's Table 6 and more).
+"""Counts what a recipe's network costs, part by part: parameters, multiply-adds, time and memory (Table 6 and more).
 
     python scripts/complexity.py [configs/frih.yaml configs/ablations/baseline.yaml ...] [--foreground 0.2] [--submasks 8]
 
 "literal" is the paper's second stage, at full size for every submask; "default" is this project's, with the same weights and
-result. The image is made: a centred square of noise, cut into bands. Real submasks are scattered and touch more tiles, which
-benchmarks/model.py measures. Time is the median of some rounds, memory the most held at once beyond the model.
+result. The image is noise; its foreground is a centred square cut into bands. Real submasks are scattered and touch more tiles:
+benchmarks/model.py measures them. Time is the median of some rounds, memory the most held at once beyond the model.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def measure(config: Config, share: float, count: int, rounds: int, device: torch
 
 
 def against_image(config: Config) -> dict[str, list[list[float]]]:
-    """Multiply-adds of all, a list for each K, by share of foreground, on which the literal form's do not depend."""
+    """Multiply-adds of the whole: a list for each K, by share of foreground. The literal form does not depend on the share."""
     grid = {}
     for form, shares in (("default", SHARES), ("literal", SHARES[:1])):
         model = _build(config, dense=form == "literal").eval()

@@ -6,16 +6,16 @@
     python scripts/export.py RUN --out FOLDER --format hub            # weights, configuration and model card
     python scripts/export.py RUN --push USER/NAME                     # the same, published on the Hugging Face Hub
 
-RUN is a run's folder, one of its checkpoints, or weights that were exported before (a file, a folder, hf://USER/NAME). The
-comparison is on three made images, or on one's own with --check IMAGES MASKS, two folders in which a mask is named as its
-image. See docs/export.md.
+RUN is a run's folder, one of its checkpoints, or exported weights (a file, a folder, hf://USER/NAME). The comparison is on
+three made images, or on your own with --check IMAGES MASKS, two folders in which a mask has the name of its image. See
+docs/export.md.
 """
 
 import argparse
 from pathlib import Path
 
+from frih.cli import find_pairs
 from frih.common.errors import UserError, run_command
-from frih.data.images import SUFFIXES
 from frih.models.checkpoint import load_model
 from frih.models.locate import locate
 from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
@@ -32,7 +32,7 @@ def main() -> int:
         save_pretrained(args.run, args.out, best=args.best, half=args.half)
         print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
         return 0
-    images = find_images(*args.check) if args.check else []
+    images = find_images(args.check)
     checkpoint = locate(args.run, "best" if args.best else "last")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     about = export(checkpoint, args.out, args.format, half=args.half)
@@ -51,11 +51,11 @@ def parse() -> argparse.Namespace:
     """The command line; the format follows from the suffix of --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or weights")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="the file to write; hub: the folder")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="the file to write, or the folder for hub")
     parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
     parser.add_argument("--half", action="store_true", help="safetensors, hub: weights in float16")
-    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these images")
+    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these")
     parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")
     args = parser.parse_args()
@@ -69,17 +69,17 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def find_images(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """The images of a folder and their masks."""
-    for folder in (images, masks):
+def find_images(folders: list[Path] | None) -> list[tuple[Path, Path]]:
+    """The images of one folder and their masks from another."""
+    if folders is None:
+        return []
+    for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-    by_stem = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() in SUFFIXES}
-    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES]
-    lacking = [path.name for path in found if path.stem not in by_stem]
-    if lacking or not found:
-        raise UserError(f"{masks}: has no mask for {lacking[0]}" if lacking else f"{images}: holds no image")
-    return [(path, by_stem[path.stem]) for path in found]
+    pairs, failures = find_pairs(*map(str, folders))
+    if failures:
+        raise UserError(failures[0])
+    return list(pairs.items())
 
 
 if __name__ == "__main__":

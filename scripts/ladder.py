@@ -1,13 +1,13 @@
-"""What to run where a GPU can be had for minutes: the rungs of docs/gpu.md, each one command that ends in time.
+"""The rungs of docs/gpu.md, for a GPU that is free for minutes only: each is one command that ends in time.
 
     python scripts/ladder.py machine                        --back DIR
     python scripts/ladder.py recipe    --photos data/packed --back DIR [--minutes 9] [key.sub=value ...]
     python scripts/ladder.py base | table3 | divisions      (the same)
 
-All but the first make composites of the photos (scripts/make_composites.py), train, and evaluate what is trained to the end.
-The same command goes on where the last one stopped, as long as outputs/ladder is still there; weights that were brought
-elsewhere go on by train.init_from=FILE. What is worth keeping is packed into files of at most 15 MiB in --back, which
-`cat back.tar.* | tar x` unpacks. The exit status is 0 when all is done, 2 if a run failed, 130 if time ended it.
+All but the first make composites of the photos (scripts/make_composites.py), train, and evaluate the runs that reach their end.
+The same command goes on where the last one stopped while outputs/ladder is there; on another machine the weights go on by
+train.init_from=FILE. Results are packed into files of at most 15 MiB in --back, which `cat back.tar.* | tar x` unpacks. Exit
+status 0 if all runs are finished, 2 if one failed, 130 if the time ended.
 """
 
 import argparse
@@ -24,46 +24,39 @@ from frih.common.processes import cores
 from frih.config.recipes import load_config
 from frih.models.checkpoint import find_checkpoint
 from frih.tools.composites.making import describe, make_composites
-from frih.tools.experiments.ablations import Job, latest, next_command, progress, refuse_others
+from frih.tools.experiments.ablations import ROOT, Job, next_command, progress, refuse_others, runnable
 from frih.tools.experiments.jobs import Runner
+from frih.tools.experiments.run_log import latest
 from frih.tools.journal import MANIFEST
 from frih.tools.sharing.export import export
 from frih.training.stopping import stop_requests
 
-ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("outputs", "ladder")
+HALF = "train.precision=bf16"
 RUNS: dict[str, dict[str, tuple[str, ...]]] = {
     "recipe": {"frih": ("frih.yaml",)},
-    "base": {
-        "base": (
-            "ablations/baseline.yaml",
-            "data.online=0.5",
-            "data.unchanged=0.1",
-            "train.ema=0.999",
-            "train.precision=bf16",
-        )
-    },
+    "base": {"base": ("ablations/baseline.yaml", "data.online=0.5", "data.unchanged=0.1", "train.ema=0.999", HALF)},
     "table3": {
-        "baseline": ("ablations/baseline.yaml", "train.precision=bf16"),
-        "frih": ("frih.yaml", "train.precision=bf16"),
-        "submask": ("ablations/cascade_submask.yaml", "train.precision=bf16"),
-        "globalmask": ("ablations/cascade_globalmask.yaml", "train.precision=bf16"),
+        "baseline": ("ablations/baseline.yaml", HALF),
+        "frih": ("frih.yaml", HALF),
+        "submask": ("ablations/cascade_submask.yaml", HALF),
+        "globalmask": ("ablations/cascade_globalmask.yaml", HALF),
     },
     "divisions": {
-        "cutoff-0.02": ("frih.yaml", "submasks.cutoff=0.02", "train.precision=bf16"),
-        "gamma": ("frih.yaml", "submasks.method=gamma", "train.precision=bf16"),
-        "kmeans": ("frih.yaml", "submasks.method=kmeans", "train.precision=bf16"),
-        "whole": ("frih.yaml", "submasks.method=whole", "train.precision=bf16"),
+        "cutoff-0.02": ("frih.yaml", "submasks.cutoff=0.02", HALF),
+        "gamma": ("frih.yaml", "submasks.method=gamma", HALF),
+        "kmeans": ("frih.yaml", "submasks.method=kmeans", HALF),
+        "whole": ("frih.yaml", "submasks.method=whole", HALF),
     },
 }
 """The runs of each rung, trained side by side: a recipe below configs/, and keys that differ from it."""
 KEPT = ("config.yaml", "metrics.jsonl", "log.txt", "evaluation/*/rows.csv", "evaluation/*/summary.json")
-"""Of a run's folder, what is brought back beside its weights."""
+"""Files of a run's folder that are packed beside its weights."""
 SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/images_per_second", "time/data_wait")
 PART = 15 << 20
-"""Bytes of a file that is brought back, at most."""
+"""Most bytes of a packed file."""
 MARGIN = 30.0
-"""Seconds kept for saving and packing."""
+"""Seconds reserved for saving and packing."""
 
 
 def main() -> int:
@@ -82,7 +75,7 @@ def main() -> int:
     late = begun + 60 * args.minutes - MARGIN
     with stop_requests() as stop:
         runner = Runner(
-            next_program,
+            lambda job: runnable(next_command(job, progress(job))),
             len(jobs),
             lambda: stop.is_set() or time.monotonic() > late,
             lambda job, text: print(f"{job.row:16} {text}", flush=True),
@@ -100,9 +93,11 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rung", choices=["machine", *RUNS])
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="keys that differ from every recipe")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="with images/ and masks/, as of pack_photos.py")
-    parser.add_argument("--back", type=Path, required=True, metavar="DIR", help="folder for what is to be kept")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes of every recipe")
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="has images/ and masks/, as pack_photos.py makes them"
+    )
+    parser.add_argument("--back", type=Path, required=True, metavar="DIR", help="folder of the packed results")
     parser.add_argument("--minutes", type=float, default=9, metavar="M", help="from start to end (default: 9)")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs of the rung")
     args = parser.parse_intermixed_args()
@@ -117,7 +112,7 @@ def parse() -> argparse.Namespace:
 
 
 def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Iterator[Job]:
-    """The runs of a rung, which share the machine's cores."""
+    """The runs of a rung. They share the machine's cores."""
     names = [name for name in RUNS[rung] if not only or name in only]
     workers = f"data.workers={max(1, cores() // len(names))}"
     for name in names:
@@ -127,14 +122,8 @@ def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Ite
         yield Job(name, path, load_config(path, [*words, f"run={folder}"]), folder, words, None)
 
 
-def next_program(job: Job) -> list[str] | None:
-    """What a run needs next: a start, a continuation, an evaluation; None once it is finished."""
-    command = next_command(job, progress(job))
-    return [sys.executable, str(ROOT / command[1]), *command[2:]] if command else None
-
-
 def tell(job: Job) -> None:
-    """Says how far a run has come."""
+    """Prints how far a run has come."""
     figures = latest(job.folder)
     found = (f"{key.removeprefix('train/')} {figures[key]:.4g}" for key in SHOWN if figures.get(key) is not None)
     print(f"{job.row:16} {', '.join(found)}", flush=True)
@@ -144,9 +133,9 @@ def bring_back(jobs: Sequence[Job], back: Path, most: int = 60 << 20) -> None:
     """Packs logs, figures and weights (float16) into ``back.tar.00`` and so on.
 
     Args:
-        jobs: the runs, those whose weights matter most first.
-        back: folder of the parts.
-        most: bytes of all parts; weights for which there is no room are left out.
+        jobs: the runs, the one whose weights matter most first.
+        back: the folder of the parts.
+        most: bytes of all parts. Weights that do not fit are left out.
     """
     archive = OUT / "back.tar"
     room = most
@@ -163,7 +152,9 @@ def bring_back(jobs: Sequence[Job], back: Path, most: int = 60 << 20) -> None:
             weights = job.folder / "weights.safetensors"
             export(checkpoint, weights, "safetensors", half=True)
             if weights.stat().st_size > room:
-                print(f"{job.row}: its weights are left out, for want of room; give --only {job.row} to have them")
+                print(
+                    f"{job.row}: its weights are left out, because they do not fit; give --only {job.row} to have them"
+                )
                 continue
             tar.add(weights, weights.relative_to(OUT))
             room -= weights.stat().st_size

@@ -1,15 +1,14 @@
-"""What submasks could add at most: the fMSE that is left if the best colour shift of each part of the foreground were known.
+"""Measures what submasks could add at most: the fMSE left after the best colour shift of each part of the foreground.
 
     python scripts/oracle.py --input-composite data.root=DIR [--images 120]     # of the composites as they are
     python scripts/oracle.py RUN data.root=DIR                                  # of a network's coarse and refined images
-    python scripts/oracle.py --predictions DIR data.root=...                    # of anyone's images
+    python scripts/oracle.py --predictions DIR data.root=...                    # of the images in a folder
     python scripts/oracle.py --input-composite data.root=DIR --methods whole cfsfdp:0.02 gamma:10 kmeans:8
 
 Shifts are fitted to the real image, so no network reaches them. The parts are those of the composite at data.size, as in
-training. A method is written with its number behind: cfsfdp:CUTOFF, gamma:CANDIDATES, kmeans:CLUSTERS; "whole" takes the
-foreground as one part. "largest" is the median share of the foreground in the largest submask of the paper's rule. --correction
-affine fits a map of twelve numbers instead. --evaluations says whether two networks differ where foregrounds are divided, or
-where one submask is nearly all.
+training. Methods are cfsfdp:CUTOFF, gamma:CANDIDATES, kmeans:CLUSTERS, and "whole", which takes the foreground as one part.
+"largest" is the median share of the foreground in the largest submask of the paper's rule. --correction affine fits a map of
+twelve numbers instead of a shift. --evaluations compares two networks by the share of the foreground in the largest submask.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from frih.config import SubmaskConfig
 from frih.config.recipes import load_config, with_overrides
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.evaluation import Rows, evenly
+from frih.evaluation import evenly
 from frih.evaluation.rows import read_rows, write_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint, rebuild_model
@@ -48,7 +47,7 @@ CORRECTED = {"shift": "the best colour shift", "affine": "the best affine map of
 
 
 def main() -> int:
-    """Prints tables, and writes them where the command line says so."""
+    """Prints tables, and writes them if the command line says so."""
     with alike():
         args = parse()
         methods = {name: parse_method(name) for name in args.methods}
@@ -72,16 +71,16 @@ def main() -> int:
             methods={PAPER: parse_method(PAPER), **methods},
             correction=args.correction,
         )
+        names = {"input_": "Input composite"}
         if model:
-            rows = only(oracle.of_model(model.to(world.device)))
-            names = {"input_": "Input composite", "coarse_": "Coarse", "": "Refined"}
-            if not model.cascade:
-                names = {"input_": "Input composite", "": "Baseline"}
+            by_protocol = oracle.of_model(model.to(world.device))
+            names |= {"coarse_": "Coarse", "": "Refined"} if model.cascade else {"": "Baseline"}
         elif args.predictions:
-            rows = only(oracle.of_predictions({"": args.predictions}, args.pattern)[""])
-            names = {"input_": "Input composite", "": args.predictions.resolve().name}
+            by_protocol = oracle.of_predictions({"": args.predictions}, args.pattern)[""]
+            names |= {"": args.predictions.resolve().name}
         else:
-            rows, names = only(oracle.of_input()), {"": "Input composite"}
+            by_protocol, names = oracle.of_input(), {"": "Input composite"}
+        (rows,) = by_protocol.values()  # an oracle has no protocols
         if not any(row.fg_ratio for row in rows):
             raise SharedError(f"data.root: no image of {config.data.root} has a foreground at data.size")
         if world.is_main:
@@ -91,7 +90,7 @@ def main() -> int:
 
 
 def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str], evaluations: list[list[Row]]) -> None:
-    """Prints and writes what was found."""
+    """Prints and writes the tables."""
     of_systems = {name: left(rows, prefix, args.methods) for prefix, name in names.items()}
     of_methods = sizes(rows, args.methods)
     tables = [
@@ -109,43 +108,38 @@ def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str], eva
         args.out.mkdir(parents=True, exist_ok=True)
         write_rows(args.out / "rows.csv", rows)
         write_whole(args.out / "oracle.md", "\n\n".join(table.markdown() for table in tables) + "\n")
-        write_whole(args.out / "oracle.csv", as_csv(of_systems))
+        lines = [[name, subset, *cell.values()] for name, found in of_systems.items() for subset, cell in found.items()]
+        columns = next(iter(next(iter(of_systems.values())).values()))
+        write_csv(args.out / "oracle.csv", [["system", "subset", *columns], *lines])
         about = {"correction": args.correction, "fmse": of_systems, "submasks": of_methods}
         write_whole(args.out / "oracle.json", json.dumps(about, indent=2) + "\n")
         print(f"\nwritten: oracle.md, oracle.csv, oracle.json, rows.csv in {args.out}")
 
 
-def as_csv(of_systems: dict[str, dict[str, dict[str, float]]]) -> str:
-    """A line for each system and sub-dataset."""
+def write_csv(path: Path, lines: list[list[object]]) -> None:
+    """Writes a CSV file."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    lines = [(name, subset, cell) for name, found in of_systems.items() for subset, cell in found.items()]
-    writer.writerow(["system", "subset", *lines[0][2]])
-    writer.writerows([name, subset, *cell.values()] for name, subset, cell in lines)
-    return file.getvalue()
+    csv.writer(file, lineterminator="\n").writerows(lines)
+    write_whole(path, file.getvalue())
 
 
 def parse() -> argparse.Namespace:
     """The command line: one of a run, a folder of predictions, or the composites; and overrides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="RUN key.sub=value",
-        help="a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change",
-    )
-    parser.add_argument("--predictions", type=Path, metavar="DIR", help="look at the images in this folder")
-    parser.add_argument("--pattern", metavar="NAME", help='how predictions are named, as "{name}_out.png"')
-    parser.add_argument("--input-composite", action="store_true", help="look at the composites themselves")
-    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
-    parser.add_argument("--split", choices=["test", "train"], default="test")
-    parser.add_argument("--images", type=int, metavar="N", help="of the split, evenly spaced; all by default")
-    parser.add_argument(
-        "--methods", nargs="+", default=list(METHODS), metavar="M", help=f"divisions (default: {' '.join(METHODS)})"
-    )
-    parser.add_argument("--correction", choices=list(CORRECTIONS), default="shift", help="default: shift")
-    parser.add_argument("--evaluations", nargs=2, type=Path, metavar="DIR", help="two, of the same test split")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write tables and each image's figures there")
+    option = parser.add_argument
+    what = "a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change"
+    option("words", nargs="*", metavar="RUN key.sub=value", help=what)
+    option("--predictions", type=Path, metavar="DIR", help="look at the images in this folder")
+    option("--pattern", metavar="NAME", help='how predictions are named, as "{name}_out.png"')
+    option("--input-composite", action="store_true", help="look at the composites themselves")
+    option("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    option("--split", choices=["test", "train"], default="test")
+    option("--images", type=int, metavar="N", help="of the split, evenly spaced; all by default")
+    usual = f"divisions (default: {' '.join(METHODS)})"
+    option("--methods", nargs="+", default=list(METHODS), metavar="M", help=usual)
+    option("--correction", choices=list(CORRECTIONS), default="shift", help="default: shift")
+    option("--evaluations", nargs=2, type=Path, metavar="DIR", help="two, of the same test split")
+    option("--out", type=Path, metavar="DIR", help="write tables and each image's figures there")
     args = parser.parse_intermixed_args()
     words = [*args.words, *(word for word in args.methods if "=" in word)]
     args.methods = list(dict.fromkeys(word for word in args.methods if "=" not in word))
@@ -157,12 +151,6 @@ def parse() -> argparse.Namespace:
         raise UserError("--images: must be 1 or more")
     args.run = runs[0] if runs else None
     return args
-
-
-def only(by_protocol: Rows) -> list[Row]:
-    """The rows, which belong to no protocol."""
-    (rows,) = by_protocol.values()
-    return rows
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Trains on several machines of a Slurm cluster, and goes on by itself after a preemption or at the end of its time.
+# Trains on several machines of a Slurm cluster. After a preemption or at the end of its time it goes on by itself.
 #
 #   sbatch --nodes 2 scripts/slurm.sh configs/frih.yaml data.root=/datasets/iHarmony4 run=runs/frih
 #
-# One task a GPU. Three minutes before the time is up, or when the job is preempted, Slurm sends SIGUSR1 or SIGTERM to every task;
-# each finishes its step, the first saves, and the job is queued anew and resumes.
+# There is one task for each GPU. Three minutes before the end of the time, or at a preemption, Slurm sends SIGUSR1 or SIGTERM to
+# every task. Each finishes its step, the first one saves, and the job is queued again and resumes.
 # The run's folder must be given (run=...), on a file system that all machines share.
 #
 #SBATCH --job-name=frih
@@ -26,7 +26,7 @@ if [ -z "$run" ]; then
     exit 2
 fi
 
-# Where the processes meet: the first machine, at a port that follows from the job's number.
+# The processes meet on the first machine, at a port that follows from the job's number.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export MASTER_ADDR MASTER_PORT
@@ -34,9 +34,9 @@ export MASTER_ADDR MASTER_PORT
 if [ -e "$run/config.yaml" ]; then
     set -- --resume "$run"
 fi
-trap : TERM USR1 # what Slurm sends is for the tasks; this script sees them out
+trap : TERM USR1 # the signals are for the tasks; this script waits for them
 
-# A task that was stopped and has saved leaves with 0 and a mark, for srun kills the others as soon as one leaves with more.
+# A stopped task leaves a mark and exits with 0 once it has saved, because srun kills the others if one exits with more.
 STOPPED=$run/.stopped-$SLURM_JOB_ID
 export STOPPED
 rm -f "$STOPPED"

@@ -9,7 +9,7 @@ import torch
 from frih.config.recipes import to_yaml
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
-from scripts.check_resume import ROOT, _family, _kill_all, _parent, differences
+from scripts.check_resume import ROOT, differences, family, kill_all, parent_of
 
 
 @pytest.fixture
@@ -44,18 +44,18 @@ def test_figures_lines_and_weights_that_differ_are_named(runs, small_config):
 def test_a_process_is_killed_with_its_descendants():
     child = "import subprocess; subprocess.run(['sleep', '100'])"
     with subprocess.Popen([sys.executable, "-c", child]) as process:
-        while len(_family(process.pid)) < 2:
+        while len(family(process.pid)) < 2:
             pass
-        family = _family(process.pid)
-        assert _parent(process.pid) == os.getpid()
-        assert _parent(family[1]) == process.pid
-        _kill_all(process.pid)
+        members = family(process.pid)
+        assert parent_of(process.pid) == os.getpid()
+        assert parent_of(members[1]) == process.pid
+        kill_all(process.pid)
         assert process.wait() == -9
-    assert not any(_parent(pid) == process.pid for pid in family)
+    assert not any(parent_of(pid) == process.pid for pid in members)
 
 
 def test_a_run_that_is_killed_twice_ends_as_one_left_alone(dataset, tmp_path, small_config):
-    """The script itself, in a short form."""
+    """The script itself, shortened."""
     config = small_config(
         train={"epochs": 20, "milestones": [20]},
         data={"root": str(dataset), "workers": 0},

@@ -88,24 +88,25 @@ class Profile:
         Args:
             all_reduce: seconds that the processes spent, within the steps, on adding up what each has.
         """
-        spent, steps = dict(self.seconds), min(self.seen - WARM_UP, self.steps)
-        clustering, wait, step = spent.pop("clustering"), spent.pop("data wait"), spent.pop("step")
-        forward, base = spent.pop("forward"), spent.pop("base", 0.0)
-        second = "cascade and head" if getattr(self.network, "cascade", None) is not None else "blending"
-        rest = step - forward - sum(spent.values())
-        parts = {
-            "data wait": wait,
-            "forward, base": base,
-            f"forward, {second}": forward - base,
-            **spent,
-            "the rest": rest,
-        }
-        total = sum(parts.values())
-        lines = [_line(name, seconds / steps, seconds / total) for name, seconds in parts.items()]
-        lines.append(_line("clustering, by the loader", clustering / steps))
+        parts, steps = self.parts(), self.profiled
+        lines = [_line(name, seconds, seconds / sum(parts.values())) for name, seconds in parts.items()]
+        lines.append(_line("clustering, by the loader", self.seconds["clustering"] / steps))
         if self.world.size > 1:
             lines.append(_line("all-reduce, within these", all_reduce / steps))
         return "\n".join([f"  {f'each of {steps} steps':26}{'ms':>9}{'share':>8}", *lines])
+
+    @property
+    def profiled(self) -> int:
+        """The number of profiled steps."""
+        return min(self.seen - WARM_UP, self.steps)
+
+    def parts(self) -> dict[str, float]:
+        """Seconds a step, by part, of everything in a step and of the wait before it."""
+        spent = {name: seconds / self.profiled for name, seconds in self.seconds.items() if name != "clustering"}
+        wait, step, forward, base = (spent.pop(name, 0.0) for name in ("data wait", "step", "forward", "base"))
+        second = "cascade and head" if getattr(self.network, "cascade", None) is not None else "blending"
+        parts = {"data wait": wait, "forward, base": base, f"forward, {second}": forward - base, **spent}
+        return {**parts, "the rest": step - forward - sum(spent.values())}
 
     def _start(self) -> None:
         activities = [ProfilerActivity.CPU]

@@ -1,4 +1,4 @@
-"""What the rows of an ablation make of the same composites: every n-th of them, and those on which they differ most."""
+"""Sheets of images: what the rows of an ablation make of the same composites."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,17 +18,17 @@ COUNT = 12
 
 
 def write_images(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
-    """Writes a sheet of every n-th composite, and two of those on which the last row is best and worst beside the first.
+    """Writes three sheets: every n-th composite, and those on which the last row is best and worst compared with the first.
 
-    The columns are the composite, the submasks of the last row, each row's image, and the real one. The sheets are drawn of
-    what ``evaluate.py`` keeps for its report.
+    The columns are the composite, the submasks of the last row, each row's image, and the real image. They come from the
+    images that ``evaluate.py`` keeps for its report.
 
     Args:
-        evaluations: folder of a row's evaluation, all of the same composites, by the heading of its column.
+        evaluations: the folder of each row's evaluation, by the heading of its column; all of the same composites.
         prefix: the sheets are ``<prefix>-every-<n>.jpg``, ``<prefix>-best.jpg``, ``<prefix>-worst.jpg``.
 
     Returns:
-        The files; none where there are fewer than two rows, or where an evaluation kept no images.
+        The files; none if there are fewer than two rows, or if an evaluation kept no images.
 
     Raises:
         UserError: the first and the last evaluation are of different images.
@@ -57,13 +57,13 @@ def write_images(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
 
 
 def _gain(first: Row, last: Row) -> float:
-    """How much lower the last row's fMSE is: the logarithm of their ratio; NaN where one is unknown."""
+    """The logarithm of the first row's fMSE over the last row's; NaN if one is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.log(first.scores["fmse"]) - np.log(last.scores["fmse"]))
 
 
 def _images(folders: Sequence[Path], row: Row) -> list[np.ndarray]:
-    """A line of a sheet; empty if something is not there."""
+    """A line of a sheet; empty if an image is missing."""
     subset, name = row.subset, row.name
     kept = [Thumbnails(folder) for folder in folders]
     final = [(one, "refined" if "refined" in one.stages(subset, name) else "prediction") for one in kept]

@@ -1,12 +1,13 @@
-"""The tables of the paper's ablations from measured rows: its layout, intervals, paired differences, each seed's order.
+"""The tables of the paper's ablations from measured rows: its layout, intervals, paired differences, and each seed's order.
 
-With several seeds an image's figure is its mean over the seeds; intervals are then over real photos
-(:mod:`frih.evaluation.statistics`), and what the seeds do to the order of the rows stands beside.
+With several seeds, an image's figure is its mean over the seeds, and intervals are over real photos
+(:mod:`frih.evaluation.statistics`). The order of the rows is given for each seed.
 """
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from frih.evaluation.layout import Table, figure, heading
@@ -20,11 +21,11 @@ from frih.tools.report.comparison import input_rows
 
 PRINTED: Mapping[str, Printed] = {"3": TABLE_3, "4": TABLE_4}
 SCORES = ("psnr", "mse", "fmse")
-"""Of which differences are taken."""
+"""Scores with paired differences."""
 MEANS = (*SCORES, *HARM)
-"""Of which means are given. With several seeds an image's ``worse`` is the share of the seeds that made it worse."""
+"""Scores with means. With several seeds an image's ``worse`` is the share of the seeds that made it worse."""
 ORDERED_BY = ("psnr", "fmse")
-"""The Baseline's image is the whole predicted one, the others' background the composite's: fMSE does not see that."""
+"""The Baseline predicts the background too, and the others keep the composite's; fMSE is not affected by that."""
 
 Evaluations = Mapping[str, Mapping[int, Sequence[Row]]]
 """Rows, one an image, by recipe and seed."""
@@ -40,15 +41,15 @@ class Measured(NamedTuple):
 
 
 def render(table: str, evaluations: Evaluations, protocol: str) -> tuple[str, dict[str, Any]]:
-    """A table with everything that goes with it.
+    """A table with its intervals, differences and orders.
 
     Args:
         table: its name in :data:`frih.tools.experiments.ablations.TABLES`.
-        evaluations: what has been measured, of the same images.
-        protocol: by which.
+        evaluations: the rows so far, all of the same images.
+        protocol: of the evaluations.
 
     Returns:
-        Markdown, and the figures as JSON takes them.
+        Markdown, and the figures for JSON.
 
     Raises:
         UserError: two evaluations are of different images.
@@ -79,7 +80,7 @@ def render(table: str, evaluations: Evaluations, protocol: str) -> tuple[str, di
 
 
 def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
-    """One row an image, each score the mean of the seeds' scores; a score that one of them lacks is not a number."""
+    """One row an image with the means of the seeds' scores; NaN where a seed lacks the score."""
     first, *others = evaluations
     columns = [list(first), *(match(first, other) for other in others)]
     return [
@@ -91,14 +92,11 @@ def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Table]:
-    """Means in the paper's layout; with the published lines above them if the data set is the paper's, else beside them."""
+    """Means in the paper's layout. Published lines stand in the same table if the data set is the paper's, else in another."""
     summaries = {"Input composite": summarize(input_rows(measured[0].rows), protocol)}
     summaries |= {one.title: summarize(one.rows, protocol) for one in measured}
     if table == "5":
-        by_cutoff = {
-            float(title.rpartition(" ")[2]): one for title, one in summaries.items() if title.startswith("d_c")
-        }
-        return [cutoffs(by_cutoff)]
+        return [cutoffs({float(title.removeprefix("d_c = ")): one for title, one in summaries.items() if "=" in title})]
     kind, metrics = ("ratios", ("mse", "fmse", *HARM)) if table == "4" else ("subsets", ("mse", "psnr", *HARM))
     printed = PRINTED.get(table)
     groups = list(dict.fromkeys(group for one in summaries.values() for group in one[kind]))
@@ -117,39 +115,27 @@ def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Tabl
 
 
 def means(measured: Sequence[Measured]) -> Table:
-    """Means over all images, with intervals: of the composites themselves, and of each row."""
-    inputs = [
-        "Input composite",
-        *(with_interval(score, bootstrap(input_rows(measured[0].rows), score)) for score in MEANS),
-        "-",
-        "-",
-    ]
-    lines = [inputs]
+    """Means over all images, with intervals, of the composites and of each row."""
+
+    def cells(rows: Sequence[Row]) -> list[str]:
+        return [with_interval(score, bootstrap(rows, score)) for score in MEANS]
+
+    lines = [["Input composite", *cells(input_rows(measured[0].rows)), "-", "-"]]
     for one in measured:
         by_seed = [_mean(rows, "psnr") for rows in one.seeds.values()]
         spread = f"{statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else "-"
-        lines.append(
-            [
-                one.title,
-                *(with_interval(score, bootstrap(one.rows, score)) for score in MEANS),
-                str(len(by_seed)),
-                spread,
-            ]
-        )
+        lines.append([one.title, *cells(one.rows), str(len(by_seed)), spread])
     groups = [*map(heading, MEANS), "seeds", "deviation of their PSNR"]
     return Table("All images", groups, [], lines, (), "Means and intervals", notes=(WORSE,))
 
 
 def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str, dict[str, Difference]]]:
-    """Paired differences (row, other row, by score): to the first row and the row before; in Table 5 to d_c = 0.1."""
+    """Paired differences (row, other row, by score) to the first row and to the row before; in Table 5 to d_c = 0.1."""
     by_title = {one.title: one for one in measured}
     titles = [row.title for row in TABLES[table]]
+    wanted = [pair for before, title in pairwise(titles) for pair in ((title, titles[0]), (title, before))]
     if table == "5":
         wanted = [(title, "d_c = 0.1") for title in titles if title != "d_c = 0.1"]
-    else:
-        wanted = [
-            pair for i, title in enumerate(titles[1:], 1) for pair in ((title, titles[0]), (title, titles[i - 1]))
-        ]
     return [
         (title, other, {score: _difference(by_title[title], by_title[other], score) for score in SCORES})
         for title, other in dict.fromkeys(wanted)
@@ -158,7 +144,7 @@ def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str
 
 
 def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float]) -> Table:
-    """The differences, the shares of images on which the first is the better one, and what the paper reports."""
+    """The differences, the shares of images on which the first row is better, and the paper's differences."""
     groups = [heading for score in SCORES for heading in (f"Δ {METRICS[score].label}", "wins")]
     lines = [
         [
@@ -178,7 +164,7 @@ def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], publis
 
 
 def seeds_text(table: str, measured: Sequence[Measured]) -> str:
-    """The order of the rows in each seed, from the worst to the best, and in how many seeds it is the paper's."""
+    """The order of the rows in each seed, from worst to best, and the number of seeds in which it is the paper's."""
     expected = [title for title in published_order(table) if title in {one.title for one in measured}]
     lines = []
     for score in ORDERED_BY:
@@ -196,20 +182,20 @@ def seeds_text(table: str, measured: Sequence[Measured]) -> str:
 
 
 def published_psnr(table: str) -> dict[str, float]:
-    """PSNR on all of iHarmony4 as the paper reports it, by title; none for what it has no figures of."""
+    """The paper's PSNR on all of iHarmony4, by title, for tables that it has."""
     if table == "5":
         return {f"d_c = {cutoff}": psnr for cutoff, (_, psnr) in TABLE_5.items()}
     return {line.method: line.figures[-1] or math.nan for line in TABLE_3.lines} if table in PRINTED else {}
 
 
 def published_order(table: str) -> list[str]:
-    """Titles from the lowest PSNR that the paper reports to the highest."""
+    """Titles from the lowest published PSNR to the highest."""
     published = published_psnr(table)
     return sorted((row.title for row in TABLES[table]), key=lambda title: published.get(title, 0))
 
 
 def _difference(one: Measured, other: Measured, score: str) -> Difference:
-    """Over the seeds that both have, so that nothing else differs."""
+    """The difference over the seeds that both rows have."""
     seeds = one.seeds.keys() & other.seeds.keys() or None
     rows, others = (
         mean_over_seeds([rows for seed, rows in each.seeds.items() if seeds is None or seed in seeds])
@@ -219,7 +205,7 @@ def _difference(one: Measured, other: Measured, score: str) -> Difference:
 
 
 def _mean(rows: Sequence[Row], score: str) -> float:
-    """Over the images that have the score; not a number if none has."""
+    """The mean over the images that have the score; NaN if none has."""
     known = [value for row in rows if not math.isnan(value := row.scores.get(score, math.nan))]
     return statistics.fmean(known) if known else math.nan
 

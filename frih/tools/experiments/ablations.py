@@ -1,21 +1,23 @@
-"""The paper's ablations: which recipes make which table, how far each run of them has come, and what is to be done next.
+"""The paper's ablations: the recipes of each table, how far each run has come, and its next command.
 
-A *row* is a recipe, and it is trained with one or more seeds. Everything is read from the runs' folders, so that whatever stops
-the work, what is done stays done. :mod:`frih.tools.experiments.jobs` runs the commands, :mod:`frih.report` makes the tables.
+A *row* is a recipe, trained with one or more seeds. Everything is read from the runs' folders, so that finished work is kept
+whatever stops it. :mod:`frih.tools.experiments.jobs` runs the commands, :mod:`frih.tools.experiments.ablation_tables` makes the
+tables.
 
 ::
 
-    <out>/<row>/seed0/                       a run's folder, with log.txt: what its programs printed
+    <out>/<row>/seed0/                       a run's folder; log.txt has what its programs printed
     <out>/<row>/seed0/evaluation/<name>/     its evaluation
-    <out>/costs.jsonl                        what was measured: a line for each piece of training
+    <out>/costs.jsonl                        a line for each piece of training: its steps and seconds
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from frih.common.distributed import World
 from frih.common.errors import UserError
@@ -26,18 +28,22 @@ from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint
+from frih.tools.experiments.run_log import read_lines
 from frih.training.trainer import MAY_CHANGE, datasets
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The repository, where ``train.py`` and ``evaluate.py`` are."""
 
 
 class Ablation(NamedTuple):
     """One row of a table."""
 
     recipe: str
-    """Below the folder of recipes, without suffix."""
+    """Its path below the folder of recipes, without suffix."""
     title: str
-    """As the paper has it."""
+    """Its name in the paper."""
     short: str
-    """For the head of a column."""
+    """Its name as a column's heading."""
 
 
 FRIH = Ablation("frih", "Baseline+Cascade Submask+Fusion", "FRIH")
@@ -60,10 +66,9 @@ TABLES = {
         Ablation("frih", "Trained end to end (FRIH)", "end to end"),
     ),
 }
-"""Rows of each table. Tables 3 and 4 show the same runs; the last is what the paper's introduction claims without figures."""
-
+"""Rows of each table. Tables 3 and 4 show the same runs. The paper's introduction claims the last one without figures."""
 EVALUATED_WITH = ("data.workers", "train.device", "evaluation.")
-"""Overrides that the evaluation takes as well."""
+"""Overrides that the evaluation takes too."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,16 @@ class Job:
     """Its recipe, as in :class:`Ablation`."""
     recipe: Path
     config: Config
-    """As it will be, or is, trained."""
+    """The resolved recipe."""
     folder: Path
     overrides: tuple[str, ...]
     benchmark: Path | None
-    """Dataset to evaluate on; by default that of the training, whose test split is taken in either case."""
+    """The data set whose test split is evaluated; by default that of the training."""
     processes: int = 1
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Its name in messages."""
         return f"{self.row}, seed {self.config.seed}"
 
     @property
@@ -93,7 +98,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """What its programs print."""
+        """The file that gets what its programs print."""
         return self.folder / "log.txt"
 
 
@@ -103,7 +108,7 @@ class Progress(NamedTuple):
     step: int
     steps: int
     evaluated: bool
-    """Whether an evaluation of the trained run is there."""
+    """Whether the trained run has been evaluated."""
 
 
 def plan(
@@ -116,19 +121,19 @@ def plan(
     benchmark: Path | None = None,
     processes: int = 1,
 ) -> list[Job]:
-    """The jobs of some tables, each once, seed by seed: all rows of the first seed, then those of the second.
+    """The jobs of some tables, each once: all rows of the first seed, then those of the second, and so on.
 
     Args:
         tables: names in :data:`TABLES`.
-        recipes: folder with ``frih.yaml``, ``ablations/`` and ``cutoff/``, as ``configs`` has.
-        out: folder of the runs.
-        overrides: ``key=value``, of every row.
+        recipes: a folder with ``frih.yaml``, ``ablations/`` and ``cutoff/``, as ``configs`` has.
+        out: the folder of the runs.
+        overrides: ``key=value`` for every row.
         seeds: how many; the first is the recipe's own.
-        benchmark: dataset to evaluate on, if it is not that of the training.
-        processes: of each training and evaluation.
+        benchmark: the data set to evaluate on, if not that of the training.
+        processes: for each training and evaluation.
 
     Raises:
-        UserError: a recipe is missing or wrong, or a folder holds a run with other settings.
+        UserError: a recipe is missing or wrong, or a folder has a run with other settings.
     """
     rows = list(dict.fromkeys(row.recipe for table in tables for row in TABLES[table]))
     jobs = []
@@ -144,7 +149,7 @@ def plan(
 
 
 def check_data(jobs: Sequence[Job]) -> None:
-    """Looks for the images of all jobs, so that what is missing is told before anything is trained.
+    """Looks for the images of all jobs before anything is trained.
 
     Raises:
         UserError: a split cannot be listed, or has fewer images than a batch.
@@ -155,25 +160,24 @@ def check_data(jobs: Sequence[Job]) -> None:
 
 
 def progress(job: Job) -> Progress:
-    """Looks how far a job has come.
+    """How far a job has come.
 
-    The evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and not older
-    than the checkpoint. The checkpoint need not be there any more.
+    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and not older
+    than the checkpoint. The checkpoint itself may be gone.
 
     Raises:
         UserError: the dataset or the checkpoint cannot be read.
     """
     steps = training_steps(job.config)
     checkpoint = job.folder / "checkpoints" / "last.pt"
-    evaluated = _is_evaluated(job, steps, checkpoint)
-    if evaluated:
+    if _is_evaluated(job, steps, checkpoint):
         return Progress(steps, steps, True)
     step = int(load_checkpoint(checkpoint)["training"].get("step", 0)) if checkpoint.is_file() else 0
     return Progress(step, steps, False)
 
 
 def next_command(job: Job, state: Progress) -> list[str] | None:
-    """What is to be run next, as one would type it: a start, a continuation, an evaluation, or nothing."""
+    """The next command of a job, as a user would type it: it starts, resumes or evaluates a run. None: the job is finished."""
     if state.evaluated:
         return None
     several = ["torchrun", "--standalone", "--nproc-per-node", str(job.processes)]
@@ -191,35 +195,34 @@ def next_command(job: Job, state: Progress) -> list[str] | None:
     return [*program, "evaluate.py", str(job.folder), "--out", str(job.evaluation), *words]
 
 
+def runnable(command: Sequence[str] | None) -> list[str] | None:
+    """A command of :func:`next_command` with this interpreter and the repository's programs, for any working folder."""
+    if command is None:
+        return None
+    launcher = [sys.executable, *(["-m", "torch.distributed.run"] if command[0] == "torchrun" else [])]
+    return [*launcher, *(str(ROOT / word) if word in ("train.py", "evaluate.py") else word for word in command[1:])]
+
+
 def training_steps(config: Config) -> int:
-    """Steps of a whole run, as the trainer counts them.
+    """The steps of a whole run, as the trainer counts them.
 
     Raises:
         UserError: the dataset cannot be listed, or has fewer images than a batch.
     """
     training, _ = datasets(_listing(config.data.root, "train", config.data.subsets), config)
-    return config.train.epochs * len(
-        GlobalBatchSampler(len(training), config.train.batch, seed=config.seed, world=World())
-    )
+    epoch = GlobalBatchSampler(len(training), config.train.batch, seed=config.seed, world=World())
+    return config.train.epochs * len(epoch)
 
 
 def seconds_per_step(costs: Path, recipe: str) -> float | None:
-    """What a step of a row has taken so far, start-up and validation included; None if nothing was measured."""
-    pieces = [piece for piece in _read_lines(costs) if piece["recipe"] == recipe]
+    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured."""
+    pieces = [piece for piece in read_lines(costs) if piece["recipe"] == recipe]
     steps = sum(piece["steps"] for piece in pieces)
     return sum(piece["seconds"] for piece in pieces) / steps if steps else None
 
 
-def latest(run: Path) -> dict[str, float]:
-    """The last figure of each kind that a run has logged, and its ``step``."""
-    figures: dict[str, float] = {}
-    for line in _read_lines(run / "metrics.jsonl"):
-        figures |= line
-    return figures
-
-
 def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
-    """Rows, one an image, of all jobs that are evaluated: by recipe, then by seed.
+    """The rows of all evaluated jobs, one an image: by recipe, then by seed.
 
     Raises:
         UserError: an evaluation cannot be read.
@@ -234,12 +237,9 @@ def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
 def first_evaluations(
     table: str, jobs: Sequence[Job], evaluated: Mapping[str, Mapping[int, Sequence[Row]]]
 ) -> dict[str, Path]:
-    """Folder of each finished row's evaluation, by the row's short title: of the first seed that all finished rows have.
+    """The folder of each finished row's evaluation by the row's short title, for the first seed that all finished rows have.
 
-    Args:
-        table: its name in :data:`TABLES`.
-        jobs: of all rows and seeds.
-        evaluated: as :func:`evaluated_rows` finds them.
+    ``jobs`` are all rows and seeds, and ``evaluated`` is what :func:`evaluated_rows` finds of them.
     """
     shown = [row for row in TABLES[table] if row.recipe in evaluated]
     seeds = set.intersection(*(set(evaluated[row.recipe]) for row in shown)) if shown else set()
@@ -255,7 +255,7 @@ def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:
         found = json.loads(summary.read_text(encoding="utf-8"))
         old = checkpoint.is_file() and rows.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns
         names = {(row.subset, row.name) for row in read_rows(rows)}
-    except (OSError, ValueError):  # not there, or cut off
+    except (OSError, ValueError):  # missing, or cut off
         return False
     if old or found["protocol"] != job.config.evaluation.protocol or found["about"]["step"] != steps:
         return False
@@ -271,10 +271,10 @@ _listing = lru_cache(maxsize=8)(read_split)
 
 
 def refuse_others(jobs: Sequence[Job]) -> None:
-    """Refuses to go on with runs that were begun with other settings: they would be compared as what they are not.
+    """Refuses to resume runs that were begun with other settings.
 
     Raises:
-        UserError: it names each run and the keys that differ.
+        UserError: naming each such run and the keys that differ.
     """
     faults = []
     for job in jobs:
@@ -289,11 +289,3 @@ def refuse_others(jobs: Sequence[Job]) -> None:
                 faults.append(f"{job.folder}: was begun with {', '.join(changed)}")
     if faults:
         raise UserError("\n".join(faults) + "\ngive the same settings, another --out, or remove these folders")
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines; a last one that is not whole is left out."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    for line in text.splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)

@@ -1,7 +1,7 @@
-"""What the network costs, part by part: parameters, multiply-adds, time and memory (the paper's Table 6 and more).
+"""The network's costs by part: parameters, multiply-adds, time and memory (the paper's Table 6 and more).
 
-Parameters are counted. Multiply-adds are those of the convolutions and matrix products that run, counted by PyTorch. All but
-the parameters depend on the image: on its foreground, where the sparse default works, and on K, its number of submasks.
+Multiply-adds are those of the convolutions and matrix products that run, counted by PyTorch. All costs except the parameters
+depend on the image: on its foreground, where the sparse default works, and on K, its number of submasks.
 """
 
 import math
@@ -9,28 +9,25 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frih.models import FRIH
+from frih.models import FRIH, tiles
 
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "base": ("forward",),
-    "cascade": ("forward", "last_in_tiles"),
-    "head": ("forward", "in_tiles"),
-}
-"""The network's parts, by attribute, and the methods in which they work."""
+PARTS = ("base", "cascade", "head")
+"""The network's parts, by attribute."""
 
 Costs = dict[str, float]
-"""By part, and of the whole as ``all``, which holds what is between the parts as well."""
+"""Costs by part, and of the whole as ``all``, with what is between the parts."""
 Inputs = tuple[Tensor, Tensor, Tensor]
 """Composite (1, 3, H, W), mask (1, 1, H, W) and labels (1, H, W) of one image."""
 
@@ -42,9 +39,9 @@ def made_image(size: int, share: float, count: int, device: torch.device | None 
 
     Args:
         size: its side in pixels.
-        share: of its pixels that are foreground, as nearly as a square can be.
+        share: of its pixels that are foreground, as nearly as a square allows.
         count: K, the number of submasks.
-        device: where it is to be.
+        device: of the result.
     """
     side = max(count, round(size * math.sqrt(share)))
     first = (size - side) // 2
@@ -57,7 +54,7 @@ def made_image(size: int, share: float, count: int, device: torch.device | None 
 
 
 def parameters(model: FRIH) -> Costs:
-    """Parameters of each part and of all; normalisation's weights count, its running statistics do not."""
+    """Parameters of each part and of all. Weights of normalisation count, running statistics do not."""
     counts: Costs = {
         name: sum(one.numel() for one in part.parameters())
         for name in PARTS
@@ -81,7 +78,7 @@ def multiply_adds(model: FRIH, inputs: Inputs) -> Costs:
 
 
 def seconds(model: FRIH, inputs: Inputs, rounds: int) -> Costs:
-    """Time of one forward pass: medians over some rounds, after one that does not count."""
+    """Seconds of one forward pass: medians over some rounds, after one that does not count."""
     _run(model, inputs, partial(_stopwatch, {}, inputs[0].device))
     times: list[Costs] = []
     for _ in range(rounds):
@@ -92,12 +89,12 @@ def seconds(model: FRIH, inputs: Inputs, rounds: int) -> Costs:
 
 
 def peak_memory(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
-    """Bytes that are held while each part works, at the most, beyond the model and its input; results of earlier parts count.
+    """The most bytes held while each part works, beyond the model and its input. Results of earlier parts count.
 
-    On CPUs it is that of a new process (Linux; elsewhere nothing is known, and the result is empty), on CUDA the allocator's.
+    On a CPU this is the memory of a new process (Linux; elsewhere the result is empty), on CUDA that of the allocator.
 
     Args:
-        build: makes the model, in the new process too.
+        build: makes the model, in the new process.
         inputs: one image.
     """
     if inputs[0].is_cuda:
@@ -108,13 +105,12 @@ def peak_memory(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_send_peaks, args=(send, build, inputs), daemon=True)
     before = os.environ.get("MALLOC_MMAP_THRESHOLD_")
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = _MMAP_THRESHOLD  # what is freed goes back to the system at once
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = _MMAP_THRESHOLD  # freed memory goes back to the system at once
     try:
         process.start()
     finally:
-        if before is None:
-            del os.environ["MALLOC_MMAP_THRESHOLD_"]
-        else:
+        del os.environ["MALLOC_MMAP_THRESHOLD_"]
+        if before is not None:
             os.environ["MALLOC_MMAP_THRESHOLD_"] = before
     send.close()
     costs: Costs = receive.recv()
@@ -123,14 +119,14 @@ def peak_memory(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
 
 
 def _run(model: FRIH, inputs: Inputs, meter: Callable[[str], AbstractContextManager[None]]) -> None:
-    """One forward pass, each part of it and the whole inside a context of its name."""
+    """One forward pass, with a context around each part and around the whole."""
     with _metered(model, meter), torch.inference_mode(), meter("all"):
         model(*inputs)
 
 
 @contextmanager
 def _metered(model: FRIH, meter: Callable[[str], AbstractContextManager[None]]) -> Iterator[None]:
-    """Puts a meter around the methods in which the parts work."""
+    """Puts a meter around the functions in which the parts work."""
 
     def inside(part: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*args: Any, **kwargs: Any) -> Any:
@@ -139,16 +135,20 @@ def _metered(model: FRIH, meter: Callable[[str], AbstractContextManager[None]]) 
 
         return measured
 
-    parts = {name: part for name in PARTS if (part := getattr(model, name)) is not None}
-    for name, part in parts.items():
-        for method in PARTS[name]:
-            part.__dict__[method] = inside(name, getattr(part, method))
-    try:
+    with ExitStack() as stack:
+        for part, owner, name in _places(model):
+            stack.enter_context(patch.object(owner, name, inside(part, getattr(owner, name))))
         yield
-    finally:
-        for name, part in parts.items():
-            for method in PARTS[name]:
-                del part.__dict__[method]
+
+
+def _places(model: FRIH) -> list[tuple[str, Any, str]]:
+    """The functions in which the parts work: part, the object that holds the function, its name."""
+    base: list[tuple[str, Any, str]] = [("base", model.base, "forward")]
+    if model.cascade is None:
+        return base
+    if model.dense:
+        return [*base, ("cascade", model.cascade, "forward"), ("head", model.head, "forward")]
+    return [*base, ("cascade", model.cascade, "decode"), ("cascade", tiles, "last_layer"), ("head", tiles, "predict")]
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def _wait(device: torch.device) -> None:
 
 def _peaks(model: FRIH, inputs: Inputs) -> Costs:
     cuda = inputs[0].is_cuda
-    _run(model, inputs, lambda part: _stopwatch({}, inputs[0].device, part))  # what is made once and kept
+    _run(model, inputs, lambda part: _stopwatch({}, inputs[0].device, part))  # makes what is kept
     before = torch.cuda.memory_allocated() if cuda else _status("VmRSS")
     costs: Costs = {}
 

@@ -1,4 +1,4 @@
-"""Jobs side by side: each is a sequence of commands, asked for one after the other, and all end cleanly on request."""
+"""Runs jobs side by side. Each job is a sequence of commands, and all jobs end cleanly on request."""
 
 import contextlib
 import ctypes
@@ -11,22 +11,25 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from frih.common.errors import STOPPED, UserError
 
 GRACE = 60.0
-"""Seconds that a program has to end in after it was asked to; then it is killed."""
+"""Seconds between the request to end and the kill."""
 POLL = 0.1
 """Seconds between two looks at the programs."""
 
 
 class Job(Hashable, Protocol):
-    """Something to be done by programs."""
+    """Something that programs do."""
 
     @property
     def log(self) -> Path:
-        """Where their output goes, at its end; the folder is made."""
+        """The file that their output is appended to. Its folder is made."""
+
+
+JobType = TypeVar("JobType", bound=Job)
 
 
 @dataclass
@@ -34,50 +37,50 @@ class Outcome:
     """What became of a job."""
 
     state: str
-    """``finished``, ``stopped`` (to be gone on with), ``failed``, or ``waiting``: not begun."""
+    """``finished``, ``stopped`` (it can go on), ``failed``, or ``waiting`` (not begun)."""
     reason: str = ""
     """Why it failed."""
 
 
 @dataclass
-class _Work:
-    job: Job
+class _Work(Generic[JobType]):
+    job: JobType
     slot: int
     command: Sequence[str]
     process: "subprocess.Popen[bytes]"
     begin: int
-    """Where in the log its output begins."""
+    """Where its output begins in the log."""
     asked: float | None = None
     """When it was asked to end."""
 
 
 @dataclass
-class Runner:
-    """Runs jobs, so many at once.
+class Runner(Generic[JobType]):
+    """Runs so many jobs at once.
 
     Args:
-        next_command: of a job, asked before its first program and after each that has ended; None: it is finished.
-        parallel: how many at once.
-        stop: whether to end; running programs then get SIGTERM.
-        tell: is told of each change.
-        environment: variables for the programs of a slot (0 ... parallel - 1).
-        remind: seconds after which ``still`` is called again for each running job.
-        still: is told of jobs that run on.
+        next_command: gives a job's next command, before its first program and after each one that has ended. None: finished.
+        parallel: how many jobs run at once.
+        stop: whether to end. Running programs then get SIGTERM.
+        tell: is called at each change.
+        environment: gives variables for the programs of a slot (0 ... parallel - 1).
+        remind: seconds between two calls of ``still``.
+        still: is called for each running job.
     """
 
-    next_command: Callable[[Job], Sequence[str] | None]
+    next_command: Callable[[JobType], Sequence[str] | None]
     parallel: int = 1
     stop: Callable[[], bool] = lambda: False
-    tell: Callable[[Job, str], None] = lambda job, text: None
+    tell: Callable[[JobType, str], None] = lambda job, text: None
     environment: Callable[[int], Mapping[str, str]] = lambda slot: {}
     remind: float = 60.0
-    still: Callable[[Job], None] = lambda job: None
-    outcomes: dict[Job, Outcome] = field(default_factory=dict, init=False)
+    still: Callable[[JobType], None] = lambda job: None
+    outcomes: dict[JobType, Outcome] = field(default_factory=dict, init=False)
 
-    def run(self, jobs: Sequence[Job]) -> dict[Job, Outcome]:
-        """Runs them, in their order, and says what became of each. A job that fails does not keep the others from running."""
+    def run(self, jobs: Sequence[JobType]) -> dict[JobType, Outcome]:
+        """Runs jobs in their order and returns their outcomes. If one fails, the others still run."""
         self.outcomes = {job: Outcome("waiting") for job in jobs}
-        waiting, working, reminded = list(jobs), list[_Work](), time.monotonic()
+        waiting, working, reminded = list(jobs), list[_Work[JobType]](), time.monotonic()
         with _killing(working):
             while working or (waiting and not self.stop()):
                 while waiting and len(working) < self.parallel and not self.stop():
@@ -96,8 +99,8 @@ class Runner:
                 time.sleep(POLL if working else 0)
         return self.outcomes
 
-    def _go_on(self, job: Job, slot: int, last: Sequence[str] | None) -> list[_Work]:
-        """Starts a job's next program, if it has one and there is time."""
+    def _go_on(self, job: JobType, slot: int, last: Sequence[str] | None) -> list[_Work[JobType]]:
+        """Starts a job's next program, unless the job is finished or all are to end."""
         try:
             command = self.next_command(job)
             if command is None:
@@ -110,7 +113,7 @@ class Runner:
         except (UserError, OSError) as error:
             return self._close(job, "failed", str(error))
 
-    def _start(self, job: Job, slot: int, command: Sequence[str]) -> _Work:
+    def _start(self, job: JobType, slot: int, command: Sequence[str]) -> _Work[JobType]:
         self.tell(job, "begins")
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
@@ -122,30 +125,30 @@ class Runner:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment(slot)},
-                start_new_session=True,  # Ctrl-C is for this process, which passes it on
+                start_new_session=True,  # this process alone gets Ctrl-C, and passes it on
                 preexec_fn=_end_with_parent,
             )
             return _Work(job, slot, command, process, log.tell())
 
-    def _ended(self, work: _Work) -> list[_Work]:
+    def _ended(self, work: _Work[JobType]) -> list[_Work[JobType]]:
         status = work.process.returncode
         if status == 0:
             return self._go_on(work.job, work.slot, work.command)
         if status == STOPPED or work.asked is not None:
             with contextlib.suppress(UserError, OSError):
-                self.next_command(work.job)  # so that it may be seen how far this one came
+                self.next_command(work.job)  # it may note how far the job came
             return self._close(work.job, "stopped")
         return self._close(work.job, "failed", _complaint(work))
 
-    def _close(self, job: Job, state: str, reason: str = "") -> list[_Work]:
+    def _close(self, job: JobType, state: str, reason: str = "") -> list[_Work[JobType]]:
         self.outcomes[job] = Outcome(state, reason)
         self.tell(job, f"{state}{': ' if reason else ''}{reason}")
         return []
 
 
 @contextmanager
-def _killing(working: Sequence[_Work]) -> Iterator[None]:
-    """Whatever happens, no program is left behind."""
+def _killing(working: Sequence[_Work[JobType]]) -> Iterator[None]:
+    """Kills all programs at the end of the block, whatever happens."""
     try:
         yield
     finally:
@@ -153,8 +156,8 @@ def _killing(working: Sequence[_Work]) -> Iterator[None]:
             _kill(work)
 
 
-def _ask_to_end(work: _Work) -> None:
-    """By SIGTERM, once; after :data:`GRACE` by SIGKILL."""
+def _ask_to_end(work: _Work[JobType]) -> None:
+    """Sends SIGTERM once, and after :data:`GRACE` SIGKILL."""
     if work.asked is None:
         work.asked = time.monotonic()
         work.process.terminate()
@@ -162,14 +165,14 @@ def _ask_to_end(work: _Work) -> None:
         _kill(work)
 
 
-def _kill(work: _Work) -> None:
+def _kill(work: _Work[JobType]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(work.process.pid, signal.SIGKILL)
     work.process.wait()
 
 
-def _complaint(work: _Work) -> str:
-    """The error that a program printed last, or else its last line."""
+def _complaint(work: _Work[JobType]) -> str:
+    """The last error that a program printed, or else its last line."""
     with work.job.log.open("rb") as log:
         log.seek(work.begin)
         lines = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
@@ -179,6 +182,6 @@ def _complaint(work: _Work) -> str:
 
 
 def _end_with_parent() -> None:
-    """In a new process: be asked to end when the one that started it is killed (Linux; elsewhere it runs on)."""
+    """Asks the system to send this new process SIGTERM when its parent is killed (Linux; elsewhere it runs on)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG

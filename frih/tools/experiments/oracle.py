@@ -1,7 +1,7 @@
-"""An oracle: what is left of an image's error once the best correction of each of its parts is known.
+"""An oracle: the error that is left of an image after the best correction of each part of its foreground.
 
-Corrections are fitted to the real image, so no network reaches them. They say how much of the error is one wrong colour of the
-whole foreground, how much differs from part to part, and which division of the foreground could take most of it away.
+Corrections are fitted to the real image, so no network reaches them. They show how much of the error is one wrong colour of the
+whole foreground, how much differs from part to part, and which division of the foreground could remove most of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,33 +24,33 @@ from frih.submasks import extract_submasks
 
 Colors = NDArray[np.float64]
 Correction = Callable[[Colors, Colors], Colors]
-"""From colours (N, 3) and the real ones to the former, corrected."""
+"""From colours (N, 3) and the real ones to corrected colours."""
 
 PAPER = "cfsfdp:0.1"
 """The paper's division."""
 METHODS = ("whole", PAPER, "cfsfdp:0.02", "gamma:10", "kmeans:4", "kmeans:8")
-"""Divisions that are compared unless others are named."""
+"""The default divisions."""
 KEYS = {"cfsfdp": "cutoff", "gamma": "candidates", "kmeans": "clusters"}
-"""What the number behind a method's name is."""
+"""The key that the number behind a method's name sets."""
 AS_IS = "as it is"
 FEW = 30
-"""Pixels below which a part is only shifted: an affine map has twelve numbers."""
+"""A part with fewer pixels is only shifted, because an affine map has twelve numbers."""
 SHARES = (0.0, 0.6, 0.8, 0.95, 1.0)
-"""Between these the images are grouped by the largest submask's share of the foreground."""
+"""Bounds of the groups of images, by the largest submask's share of the foreground."""
 
 
 @dataclass(frozen=True)
 class Oracle(Evaluation):
     """An evaluation whose scores are errors in the foreground after the best correction of each part.
 
-    A row's scores, for each prefix (``""``, ``input_``, ``coarse_``), are the fMSE :data:`AS_IS`, and what each method leaves
-    of it, by the method's name; and of each method, without prefix, ``submasks:``, ``largest:`` and ``three:`` with its name
-    behind: the number of submasks, and the share of the foreground in the largest and in the three largest. All are NaN where
-    there is no foreground. The parts are those of the composite at ``data.size``, as in training.
+    For each prefix (``""``, ``input_``, ``coarse_``) a row has the fMSE :data:`AS_IS` and, by each method's name, the fMSE left
+    after corrections. Without prefix it has for each method ``submasks:<name>``, the number of submasks, and ``largest:<name>``
+    and ``three:<name>``, the shares of the foreground in the largest submask and in the three largest. All are NaN without a
+    foreground. The parts are those of the composite at ``data.size``, as in training.
     """
 
     methods: Mapping[str, SubmaskConfig] = field(default_factory=dict)
-    """Divisions of the foreground by their names."""
+    """Divisions of the foreground, by name."""
     correction: str = "shift"
     """One of :data:`CORRECTIONS`."""
 
@@ -75,10 +75,10 @@ class Oracle(Evaluation):
 
 
 def parse_method(text: str) -> SubmaskConfig:
-    """A division as it is written in short: a method of ``submasks.method``, perhaps with its number (:data:`KEYS`) behind.
+    """A division from its short form: a value of ``submasks.method``, with or without its number (:data:`KEYS`).
 
     Raises:
-        UserError: there is no such method, or its number is none or out of range.
+        UserError: there is no such method, or its number is not one or out of range.
     """
     method, colon, number = text.partition(":")
     known = ("whole", *KEYS)
@@ -93,19 +93,19 @@ def parse_method(text: str) -> SubmaskConfig:
         problem = error.errors()[0]["msg"].lower()
         raise UserError(f"--methods: {text!r}: submasks.{KEYS[method]}: {problem}") from None
     except ValueError:
-        raise UserError(f"--methods: {text!r}: {number!r} is no number for submasks.{KEYS[method]}") from None
+        raise UserError(f"--methods: {text!r}: {number!r} is not a number for submasks.{KEYS[method]}") from None
 
 
 def remaining(
     x: Colors, y: Colors, divisions: Mapping[str, NDArray[np.uint8]], correct: Correction
 ) -> dict[str, float]:
-    """The mean squared error over pixels and channels, :data:`AS_IS` and by division after a correction of each part.
+    """The mean squared error over pixels and channels: :data:`AS_IS`, and for each division after correcting each part.
 
     Args:
         x: (N, 3) colours of a foreground, 0..255.
-        y: (N, 3) the real ones.
-        divisions: (N,) the part of each pixel, by name.
-        correct: fitted to each part.
+        y: (N, 3) the real colours.
+        divisions: (N,) the part of each pixel, for each division.
+        correct: the correction fitted to each part.
     """
     if len(x) == 0:
         return dict.fromkeys([AS_IS, *divisions], np.nan)
@@ -117,13 +117,13 @@ def remaining(
 
 
 def shift(x: Colors, y: Colors) -> Colors:
-    """The colours x (N, 3), moved as one so that they are as near to y as they can be."""
+    """The colours x (N, 3), all shifted by the mean difference to y."""
     shifted: Colors = x + (y - x).mean(axis=0)
     return shifted
 
 
 def affine(x: Colors, y: Colors) -> Colors:
-    """The colours x (N, 3), by the affine map that brings them nearest to y; a shift of fewer than :data:`FEW`."""
+    """The colours x (N, 3) after the affine map that fits y best in least squares; fewer than :data:`FEW` are shifted."""
     if len(x) < FEW:
         return shift(x, y)
     terms = np.column_stack([x, np.ones(len(x))])
@@ -145,16 +145,16 @@ def _shares(divisions: Mapping[str, NDArray[np.uint8]]) -> dict[str, float]:
 
 
 def left(rows: Sequence[Row], prefix: str, methods: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What is left of the fMSE, by sub-dataset and over all.
+    """The fMSE left, by sub-dataset and over all. Images without foreground do not count.
 
     Args:
-        rows: of an :class:`Oracle` whose methods hold these and :data:`PAPER`; those without foreground do not count.
+        rows: of an :class:`Oracle` that has these methods and :data:`PAPER`.
         prefix: of the scores.
         methods: their names.
 
     Returns:
-        For each sub-dataset and "All": ``images``, their number; the mean of the fMSE :data:`AS_IS` and of what each method
-        leaves; and ``largest``, the median share of the foreground in the largest submask of the paper's rule.
+        For each sub-dataset and "All": ``images``, their number; the mean fMSE :data:`AS_IS` and after each method's
+        corrections; ``largest``, the median share of the foreground in the largest submask of the paper's rule.
     """
     found: dict[str, dict[str, float]] = {}
     for name, belongs in groups(rows)["subsets"].items():
@@ -166,7 +166,7 @@ def left(rows: Sequence[Row], prefix: str, methods: Sequence[str]) -> dict[str, 
 
 
 def sizes(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, dict[str, float]]:
-    """For each method the mean number of submasks, and their shares of the foreground, over all images that have one."""
+    """The number of submasks and their shares of the foreground for each method, over all images with a foreground."""
     part = [row for row in rows if row.fg_ratio > 0]
     return {
         name: {
@@ -202,12 +202,12 @@ def difference_table(first: Sequence[Row], second: Sequence[Row], rows: Sequence
     """How the second evaluation's fMSE differs from the first's, by the share of the paper's largest submask.
 
     Args:
-        first: of ``evaluate.py``.
-        second: the same.
-        rows: of an :class:`Oracle`, of the same images or some of them.
+        first: rows of ``evaluate.py``.
+        second: rows of ``evaluate.py``.
+        rows: of an :class:`Oracle`, for the same images or some of them.
 
     Raises:
-        UserError: naming images that one of the evaluations lacks.
+        UserError: an evaluation lacks images, which it names.
     """
     shares = {(row.subset, row.name): row.scores[f"largest:{PAPER}"] for row in rows}
     lines = []

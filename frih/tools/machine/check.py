@@ -1,7 +1,8 @@
-"""The whole check: which pieces, in which order, and what is said of them."""
+"""The whole check: which tasks, in which order, and what is printed of them."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,107 +14,103 @@ from frih.tools.machine import compiled, fast, limit, right, steps, tables, toge
 from frih.tools.machine.advice import follows
 from frih.tools.machine.device import Device, command, facts
 from frih.tools.machine.record import Record, Task
-from frih.tools.machine.setting import PRECISIONS, Setting, prepare
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is asked for; None: what suits the device."""
-
-    quick: bool = False
-    only: tuple[str, ...] = ("right", "fast", "limit")
-    precisions: tuple[str, ...] | None = None
-    batches: tuple[int, ...] | None = None
-    minutes: float | None = None
-    compile: bool | None = None
-
-    def completed(self, gpu: bool) -> "Options":
-        """With what suits a GPU, or a CPU: there float16 has no fast arithmetic, and compiling does not pay."""
-        fewer = self.quick
-        if gpu:
-            precisions = ("tf32", "bf16") if fewer else tuple(PRECISIONS)
-            batches: tuple[int, ...] = (16, 128) if fewer else (1, 16, 32, 64, 128)
-            minutes = 1.0 if fewer else 3.0
-        else:
-            precisions, batches, minutes = ("fp32", "bf16"), ((1, 4) if fewer else (1, 4, 16)), 3.0 if fewer else 10.0
-        return Options(
-            self.quick,
-            self.only,
-            self.precisions or precisions,
-            self.batches or batches,
-            self.minutes or minutes,
-            gpu and not self.quick if self.compile is None else self.compile,
-        )
+from frih.tools.machine.setting import DENSE, Options, Setting, prepare
 
 
 def check_machine(
     device: torch.device, config: Config, options: Options, path: Path, folder: Path, say: Callable[[str], None]
 ) -> Record:
-    """Does all that is asked for, and writes it as it comes.
+    """Does everything the options ask for on a device, prints it, and writes each finding at once.
 
     Args:
-        device: to be looked at.
-        config: the recipe, with ``data.root`` or without.
-        options: what is asked for.
-        path: of the JSON file.
-        folder: a temporary one.
-        say: prints.
+        device: the device to check.
+        config: the recipe. Without ``data.root`` images are made.
+        options: from :func:`frih.tools.machine.setting.options_for`.
+        path: the JSON file.
+        folder: a temporary folder.
+        say: prints a text.
     """
-    own = Device(device)
-    options = options.completed(own.is_gpu)
-    assert options.precisions is not None
-    assert options.batches is not None
-    assert options.minutes is not None
-    machine = facts(device)
+    own, machine = Device(device), facts(device)
     about = {"command": command(), "machine": machine, "size": config.data.size, "options": asdict(options)}
     record = Record(path, about, options.minutes, own)
     record.write()
     say(tables.heading(machine))
     threads = torch.get_num_threads()
-    setting = prepare(own, config, folder, options.precisions, options.batches, options.quick)
+    setting = prepare(own, config, folder, options)
     record.data["images"] = {"composites": len(setting.listing.items), "made": setting.made}
-    groups = plan(setting, record, options)
-    with progress_bar(total=sum(len(tasks) for _, tasks in groups), unit="task") as bar:
-        for title, tasks in groups:
+    groups = plan(setting, record)
+    with progress_bar(total=sum(map(len, groups.values())), unit="task") as bar:
+        for title, tasks in groups.items():
             for task in tasks:
                 bar.set_description(f"{title}: {task.name}", refresh=False)
                 for row in record.run(task):
                     if row["status"] in ("wrong", "failed"):
                         say(f"{row['status'].upper()}: {row['name']}{': ' + row['why'] if 'why' in row else ''}")
                 bar.update()
-            if title == "compiled" or (title == "fast" and options.compile):
-                continue  # told at the end, with what they are compared with
-            for text in told(title, record):
-                say("\n" + text)
+            if title == "compiled":  # beside what it is compared with
+                shown = [one for one in options.only if one != "limit"]
+            else:
+                shown = [] if title == "fast" and options.compile else [title]
+            for text in (text for one in shown for text in found(one, record)):
+                say(f"\n{text}")
     torch.set_num_threads(threads)
-    if options.compile:
-        for title in ("right", "fast"):
-            for text in told(title, record) if title in options.only else []:
-                say("\n" + text)
     if "fast" in options.only:
-        found = follows(record.data, config, gpus=len(machine["gpus"]), cores=cores())
-        record.data["follows"] = found
-        say("\n".join(["", "What follows", *(f"  {line}" for line in found["lines"])]))
+        record.data["follows"] = follows(record.data, config, gpus=len(machine["gpus"]), cores=cores())
+        say("\n".join(["", "What follows", *(f"  {line}" for line in record.data["follows"]["lines"])]))
     record.write()
     return record
 
 
-def plan(setting: Setting, record: Record, options: Options) -> list[tuple[str, list[Task]]]:
-    """Groups of tasks, each with its title, in their order: what takes longest and may be cut short comes last."""
-    found: list[tuple[str, list[Task]]] = []
+def plan(setting: Setting, record: Record) -> dict[str, list[Task]]:
+    """Groups of tasks by title, with the share of the time at which each is skipped. What takes longest comes last."""
+    options, names = setting.options, setting.networks
+    groups: dict[str, list[Task]] = {}
     if "right" in options.only:
-        found.append(("right", [*right.tasks(setting), *together.tasks(setting), *steps.tasks(setting)]))
+        checked = [name for name in names if name != DENSE or setting.device.is_gpu]
+        groups["right"] = [
+            *(Task("right", name, partial(right.exactness, setting, name), 0.5) for name in checked),
+            Task("right", "synchronised normalisation", partial(together.check, setting), 0.55),
+            Task("right", "two steps of training", partial(steps.two_steps, setting), 0.6),
+            Task("right", "resuming", partial(steps.resuming, setting), 0.6),
+            Task("right", "loader beside the busy device", partial(steps.loading, setting), 0.65),
+        ]
     if "fast" in options.only or "limit" in options.only:
-        found.append(("fast", fast.tasks(setting, record)))
+        first, *others = sorted(names, key=["FRIH", "base network", DENSE].index)
+        speeds = {
+            name: [
+                Task(
+                    "fast",
+                    f"{name}, {mode}, {precision}",
+                    partial(fast.speeds, setting, record, name, mode, precision),
+                    0.75,
+                )
+                for mode in fast.MODES
+                for precision in setting.precisions(name)
+            ]
+            for name in (first, *others)
+        }
+        groups["fast"] = [
+            *speeds[first],
+            Task("loader", "loader", partial(fast.loader, setting, first), 0.8),
+            Task("parts", "parts of a step", partial(fast.parts, setting, first), 0.85),
+            *(task for name in others for task in speeds[name]),
+        ]
     if "limit" in options.only:
-        found.append(("limit", limit.tasks(setting, record)))
+        groups["limit"] = [
+            Task("rates", "bandwidth and matrix rate", partial(limit.rates, setting), 0.95),
+            Task("limit", "what the device allows", partial(limit.limits, setting, record), 0.95),
+        ]
     if options.compile:
-        found.append(("compiled", compiled.tasks(setting, record, [one for one in options.only if one != "limit"])))
-    return found
+        shared = [name for name in names if name != DENSE]
+        groups["compiled"] = [
+            Task("fast", f"{name}, compiled", partial(compiled.check, setting, record, name, len(shared) - i))
+            for i, name in enumerate(shared)
+        ]
+    return groups
 
 
-def told(title: str, record: Record) -> list[str]:
-    """What a group found, for a console."""
+def found(title: str, record: Record) -> list[str]:
+    """The tables of a group."""
     rows = record.rows
     if title == "right":
         return tables.right(rows("right"))

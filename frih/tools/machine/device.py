@@ -1,4 +1,4 @@
-"""The device that is looked at: waiting for it, timing it, its memory, and what the machine calls itself."""
+"""The device that is checked: its timings, its memory, and facts about the machine."""
 
 import ctypes
 import gc
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ GIB = 2**30
 
 
 class Device:
-    """A GPU, or the CPU, by one set of words.
+    """A GPU or the CPU, with the same methods for both.
 
     Args:
-        device: which.
+        device: which one.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -34,21 +35,21 @@ class Device:
         self.is_gpu = device.type == "cuda"
 
     def wait(self) -> None:
-        """Until all that it was given is done."""
+        """Waits until the device has done all its work."""
         if self.is_gpu:
             torch.cuda.synchronize(self.device)
 
     def seconds(
         self, work: Callable[[], object], *, warm: int = 2, least: float = 0.3, most: int = 20, least_rounds: int = 3
     ) -> float:
-        """The median time of a piece of work; the device is waited for before and after each.
+        """The median time of a piece of work. Waits for the device before and after each round.
 
         Args:
-            work: is done again and again.
-            warm: times that do not count, first.
-            least: seconds to be filled with it.
-            most: times, at most.
-            least_rounds: times, at least.
+            work: the work of one round.
+            warm: rounds at the start that do not count.
+            least: seconds that the rounds take together, at least.
+            most: rounds, at most.
+            least_rounds: rounds, at least.
         """
         for _ in range(warm):
             work()
@@ -62,105 +63,97 @@ class Device:
         return statistics.median(times)
 
     def free(self) -> None:
-        """Gives back what no one holds."""
+        """Gives unused memory back to the system."""
         gc.collect()
         if self.is_gpu:
             torch.cuda.empty_cache()
-            return
-        with suppress(OSError, AttributeError):  # not glibc
-            ctypes.CDLL(None).malloc_trim(0)
+        else:
+            with suppress(OSError, AttributeError):  # not glibc
+                ctypes.CDLL(None).malloc_trim(0)
 
     def forget_peak(self) -> None:
-        """Counts :meth:`peak` from now on."""
+        """Restarts what :meth:`peak` measures."""
         if self.is_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        with suppress(OSError):  # not Linux
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        else:
+            with suppress(OSError):  # not Linux
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def peak(self) -> int | None:
-        """Most bytes held since then: on a GPU by tensors, on a CPU by the whole process (Linux; elsewhere None)."""
-        return torch.cuda.max_memory_allocated(self.device) if self.is_gpu else _kilobytes("/proc/self/status", "VmHWM")
+        """Most bytes held since then: by tensors on a GPU, by the whole process on a CPU (None if it is not Linux)."""
+        return torch.cuda.max_memory_allocated(self.device) if self.is_gpu else _bytes("/proc/self/status", "VmHWM")
 
     def room(self) -> int | None:
-        """Bytes that can still be had: None where that is not known. GPUs tell by themselves when there are no more."""
-        return None if self.is_gpu else _kilobytes("/proc/meminfo", "MemAvailable")
+        """Free bytes, where they must be known beforehand: a GPU raises an error when it has no more, so it gets None."""
+        return None if self.is_gpu else _bytes("/proc/meminfo", "MemAvailable")
 
     @contextmanager
     def busy(self, work: Callable[[], object]) -> Iterator[None]:
-        """Keeps it at work, from a thread, while the ``with`` block runs.
+        """Repeats some work in a thread while the ``with`` block runs.
 
         Raises:
-            Exception: what the work raised, when the block ends.
+            Exception: the work's own, at the end of the block.
         """
-        stop, failures = threading.Event(), list[Exception]()
+        stop = threading.Event()
 
         def repeat() -> None:
-            try:
-                while not stop.is_set():
-                    work()
-                    self.wait()
-            except Exception as error:
-                failures.append(error)
+            while not stop.is_set():
+                work()
+                self.wait()
 
-        thread = threading.Thread(target=repeat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+        with ThreadPoolExecutor(1) as pool:
+            repeated = pool.submit(repeat)
+            try:
+                yield
+            finally:
+                stop.set()
+        repeated.result()
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is too little memory: PyTorch's own, or cuDNN's, cuBLAS's or the CPU allocator's."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
+    """Whether an error says that memory is short: PyTorch's own, or that of cuDNN, cuBLAS or the CPU allocator."""
     words = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What the machine is and what runs on it; no names of hosts or folders."""
-    found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+    """The machine's parts and versions, without names of hosts or folders."""
+    gpu = device.type == "cuda"
+    count = torch.cuda.device_count() if gpu else 0
+    nccl = gpu and torch.distributed.is_available() and torch.distributed.is_nccl_available()
+    return {
+        "device": torch.cuda.get_device_name(device) if gpu else "CPU",
         "cpu": _cpu(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "memory_gib": _gib(_kilobytes("/proc/meminfo", "MemTotal")),
+        "memory_gib": _gib(_bytes("/proc/meminfo", "MemTotal")),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "frih": __version__,
         "commit": _output("git", "-C", str(Path(__file__).parents[3]), "rev-parse", "--short", "HEAD"),
         "cuda": torch.version.cuda,
-        "gpus": [],
-        "nccl": None,
-        "driver": None,
-        "cudnn": None,
-    }
-    if device.type == "cuda":
-        every = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        found["gpus"] = [
+        "gpus": [
             {
                 "name": one.name,
                 "memory_gib": _gib(one.total_memory),
                 "capability": f"{one.major}.{one.minor}",
                 "multiprocessors": one.multi_processor_count,
             }
-            for one in every
-        ]
-        found["driver"] = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
-        found["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-        if torch.distributed.is_available() and torch.distributed.is_nccl_available():
-            found["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
-    return found
+            for one in map(torch.cuda.get_device_properties, range(count))
+        ],
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if nccl else None,  # type: ignore[no-untyped-call]
+        "driver": _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
+        if gpu
+        else None,
+        "cudnn": torch.backends.cudnn.version() if gpu else None,  # type: ignore[no-untyped-call]
+    }
 
 
 def command() -> str:
-    """What was typed."""
+    """The command line of this process."""
     return " ".join(["python", *sys.argv])
 
 
@@ -171,8 +164,8 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _kilobytes(file: str, field: str) -> int | None:
-    """Bytes of a field of one of Linux's tables."""
+def _bytes(file: str, field: str) -> int | None:
+    """A field of one of Linux's tables, which are in kB."""
     with suppress(OSError, StopIteration):
         lines = Path(file).read_text(encoding="ascii", errors="replace").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
@@ -180,14 +173,13 @@ def _kilobytes(file: str, field: str) -> int | None:
 
 
 def _output(*words: str) -> str | None:
-    """What a program says, or None where it is not there or fails."""
+    """What a program prints, or None if it is missing or fails."""
+    environment = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=20, env={**os.environ, "LC_ALL": "C"}
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20, env=environment)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return done.stdout.strip() or None
 
 
 def _gib(count: int | None) -> float | None:

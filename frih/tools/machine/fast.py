@@ -1,109 +1,72 @@
-"""How fast the device trains and infers, what memory that takes, where the time goes, and whether the loader keeps up."""
+"""How fast the device trains and infers, how much memory that takes, where the time goes, and whether the loader keeps up."""
 
 import contextlib
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import torch
 
 from frih.common.processes import cores
 from frih.data.batches import Batch, Packed
-from frih.tools.machine.device import out_of_memory
-from frih.tools.machine.record import Record, Row, Task, skipped
-from frih.tools.machine.setting import Setting, set_tf32, with_changes
+from frih.tools.machine.device import GIB, out_of_memory
+from frih.tools.machine.record import Record, Row, skipped
+from frih.tools.machine.setting import Setting, with_changes
 from frih.training.profiling import WARM_UP
 from frih.training.trainer import Trainer
 
 MODES = ("training", "inference")
-"""``training``: forward, loss, backward, optimizer, by the trainer itself. ``inference``: forward, in evaluation mode."""
-
+"""``training``: the trainer's step, that is forward, loss, backward, optimizer. ``inference``: forward in evaluation mode."""
 PROFILED = 3
 """Steps whose parts are timed."""
 
 
-def tasks(setting: Setting, record: Record) -> list[Task]:
-    """Speeds, the most wanted first; then the loader, and the parts of a step."""
-    names = sorted(setting.networks, key=["FRIH", "base network", "FRIH, dense"].index)
-    found = [
-        Task("fast", f"{name}, {mode}, {precision}", partial(speeds, setting, record, name, mode, precision), 0.75)
-        for name in names
-        for mode in MODES
-        for precision in precisions_of(setting, name)
-    ]
-    first = names[0]
-    common = [
-        Task("loader", "loader", lambda: loader(setting, first), 0.8),
-        Task("parts", "parts of a step", lambda: parts(setting, first), 0.85),
-    ]
-    wanted = 2 * len(precisions_of(setting, first))
-    return [*found[:wanted], *common, *found[wanted:]]
-
-
-def precisions_of(setting: Setting, network: str) -> list[str]:
-    """The dense form is compared in what the default would be trained in, and quickly in one."""
-    chosen = [one for one in setting.precisions if one != "tf32" or setting.device.is_gpu]
-    if network != "FRIH, dense":
-        return chosen
-    if setting.quick:
-        return chosen[-1:] if setting.device.is_gpu else []
-    return [one for one in chosen if one in ("tf32", "bf16")] or chosen[:1]
-
-
 def speeds(setting: Setting, record: Record, network: str, mode: str, precision: str) -> Iterator[Row]:
-    """A row for each batch, the small ones first; what the memory does not hold is skipped, and so are larger ones."""
+    """A row for each batch, from small to large. Once a batch is skipped, all larger ones are."""
     name = f"{network}, {mode}, {precision}"
     trainer = setting.trainer(setting.recipe(network, precision, batch=1, lr=1e-5), f"speed-{name}")
+    rounds = {"least_rounds": 3} if setting.device.is_gpu else {"warm": 1, "least": 0.5, "least_rounds": 2}
     before: Row | None = None
-    for count in setting.batches:
+    first_skipped = None
+    for count in setting.options.batches:
         about = {"network": network, "mode": mode, "precision": precision, "compiled": False, "batch": count}
-        why = too_much(setting, record, before, count)
+        title = f"{name}, batch {count}"
+        why = (
+            f"batch {first_skipped} was skipped already" if first_skipped else too_much(setting, record, before, count)
+        )
         if why is None:
             try:
-                before = speed(setting, trainer, mode, count, f"{name}, batch {count}", about)
+                batch = setting.batch(count)
+                found = timed(setting, worker(trainer, mode, [batch]), count, **rounds)
+                yield (before := {"name": title, "status": "measured", **about, **found, **describe(batch)})
+                continue
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 why = "does not fit the memory"
-        if why is None and before is not None:
-            yield before
-            continue
+        first_skipped = first_skipped or count
         trainer.optimizer.zero_grad(set_to_none=True)
         setting.device.free()
-        for larger in (one for one in setting.batches if one >= count):
-            told = why if larger == count else f"batch {count} was skipped already"
-            yield skipped(f"{name}, batch {larger}", str(told), **{**about, "batch": larger})
-        return
+        yield skipped(title, why, **about)
 
 
-def speed(setting: Setting, trainer: Trainer, mode: str, count: int, name: str, about: dict[str, Any]) -> Row:
-    """Images a second and the peak of memory at one batch."""
-    device = setting.device
-    batch = setting.batch(count)
-    work = worker(setting, trainer, mode, [batch])
-    rounds = (
-        {"warm": 2, "least": 0.3, "least_rounds": 3} if device.is_gpu else {"warm": 1, "least": 0.5, "least_rounds": 2}
-    )
-    device.free()
-    device.forget_peak()
-    seconds = device.seconds(work, **rounds)  # type: ignore[arg-type]
-    return {
-        "name": name,
-        "status": "measured",
-        **about,
-        "seconds": seconds,
-        "images_per_second": count / seconds,
-        "peak_bytes": device.peak(),
-        **describe(batch),
-    }
+def timed(setting: Setting, work: Callable[[], None], count: int, **rounds: float) -> Row:
+    """Seconds of a step, images a second, and the peak of memory."""
+    setting.device.free()
+    setting.device.forget_peak()
+    seconds = setting.device.seconds(work, **rounds)  # type: ignore[arg-type]
+    return {"seconds": seconds, "images_per_second": count / seconds, "peak_bytes": setting.device.peak()}
 
 
-def worker(setting: Setting, trainer: Trainer, mode: str, batches: list[Batch]) -> Callable[[], None]:
-    """What does one step, or one inference, with the next of some batches."""
+def worker(
+    trainer: Trainer,
+    mode: str,
+    batches: list[Batch],
+    no_gradient: Callable[[], contextlib.AbstractContextManager[object]] = torch.inference_mode,
+) -> Callable[[], None]:
+    """A function that does one step, or one inference, with the next batch each time."""
     turn = 0
-    set_tf32(trainer.config.train.tf32)
 
     def work() -> None:
         nonlocal turn
@@ -112,7 +75,7 @@ def worker(setting: Setting, trainer: Trainer, mode: str, batches: list[Batch]) 
         if mode == "training":
             trainer.train_step(batch)
             return
-        with torch.inference_mode(), trainer._autocast():
+        with no_gradient(), trainer.autocast():
             trainer.model(batch.composite, batch.mask, batch.labels)
 
     trainer.model.train(mode == "training")
@@ -120,74 +83,70 @@ def worker(setting: Setting, trainer: Trainer, mode: str, batches: list[Batch]) 
 
 
 def describe(batch: Batch) -> Row:
-    """What the images are like: K and the share of the foreground, in the mean."""
+    """The images' mean K and mean share of foreground."""
     return {
         "submasks": batch.labels.flatten(1).amax(1).float().mean().item(),
-        "foreground": sum(batch.fg_ratio) / len(batch.fg_ratio),
+        "foreground": batch.mask.mean().item(),
     }
 
 
 def too_much(setting: Setting, record: Record, before: Row | None, count: int) -> str | None:
-    """Why a batch is not tried: judging by the one before it takes too long, or on a CPU more memory than there is."""
+    """Why a batch is not tried: the one before it shows that time, or a CPU's memory, would not suffice."""
     if before is None:
         return None
     ratio = count / before["batch"]
-    rounds = 5 if setting.device.is_gpu else 3
-    if ratio * before["seconds"] * rounds > max(0.0, record.left(0.85)):
-        return f"would take about {ratio * before['seconds'] * rounds:.0f} s, and the time is short (--minutes)"
+    seconds = ratio * before["seconds"] * (5 if setting.device.is_gpu else 3)
+    if seconds > max(0.0, record.left(0.85)):
+        return f"would take about {seconds:.0f} s, and the time is short (--minutes)"
     room, peak = setting.device.room(), before["peak_bytes"]
     if room is not None and peak is not None and ratio * peak > room + peak:
-        return f"would take some {ratio * peak / 2**30:.0f} GiB of memory, and {(room + peak) / 2**30:.0f} are free"
+        return f"would take some {ratio * peak / GIB:.0f} GiB of memory, and {(room + peak) / GIB:.0f} are free"
     return None
 
 
 def parts(setting: Setting, network: str) -> Iterator[Row]:
-    """Where the time of a training step goes, in each precision, by the trainer's own profile."""
-    count = 16 if setting.device.is_gpu else 4
-    count = max((one for one in setting.batches if one <= count), default=setting.batches[0])
-    for precision in precisions_of(setting, network):
+    """The parts of a training step in each precision, by the trainer's own profile."""
+    most = 16 if setting.device.is_gpu else 4
+    count = max((one for one in setting.options.batches if one <= most), default=setting.options.batches[0])
+    for precision in setting.precisions(network):
         config = setting.recipe(network, precision, batch=1, lr=1e-5, profile=PROFILED)
         trainer = setting.trainer(config, f"parts-{precision}")
         packed, batch = setting.images(count), setting.batch(count)
-        with contextlib.redirect_stdout(io.StringIO()):  # its own table
+        with contextlib.redirect_stdout(io.StringIO()):  # the profile prints a table
             for _ in range(WARM_UP + PROFILED):
                 with trainer.profile.step(packed, 0.0):
                     trainer.train_step(batch)
-        found = trainer.profile.parts()
-        found.pop("data wait")
+        seconds = trainer.profile.parts()
+        seconds.pop("data wait")
         yield {
             "name": f"{network}, training, {precision}, batch {count}",
             "status": "measured",
             "network": network,
             "precision": precision,
             "batch": count,
-            "seconds": found,
+            "seconds": seconds,
             "clustering_seconds": trainer.profile.seconds["clustering"] / trainer.profile.profiled,
         }
 
 
 def loader(setting: Setting, network: str) -> Iterator[Row]:
-    """Images a second of as many loader processes as cores: alone, beside the busy device, and feeding it."""
+    """Images a second of one loader process a core: alone, beside the busy device, and as they feed a training."""
     workers, count = cores(), 16 if setting.device.is_gpu else 4
-    span = 1.0 if setting.quick else 3.0
-    precision = precisions_of(setting, network)[-1]
+    span = 1.0 if setting.options.quick else 3.0
+    precision = setting.precisions(network)[-1]
     config = with_changes(setting.recipe(network, precision, batch=count, lr=1e-5), {"data": {"workers": workers}})
-    about = {"workers": workers, "batch": count, "precision": precision, "made": setting.made}
-
-    def rate(run: str, use: Callable[[Trainer, Packed], object], busy: bool) -> Row:
-        trainer = setting.trainer(config, f"loader-{run}", repeat=True)
+    for run in ("loader alone", "loader beside the busy device", "training by the loader"):
+        trainer = setting.trainer(config, run.replace(" ", "-"), repeat=True)
         batch = setting.batch(count)
         trainer.train_step(batch)
-        context = setting.device.busy(lambda: trainer.train_step(batch)) if busy else contextlib.nullcontext()
         batches = iter(trainer.loader)
-        next(batches)  # starts the processes, amid which no thread should be at work
-        with context:
-            found, waited = drain(batches, workers, span, lambda packed: use(trainer, packed))
-        return {"name": run, "status": "measured", "images_per_second": found, "waiting": waited, **about}
-
-    yield rate("loader alone", lambda trainer, packed: None, False)
-    yield rate("loader beside the busy device", lambda trainer, packed: None, True)
-    yield rate("training by the loader", lambda trainer, packed: _step(setting, trainer, packed), False)
+        next(batches)  # starts the processes; no thread should work while they start
+        busy = run == "loader beside the busy device"
+        use = partial(_step, setting, trainer) if run == "training by the loader" else _nothing
+        with setting.device.busy(partial(trainer.train_step, batch)) if busy else contextlib.nullcontext():
+            found, waited = drain(batches, workers, span, use)
+        about = {"workers": workers, "batch": count, "precision": precision, "made": setting.made}
+        yield {"name": run, "status": "measured", "images_per_second": found, "waiting": waited, **about}
 
 
 def _step(setting: Setting, trainer: Trainer, packed: Packed) -> None:
@@ -195,14 +154,14 @@ def _step(setting: Setting, trainer: Trainer, packed: Packed) -> None:
     setting.device.wait()
 
 
-def drain(batches: Iterable[Packed], first: int, span: float, use: Callable[[Packed], object]) -> tuple[float, float]:
-    """Images a second, and the share of the time that they were waited for.
+def _nothing(packed: Packed) -> None:
+    pass
 
-    Args:
-        batches: enough of them.
-        first: so many do not count, for the processes begin all at once.
-        span: seconds to watch.
-        use: what is done with each.
+
+def drain(batches: Iterable[Packed], first: int, span: float, use: Callable[[Packed], object]) -> tuple[float, float]:
+    """Uses batches for ``span`` seconds; returns images a second, and the share of the time spent waiting for batches.
+
+    The ``first`` ones do not count, because all processes start at once.
     """
     images, waited, begun = 0, 0.0, time.perf_counter()
     asked = begun

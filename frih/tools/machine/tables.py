@@ -1,24 +1,17 @@
-"""What was found, as tables for a console."""
+"""The findings as tables for a console."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frih.evaluation.layout import Table
 from frih.tools.machine.device import GIB
 from frih.tools.machine.record import Row
 
-SIGNS = {
-    "right": "right",
-    "wrong": "WRONG",
-    "skipped": "skipped",
-    "failed": "FAILED",
-    "told": "see below",
-    "measured": "",
-}
+SIGNS = {"right": "right", "wrong": "WRONG", "skipped": "skipped", "failed": "FAILED", "told": "not to the bit"}
 
 
 def heading(machine: Mapping[str, Any]) -> str:
-    """The machine in two lines."""
+    """The machine, in two lines."""
     gpus = machine["gpus"]
     names = ", ".join(f"{one['name']} ({one['memory_gib']} GiB, {one['capability']})" for one in gpus)
     cuda = f", CUDA {machine['cuda']}, driver {machine['driver']}, cuDNN {machine['cudnn']}, NCCL {machine['nccl']}"
@@ -30,123 +23,88 @@ def heading(machine: Mapping[str, Any]) -> str:
 
 
 def right(rows: Sequence[Row]) -> list[str]:
-    """A line a check, its errors beside what is allowed, and then whatever else there is to say."""
-    checks = [row for row in rows if row.get("kind") == "arithmetic"]
-    others = [row for row in rows if "errors" in row and row not in checks]
-    texts = []
-    if checks:
-        kinds = list(checks[0]["errors"])
-        lines = [[row["name"], *_errors(row, kinds), SIGNS[row["status"]]] for row in checks]
-        texts.append(Table("error, and the largest allowed", [*kinds, ""], [], lines, ()).text())
-    if others:
-        lines = [[row["name"], _sentence(row), SIGNS[row["status"]]] for row in others]
-        texts.append(Table("processes, and steps", ["error, and the largest allowed", ""], [], lines, ()).text())
-    rest = [row for row in rows if "errors" not in row]
-    texts += ["\n".join(_told(row) for row in rest)] if rest else []
-    return texts
+    """The checks with their errors beside what is allowed, then the checks without."""
+    exact = [row for row in rows if row.get("kind") == "arithmetic"]
+    lines = [[row["name"], *_errors(row).values(), SIGNS[row["status"]]] for row in exact]
+    texts = _table("error, and the largest allowed", [*exact[0]["errors"], ""] if exact else [], lines)
+    others = [row for row in rows if "errors" in row and row not in exact]
+    errors = [", ".join(" ".join(pair) for pair in _errors(row).items()) for row in others]
+    lines = [[row["name"], error, SIGNS[row["status"]]] for row, error in zip(others, errors, strict=True)]
+    texts += _table("processes, and steps", ["error, and the largest allowed", ""], lines)
+    return texts + _sentences([row for row in rows if "errors" not in row])
 
 
 def fast(rows: Sequence[Row]) -> list[str]:
-    """Images a second and memory: a line a network, mode and precision, a group a batch."""
-    batches = sorted({row["batch"] for row in rows if "batch" in row})
-    lines = []
-    for key in dict.fromkeys(_kind(row) for row in rows if "batch" in row):
-        cells = []
-        for batch in batches:
-            found = [row for row in rows if "batch" in row and _kind(row) == key and row["batch"] == batch]
-            cells += _speed(found[0]) if found else ["", ""]
-        lines.append([key, *cells])
-    texts = []
-    if lines:
-        groups = [f"batch {batch}" for batch in batches]
-        measured = [row for row in rows if row["status"] == "measured"]
-        notes = [f"{row['name']}: {row['why']}" for row in _first_of_each(rows)]
-        images = _images(measured)
-        title = f"Images a second, and the most memory (GiB){images}"
-        texts.append(Table("", groups, [], lines, ("images/s", "GiB"), title, notes=tuple(notes)).text())
-    texts += ["\n".join(_told(row) for row in rows if "batch" not in row)]
-    return [text for text in texts if text]
+    """Images a second and memory: a line for each network, mode and precision, a group for each batch."""
+    timed = [row for row in rows if "batch" in row]
+    cells = {(_kind(row), row["batch"]): _speed(row) for row in reversed(timed)}
+    batches = sorted({batch for _, batch in cells})
+    kinds = dict.fromkeys(map(_kind, timed))
+    lines = [[kind, *(cell for batch in batches for cell in cells.get((kind, batch), ["", ""]))] for kind in kinds]
+    title = "Images a second, and the most memory (GiB)"
+    measured = [row for row in rows if row["status"] == "measured"]
+    if measured:
+        row = max(measured, key=lambda one: one["batch"])
+        title += f"; images of K {row['submasks']:.1f} and {row['foreground']:.0%} foreground in the mean"
+        title += f", at batch {row['batch']}"
+    first = [row for row in timed if "why" in row and "skipped already" not in row["why"]]
+    notes = tuple(f"{row['name']}: {row['why']}" for row in first)
+    groups = [f"batch {batch}" for batch in batches]
+    texts = [Table("", groups, [], lines, ("images/s", "GiB"), title, notes=notes).text()] if lines else []
+    return texts + _sentences([row for row in rows if "batch" not in row])
 
 
 def parts(rows: Sequence[Row]) -> list[str]:
     """Where the time of a step goes."""
     measured = [row for row in rows if row["status"] == "measured"]
-    texts = []
-    if measured:
-        names = list(measured[0]["seconds"])
-        lines = [
-            [
-                row["name"],
-                *(
-                    f"{1e3 * row['seconds'][name]:.1f} ms, {row['seconds'][name] / sum(row['seconds'].values()):.0%}"
-                    for name in names
-                ),
-                f"{1e3 * row['clustering_seconds']:.1f} ms",
-            ]
-            for row in measured
-        ]
-        texts.append(Table("parts of a step", [*names, "clustering, by the loader"], [], lines, ()).text())
-    return [*texts, *_rest(rows)]
+    lines = []
+    for row in measured:
+        total = sum(row["seconds"].values())
+        cells = [f"{1e3 * seconds:.1f} ms, {seconds / total:.0%}" for seconds in row["seconds"].values()]
+        lines.append([row["name"], *cells, f"{1e3 * row['clustering_seconds']:.1f} ms"])
+    names = [*measured[0]["seconds"], "clustering, by the loader"] if measured else []
+    return _table("parts of a step", names, lines) + _unmeasured(rows)
 
 
 def loader(rows: Sequence[Row]) -> list[str]:
     """What loader processes give."""
-    measured = [row for row in rows if row["status"] == "measured"]
     lines = [
         [
             f"{row['name']}, {row['workers']} processes, batch {row['batch']}",
             f"{row['images_per_second']:.1f}",
             f"{row['waiting']:.0%}",
         ]
-        for row in measured
+        for row in rows
+        if row["status"] == "measured"
     ]
-    texts = [Table("loader", ["images/s", "waited for"], [], lines, ()).text()] if lines else []
-    return [*texts, *_rest(rows)]
+    return _table("loader", ["images/s", "waited for"], lines) + _unmeasured(rows)
 
 
 def limit(rates: Sequence[Row], rows: Sequence[Row]) -> list[str]:
     """The device's rates, and how near a step comes to them."""
-    texts = [", ".join(_rate(row) for row in rates if row["status"] == "measured")]
+    shown = ", ".join(_rate(row) for row in rates if row["status"] == "measured")
+    keys = ("seconds_by_bandwidth", "seconds_by_matrix_rate", "seconds_allowed", "seconds")
     lines = [
         [
-            f"{row['name']}",
+            row["name"],
             f"{row['bytes'] / 1e9:.2f} GB",
             f"{row['multiply_adds'] / 1e9:.1f} G",
-            *(
-                f"{1e3 * row[key]:.1f}"
-                for key in ("seconds_by_bandwidth", "seconds_by_matrix_rate", "seconds_allowed", "seconds")
-            ),
+            *(f"{1e3 * row[key]:.1f}" for key in keys),
             f"{row['ratio']:.1f}",
         ]
         for row in rows
         if row["status"] == "measured"
     ]
     groups = ["bytes", "multiply-adds", "ms by bandwidth", "by products", "allowed", "measured", "ratio"]
-    if lines:
-        texts.append(Table("near the limit", groups, [], lines, ()).text())
-    return [text for text in [*texts, *_rest([*rates, *rows])] if text]
+    return [shown] * bool(shown) + _table("near the limit", groups, lines) + _unmeasured([*rates, *rows])
 
 
-def _sentence(row: Row) -> str:
-    return ", ".join(f"{kind} {cell}" for kind, cell in zip(row["errors"], _errors(row), strict=True))
+def _table(corner: str, groups: list[str], lines: list[list[str]]) -> list[str]:
+    return [Table(corner, groups, [], lines, ()).text()] if lines else []
 
 
-def _errors(row: Row, kinds: Sequence[str] | None = None) -> list[str]:
-    return [f"{row['errors'][kind]:.1e} of {row['allowed'][kind]:.1e}" for kind in kinds or row["errors"]]
-
-
-def _told(row: Row) -> str:
-    sign = {"told": "not to the bit", "measured": ""}.get(row["status"], SIGNS[row["status"]])
-    words = [f"{row['name']}: {sign}"]
-    if "why" in row:
-        words.append(row["why"])
-    if "differences" in row:
-        words.append(", ".join(f"{name} run differs by {value:.1e}" for name, value in row["differences"].items()))
-    if "wrong" in row:
-        words.append(f"{row['wrong']} of {row['batches']} batches differ")
-    words += [f"{name}: {what}" for name, what in row.get("unordered", {}).items()]
-    words += [f"no deterministic algorithm: {name}" for name in row.get("without_deterministic_algorithm", [])]
-    return "; ".join(words)
+def _errors(row: Row) -> dict[str, str]:
+    return {kind: f"{error:.1e} of {row['allowed'][kind]:.1e}" for kind, error in row["errors"].items()}
 
 
 def _kind(row: Row) -> str:
@@ -160,26 +118,29 @@ def _speed(row: Row) -> list[str]:
     return [f"{row['images_per_second']:.1f}", "" if peak is None else f"{peak / GIB:.2f}"]
 
 
-def _images(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
-    row = max(rows, key=lambda one: one["batch"])
-    return f"; images of K {row['submasks']:.1f} and {row['foreground']:.0%} foreground in the mean, at batch {row['batch']}"
-
-
-def _first_of_each(rows: Sequence[Row]) -> Iterator[Row]:
-    """What was not measured, without what follows from another."""
-    for row in rows:
-        if row["status"] != "measured" and "batch" in row and "skipped already" not in row["why"]:
-            yield row
-
-
 def _rate(row: Row) -> str:
     if "bytes_per_second" in row:
         return f"bandwidth {row['bytes_per_second'] / 1e9:.1f} GB/s"
     return f"{row['precision']} {row['multiply_adds_per_second'] / 1e9:.0f} G multiply-adds/s"
 
 
-def _rest(rows: Sequence[Row]) -> list[str]:
-    text = "\n".join(_told(row) for row in rows if row["status"] != "measured")
+def _unmeasured(rows: Sequence[Row]) -> list[str]:
+    return _sentences([row for row in rows if row["status"] != "measured"])
+
+
+def _sentences(rows: Sequence[Row]) -> list[str]:
+    """A line for each row that is in no table."""
+    text = "\n".join(map(_sentence, rows))
     return [text] if text else []
+
+
+def _sentence(row: Row) -> str:
+    words = [f"{row['name']}: {SIGNS.get(row['status'], '')}"]
+    words += [row["why"]] if "why" in row else []
+    if "differences" in row:
+        words.append(", ".join(f"{name} run differs by {value:.1e}" for name, value in row["differences"].items()))
+    if "wrong" in row:
+        words.append(f"{row['wrong']} of {row['batches']} batches differ")
+    words += [f"{name}: {what}" for name, what in row.get("unordered", {}).items()]
+    words += [f"no deterministic algorithm: {name}" for name in row.get("without_deterministic_algorithm", [])]
+    return "; ".join(words)

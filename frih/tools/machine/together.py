@@ -1,38 +1,33 @@
-"""Synchronised normalisation and averaged gradients: processes with a part of a batch each, against one with all of it."""
+"""Synchronised normalisation and averaged gradients: several processes with a part of a batch each, against one process."""
 
-import math
-import multiprocessing
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from frih.common.distributed import CPU, World
 from frih.config import Config
 from frih.data.batches import Batch
-from frih.losses import harmonization_loss
-from frih.models import FRIH
-from frih.tools.machine.record import Row, Task, judged, skipped
-from frih.tools.machine.right import allowed, exact_batch, flat_gradient, relative
-from frih.tools.machine.setting import Setting, set_tf32, trained_like, with_changes
+from frih.tools.machine.record import Row, judged, skipped
+from frih.tools.machine.right import allowed, exact_batch, relative, train_once
+from frih.tools.machine.setting import Setting, trained_like, with_changes
 
 WIDTH = 8
-"""Channels of the network's layers: it is about what lies between them."""
+"""Channels of each layer of the network. What is checked lies between the layers."""
 PATIENCE = 120.0
-"""Seconds after which processes that have not ended are given up."""
-
-
-def tasks(setting: Setting) -> list[Task]:
-    """One process, then as many as there are GPUs; on a CPU two."""
-    return [Task("right", "synchronised normalisation", lambda: check(setting), 0.55)]
+"""Seconds that the processes may take."""
+Found = tuple[Tensor, Tensor, Tensor]
+"""Images (2, B, 3, H, W), gradient and running statistics of a training step; float64, on the CPU."""
 
 
 def check(setting: Setting) -> Iterator[Row]:
-    """A row for each number of processes."""
+    """One process, then as many as there are GPUs; on a CPU two."""
     gpu = setting.device.is_gpu
     backend = "nccl" if gpu else "gloo"
     name = f"synchronised normalisation ({backend.upper() if gpu else 'Gloo'})"
@@ -51,107 +46,69 @@ def check(setting: Setting) -> Iterator[Row]:
 
 def compare(setting: Setting, backend: str, size: int, name: str) -> Row:
     """So many processes against an ordinary network in float64."""
-    config = narrow(setting.recipe())
-    batch = exact_batch(setting)
-    count = size * math.ceil(max(4, len(batch.name)) / size)
-    batch = _repeated(batch, count)
+    few = (WIDTH,) * 7
+    widths = {"base_widths": few, "base_decoder_width": WIDTH, "cascade_widths": few, "head_width": WIDTH}
+    config = with_changes(setting.recipe(), {"model": {"cascade": True, "norm": "batch", **widths}})
+    batch = exact_batch(setting, least=4, multiple=size)
     found = in_processes(config, batch, size, backend, setting.folder)
-    reference = step(trained_like(config).double(), None, batch, config)
+    reference = step(trained_like(config).double(), batch, config)
+    kinds = ("images", "gradient", "statistics")
+    errors = {kind: relative(*pair) for kind, pair in zip(kinds, zip(found, reference, strict=True), strict=True)}
     bounds = allowed("fp32", batch.labels.numel())
-    images, gradient, statistics = (relative(mine, theirs) for mine, theirs in zip(found, reference, strict=True))
-    errors = {"images": images, "gradient": gradient, "statistics": statistics}
     limits = {"images": bounds["training"], "gradient": bounds["gradient"], "statistics": bounds["training"]}
     return judged(name, errors, limits, kind="processes", processes=size)
 
 
-def in_processes(config: Config, batch: Batch, size: int, backend: str, folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, gradient and running statistics of a step that so many processes take together.
+def in_processes(config: Config, batch: Batch, size: int, backend: str, folder: Path) -> Found:
+    """A training step of so many processes together.
 
     Raises:
-        RuntimeError: a process failed, or did not end.
+        RuntimeError: a process failed, or took too long.
     """
-    context = multiprocessing.get_context("spawn")
     place = folder / f"together-{size}-{time.monotonic_ns()}"
     place.mkdir()
-    members = [
-        context.Process(target=_member, args=(rank, size, backend, config, batch, place)) for rank in range(size)
-    ]
-    for member in members:
-        member.start()
     end = time.monotonic() + PATIENCE
-    for member in members:
-        member.join(max(0.0, end - time.monotonic()))
-    late = [member for member in members if member.is_alive()]
-    for member in late:
-        member.kill()
-        member.join()
-    if late or any(member.exitcode for member in members):
-        told = [path.read_text(encoding="utf-8") for path in sorted(place.glob("*.txt"))]
-        raise RuntimeError(
-            f"{len(late)} of {size} processes did not end in {PATIENCE:.0f} s; {' '.join(told) or 'no word'}"
-        )
-    parts = [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(size)]
-    images = torch.empty(2, len(batch.name), *parts[0][0].shape[2:], dtype=torch.float64)
-    for rank, part in enumerate(parts):
-        images[:, rank::size] = part[0]
-    return images, parts[0][1], parts[0][2]
+    running: Any = spawn(_member, (size, backend, config, batch, place), nprocs=size, join=False)  # type: ignore[no-untyped-call]
+    try:
+        while not running.join(max(0.0, end - time.monotonic())):
+            if time.monotonic() > end:
+                raise RuntimeError(f"the processes did not end in {PATIENCE:.0f} s")
+    except ProcessException as error:
+        raise RuntimeError(f"process {error.error_index}: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        for process in running.processes:
+            process.kill()
+            process.join()
+    parts: list[Found] = [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(size)]
+    return torch.cat([images for images, *_ in parts], dim=1), *parts[0][1:]
 
 
 def _member(rank: int, size: int, backend: str, config: Config, batch: Batch, place: Path) -> None:
-    """One process: its part of the batch, a step, and its result into a file."""
-    try:
-        device = torch.device("cuda", rank) if backend == "nccl" else CPU
-        if backend == "nccl":
-            torch.cuda.set_device(device)
-        else:
-            torch.set_num_threads(1)
-        set_tf32(False)
-        dist.init_process_group(
-            backend,
-            init_method=f"file://{place / 'meeting'}",
-            rank=rank,
-            world_size=size,
-            timeout=timedelta(seconds=PATIENCE),
-        )
-        network = trained_like(config)
-        world = World(rank, size, device)
-        model = world.wrap(network)
-        for module in network.modules():  # which `wrap` does among several
-            if hasattr(module, "synchronized"):
-                module.synchronized = True  # type: ignore[assignment]
-        mine = Batch(*(field[rank::size] for field in batch))  # type: ignore[arg-type]
-        torch.save(step(network, model, mine, config), place / f"{rank}.pt")
-        dist.destroy_process_group()
-    except Exception as error:
-        (place / f"{rank}.txt").write_text(f"process {rank}: {type(error).__name__}: {error}", encoding="utf-8")
-        raise
+    """One process: a step with its part of the batch; the result goes into a file."""
+    device = torch.device("cuda", rank) if backend == "nccl" else CPU
+    if backend == "nccl":
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(1)
+    meeting = f"file://{place / 'meeting'}"
+    wait = timedelta(seconds=PATIENCE)
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=wait)
+    network = trained_like(config)
+    model = World(rank, size, device).wrap(network)
+    for module in network.modules():  # `wrap` does this for several processes only
+        if hasattr(module, "synchronized"):
+            module.synchronized = True
+    torch.save(step(model, part_of(batch, rank, size), config), place / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
-def step(network: FRIH, model: torch.nn.Module | None, batch: Batch, config: Config) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (2, B, 3, H, W), gradient and running statistics, after forward and backward in training mode; float64, CPU."""
-    first = next(network.parameters())
-    composite, real, mask = (x.to(first.device, first.dtype) for x in (batch.composite, batch.real, batch.mask))
-    labels = batch.labels.to(first.device)
-    out = (model or network).train()(composite, mask, labels)
-    loss = harmonization_loss(out, real, mask, labels, min_area=config.loss.min_area, equal=config.loss.equal)
-    loss.total.mean().backward()  # type: ignore[no-untyped-call]
-    statistics = [buffer.flatten() for name, buffer in network.named_buffers() if "running" in name]
-    rows = torch.stack(list(out)), flat_gradient(network), torch.cat(statistics)
-    images, gradient, running = (row.detach().to(CPU, torch.float64) for row in rows)
-    return images, gradient, running
+def part_of(batch: Batch, rank: int, size: int) -> Batch:
+    """A process's equal part of a batch."""
+    return batch.parts(size)[rank]
 
 
-def narrow(config: Config) -> Config:
-    """The recipe with a network of few channels, and a cascade and normalisation, whatever it says."""
-    few = (WIDTH,) * 7
-    widths = {"base_widths": few, "base_decoder_width": WIDTH, "cascade_widths": few, "head_width": WIDTH}
-    return with_changes(config, {"model": {"cascade": True, "norm": "batch", **widths}})
-
-
-def _repeated(batch: Batch, count: int) -> Batch:
-    """A batch of so many images, the last one its own last."""
-    own = len(batch.name)
-    order = [*(i % own for i in range(count - 1)), own - 1]
-    index = torch.tensor(order)
-    fields = (field[index] if isinstance(field, Tensor) else [field[i] for i in order] for field in batch)
-    return Batch(*fields)  # type: ignore[arg-type]
+def step(model: nn.Module, batch: Batch, config: Config) -> Found:
+    """Forward and backward in training mode."""
+    images, gradient = train_once(model, batch, config)
+    statistics = [buffer.flatten() for name, buffer in model.named_buffers() if "running" in name]
+    return images, gradient, torch.cat(statistics).to(CPU, torch.float64)

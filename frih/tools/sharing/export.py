@@ -1,9 +1,9 @@
 """A trained network for other programs: as safetensors, as ONNX, or by ``torch.export``.
 
-ONNX and ``torch.export`` files hold one graph, both stages and all: ``composite`` (B, 3, H, W), ``mask`` (B, 1, H, W) and
-``labels`` (B, H, W) uint8 to ``coarse`` and ``refined`` (B, 3, H, W), as :meth:`frih.models.FRIH.forward` has them. B, and
-each image's number of submasks, may be any, also none; H and W are those of ``data.size``. The labels are made outside, by
-:func:`frih.submasks.extract_submasks`. The graph is that of the network's fast way, which works where the submasks are.
+ONNX and ``torch.export`` files hold one graph with both stages: ``composite`` (B, 3, H, W), ``mask`` (B, 1, H, W) and
+``labels`` (B, H, W) uint8 to ``coarse`` and ``refined`` (B, 3, H, W), as in :meth:`frih.models.FRIH.forward`. B and each
+image's number of submasks may be any number, also 0; H and W are ``data.size``. :func:`frih.submasks.extract_submasks`
+makes the labels outside of the graph. The graph is that of the sparse form, which works where the submasks are.
 """
 
 import copy
@@ -28,32 +28,31 @@ from frih.common.files import write_whole
 from frih.config import Config
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
-from frih.models import FRIH
+from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, load_model, rebuild_model
 from frih.models.weights import describe, write_weights
 from frih.submasks import extract_submasks
 
 FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt2"}
-"""What can be exported, and the suffix of its file."""
+"""Formats, and the suffixes of their files."""
 INPUTS = ("composite", "mask", "labels")
 OUTPUTS = ("coarse", "refined")
 OPSET = 18
 ABOUT = "frih"
-"""Under this name each format's metadata tell, in JSON, what the file was made from; see
-:func:`frih.models.weights.describe`."""
+"""The entry of a file's metadata that says, in JSON, what it was made from; see :func:`frih.models.weights.describe`."""
 TOLERANCE = 1e-4
-"""Difference, of RGB in [0, 1], up to which an exported network counts as the same: far less than a grey level (4e-3)."""
+"""The largest difference, in RGB of [0, 1], of a network that counts as the same: far less than a grey level (4e-3)."""
 _MOST_IMAGES = 65535
 _ONNX_SINCE = (2, 7)
-"""The first torch that converts graphs whose shapes depend on data."""
+"""The first PyTorch that converts graphs whose shapes depend on data."""
 
 Arrays = Sequence[np.ndarray]
 Runner = Callable[[Arrays], Sequence[np.ndarray]]
-"""A network in whatever form: arrays of :data:`INPUTS` to those of :data:`OUTPUTS`."""
+"""A network in any form: arrays of :data:`INPUTS` to those of :data:`OUTPUTS`."""
 
 
 class Difference(NamedTuple):
-    """The largest between an exported network and the original, of RGB in [0, 1]."""
+    """The largest difference between an exported network and the original, in RGB of [0, 1]."""
 
     coarse: float
     refined: float
@@ -63,13 +62,13 @@ def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Map
     """Writes a checkpoint's network in another format.
 
     Args:
-        checkpoint: of a run, or exported weights.
+        checkpoint: a run's checkpoint, or exported weights.
         out: the file to write, in a folder that exists.
-        kind: of :data:`FORMATS`.
-        half: weights in float16, half the size; safetensors alone.
+        kind: one of :data:`FORMATS`.
+        half: weights in float16, half the size; for safetensors only.
 
     Returns:
-        What the file says of itself (:func:`frih.models.weights.describe`).
+        The file's description (:func:`frih.models.weights.describe`).
 
     Raises:
         UserError: the checkpoint cannot be read, float16 cannot hold its weights, or a package is not installed.
@@ -86,7 +85,7 @@ def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Map
         need("onnx", "onnxscript", "onnxruntime", extra="export")
         if tuple(map(int, torch.__version__.split(".")[:2])) < _ONNX_SINCE:
             raise UserError(
-                f"onnx: torch {torch.__version__} cannot write it; take 2.7 or newer (to run, the file needs none)"
+                f"onnx: torch {torch.__version__} cannot write it; take 2.7 or newer (the file runs without)"
             )
     with _quiet():
         program = trace(model, config.data.size)
@@ -94,25 +93,22 @@ def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Map
     return about
 
 
-def trace(model: FRIH, size: int) -> ExportedProgram:
+def trace(model: Network, size: int) -> ExportedProgram:
     """The network's graph, for any number of images of ``size`` x ``size`` pixels with any number of submasks each."""
     network = _Stages(fold_normalization(model)).eval()
-    example = (
-        torch.zeros(2, 3, size, size),
-        torch.zeros(2, 1, size, size),
-        torch.zeros(2, size, size, dtype=torch.uint8),
-    )
+    labels = torch.zeros(2, size, size, dtype=torch.uint8)
+    example = torch.zeros(2, 3, size, size), torch.zeros(2, 1, size, size), labels
     with torch.no_grad():
-        network(*example)  # what follows from the size alone is computed here, and so a constant of the graph
+        network(*example)  # computes what depends on the size alone, so that it is a constant of the graph
     batch = Dim("batch", max=_MOST_IMAGES)
     program = torch.export.export(network, example, dynamic_shapes=({0: batch},) * 3, strict=False)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names files of this machine
+        node.meta.pop("stack_trace", None)  # has file names of this machine
     return program
 
 
-def fold_normalization(model: FRIH) -> FRIH:
-    """A copy for evaluation, with each batch normalisation made part of the convolution before it."""
+def fold_normalization(model: Network) -> Network:
+    """A copy for evaluation, with each batch normalisation folded into the convolution before it."""
     folded = copy.deepcopy(model).eval().requires_grad_(False).double()
     for layer in list(folded.modules()):
         if isinstance(layer, nn.Sequential) and len(layer) > 1 and isinstance(layer[1], nn.BatchNorm2d):
@@ -120,12 +116,12 @@ def fold_normalization(model: FRIH) -> FRIH:
             transposed = isinstance(convolution, nn.ConvTranspose2d)
             layer[0], layer[1] = fuse_conv_bn_eval(convolution, layer[1], transpose=transposed), nn.Identity()
         if isinstance(layer, nn.ELU):
-            layer.inplace = False  # which the exporter would take apart
+            layer.inplace = False  # the exporter would split it
     return folded.float().to(memory_format=torch.contiguous_format)
 
 
 def open_exported(path: Path, kind: str) -> Runner:
-    """An exported network, ready to run on the CPU. Not for files of others: ``torch.export`` may run what is in them."""
+    """An exported network that runs on the CPU. Open your own files only: ``torch.export`` may run code in them."""
     if kind == "onnx":
         need("onnxruntime", extra="export")
         session = import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -136,14 +132,14 @@ def open_exported(path: Path, kind: str) -> Runner:
     return _runner(load_model(path)[0])
 
 
-def check(exported: Runner, model: FRIH, config: Config, images: Sequence[tuple[Path, Path]] = ()) -> Difference:
+def check(exported: Runner, model: Network, config: Config, images: Sequence[tuple[Path, Path]] = ()) -> Difference:
     """Compares an exported network with the original.
 
     Args:
-        exported: by :func:`open_exported`.
+        exported: from :func:`open_exported`.
         model: the original.
         config: its configuration.
-        images: composites and their masks, one after the other; none: three made ones at once, one without foreground.
+        images: pairs of a composite and its mask, taken one by one; without any, a batch of three made images.
 
     Raises:
         UserError: an image cannot be read.
@@ -157,7 +153,7 @@ def check(exported: Runner, model: FRIH, config: Config, images: Sequence[tuple[
 
 
 def read_input(composite: Path, mask: Path, config: Config) -> Arrays:
-    """An image and its mask as the network takes them: :data:`INPUTS`, of one image.
+    """An image and its mask as the network's :data:`INPUTS`, a batch of one.
 
     Raises:
         UserError: a file cannot be read.
@@ -169,14 +165,14 @@ def read_input(composite: Path, mask: Path, config: Config) -> Arrays:
 
 
 def _as_input(image: np.ndarray, foreground: np.ndarray, config: Config) -> Arrays:
-    """(H, W, 3) uint8 and (H, W) bool to a batch of one."""
+    """(H, W, 3) uint8 and (H, W) bool as a batch of one."""
     labels = extract_submasks(image, foreground, **config.submasks.model_dump())
     composite = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
     return composite, foreground[None, None].astype(np.float32), labels[None]
 
 
 def _made(config: Config) -> Arrays:
-    """Three images of smooth noise: much foreground, little, none."""
+    """Three images of coarse noise: with much foreground, with little, and without."""
     size, rng = config.data.size, np.random.default_rng(0)
     batches = []
     for share in (0.75, 0.25, 0.0):
@@ -188,9 +184,9 @@ def _made(config: Config) -> Arrays:
 
 
 class _Stages(nn.Module):
-    """The network with a plain tuple for its result."""
+    """The network with a plain tuple as its result."""
 
-    def __init__(self, network: FRIH) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -215,7 +211,7 @@ def _to_onnx(program: ExportedProgram, about: Mapping[str, Any]) -> bytes:
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
-        del node.metadata_props[:]  # where in the source each comes from
+        del node.metadata_props[:]  # names of source files
     onnx.helper.set_model_props(proto, {ABOUT: json.dumps(about)})
     onnx.checker.check_model(proto, full_check=True)
     content: bytes = proto.SerializeToString()
@@ -232,7 +228,7 @@ def _runner(network: nn.Module) -> Runner:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back what the exporters say to their own developers."""
+    """Hides the exporters' messages to their own developers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,9 +1,9 @@
-"""Weights shared by the Hugging Face Hub, or by a folder: written, published, and found again.
+"""Weights shared in a folder or on the Hugging Face Hub: writing, publishing and loading them.
 
-Such a folder holds ``model.safetensors``, which is all that loading reads, ``config.json`` for people and for the Hub, and a
-model card. Loading is strict, as everywhere here; therefore these are functions, and not the Hub's mixin, which keeps random
-values for weights that a file lacks. Where a path could stand as well, a repository on the Hub is written ``hf://user/name``.
-Only what speaks with the Hub needs the package ``huggingface_hub``.
+Such a folder holds ``model.safetensors``, the only file that loading reads, ``config.json`` for people and for the Hub, and
+a model card. Loading is strict. The Hub's mixin is not, because it keeps random values for weights that a file lacks, so it
+is not used. In place of a path, a repository on the Hub is written ``hf://user/name``. Only the Hub needs the package
+``huggingface_hub``.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import Config
-from frih.models import FRIH
+from frih.models import Network
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, rebuild_model
 from frih.models.locate import download, first_line, locate, open_hub
 from frih.models.weights import SHARED_NAME, describe, write_weights
@@ -23,14 +23,14 @@ from frih.tools.sharing.model_card import find_evaluations, model_card
 def save_pretrained(
     run_or_file: str | Path, folder: str | Path, *, best: bool = False, half: bool = False, name: str = "USER/NAME"
 ) -> None:
-    """Writes a folder to be shared: the weights, the configuration, and a model card with the figures of the run's evaluations.
+    """Writes a folder to share: the weights, the configuration, and a model card with the figures of the run's evaluations.
 
     Args:
         run_or_file: a run, or a checkpoint.
-        folder: is made if it is not there.
+        folder: is made if it does not exist.
         best: take the run's best checkpoint, not its last.
         half: weights in float16.
-        name: the repository's, for the model card.
+        name: the repository's name, for the model card.
 
     Raises:
         UserError: the checkpoint or an evaluation cannot be read; float16 cannot hold the weights.
@@ -46,15 +46,15 @@ def save_pretrained(
     write_whole(folder / "README.md", card)
 
 
-def from_pretrained(name_or_folder: str | Path) -> tuple[FRIH, Config]:
+def from_pretrained(name_or_folder: str | Path) -> tuple[Network, Config]:
     """Loads a shared network, in evaluation mode on the CPU.
 
     Args:
-        name_or_folder: ``user/name`` or ``hf://user/name`` on the Hub, a revision behind it if wanted (``user/name@v1``); or a
-            folder that :func:`save_pretrained` wrote.
+        name_or_folder: ``user/name`` or ``hf://user/name`` on the Hub, also with a revision (``user/name@v1``); or a folder of
+            :func:`save_pretrained`.
 
     Raises:
-        UserError: there is none, the Hub cannot be reached, or the file is damaged or of another program.
+        UserError: there is no such network, the Hub cannot be reached, or the file is damaged or another program's.
     """
     if Path(name_or_folder).exists():
         return load_model(find_checkpoint(Path(name_or_folder)))
@@ -64,17 +64,14 @@ def from_pretrained(name_or_folder: str | Path) -> tuple[FRIH, Config]:
 def push_to_hub(
     run_or_file: str | Path, name: str, *, best: bool = False, half: bool = False, private: bool = False
 ) -> str:
-    """Publishes a run's weights with its model card, in the account that ``hf auth login`` has set up.
+    """Publishes a run's weights and model card in the account of ``hf auth login``; returns the repository's address.
 
     Args:
         run_or_file: a run, or a checkpoint.
-        name: ``user/name``; is made if it is not there.
+        name: ``user/name``; is made if it does not exist.
         best: take the run's best checkpoint, not its last.
         half: weights in float16.
-        private: make it visible to its owner alone.
-
-    Returns:
-        The repository's address.
+        private: only the owner sees it.
 
     Raises:
         UserError: as :func:`save_pretrained`; or the Hub refuses, or cannot be reached.
@@ -83,8 +80,9 @@ def push_to_hub(
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(run_or_file, folder, best=best, half=half, name=name)
         try:
-            address = hub.HfApi(library_name="frih").create_repo(name, private=private, exist_ok=True)
-            hub.HfApi(library_name="frih").upload_folder(repo_id=name, folder_path=folder)
-        except Exception as error:  # its own, and those of the network libraries below it
+            api = hub.HfApi(library_name="frih")
+            address = api.create_repo(name, private=private, exist_ok=True)
+            api.upload_folder(repo_id=name, folder_path=folder)
+        except Exception as error:  # the Hub's own, and those of its network libraries
             raise UserError(f"{name}: the Hub did not take it: {first_line(error)}") from None
     return str(address)

@@ -1,4 +1,4 @@
-"""The model card of shared weights: what they are, how to use them, and the figures of the run's own evaluations, no others."""
+"""The model card of shared weights: what they are, how to use them, and the figures of the run's own evaluations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from frih.evaluation.tables import WORSE
 from frih.metrics import HARM, PAPER
 
 STAGES = {"input_": "the composites as they are", "coarse_": "coarse (base network)", "": "**result**"}
-"""What an evaluation has figures of, by the prefix of their names."""
+"""What the figures of an evaluation are of, by their prefix."""
 
 Summary = Mapping[str, Any]
 """An evaluation's ``summary.json``."""
 
 
 def model_card(about: Mapping[str, Any], evaluations: Sequence[Summary], *, name: str = "USER/NAME") -> str:
-    """A README in Markdown, under the metadata that the Hub reads.
+    """A README in Markdown, with the metadata that the Hub reads.
 
     Args:
-        about: of the weights, as :func:`frih.models.weights.describe` makes it.
-        evaluations: of these weights; see :func:`find_evaluations`.
-        name: of the repository, for the examples.
+        about: the weights' description (:func:`frih.models.weights.describe`).
+        evaluations: of these weights (:func:`find_evaluations`).
+        name: the repository's name, for the examples.
     """
     config, step = about["config"], about["step"]
     trained_with = {key: config["train"][key] for key in ("epochs", "batch", "precision")}
@@ -54,7 +54,7 @@ the paper's authors.
 
 ## Use
 
-With the software and its extra `hub` installed (in a checkout: `pip install ".[hub]"`):
+Install the software with its extra `hub` (in a checkout: `pip install ".[hub]"`):
 
 ```python
 from frih import Harmonizer
@@ -63,7 +63,7 @@ harmonizer = Harmonizer.load("hf://{name}")  # or this folder
 result = harmonizer("composite.jpg", "mask.png")
 ```
 
-`model.safetensors` holds numbers and text alone; loading it runs no code.
+`model.safetensors` holds only numbers and text; loading it runs no code.
 
 ## Evaluation
 
@@ -71,10 +71,10 @@ result = harmonizer("composite.jpg", "mask.png")
 
 ## Limits
 
-- It changes colours inside the mask, and nothing else: no shadows, no reflections, no geometry, no borders cut anew.
+- It only changes colours inside the mask: no shadows, no reflections, no geometry, no new borders.
 - It sees the image at {config["data"]["size"]} x {config["data"]["size"]} pixels.
-- It has learnt from the images it was trained on; on others it can make a composite worse. Look at what it makes.
-- Figures of the same name differ between evaluators: compare those of one protocol alone.
+- On images unlike those it was trained on it can make a composite worse. Look at the results.
+- Figures of the same name differ between protocols: compare figures of one protocol only.
 
 ## Licence
 
@@ -83,13 +83,16 @@ Apache-2.0, as the software. The images that the weights were trained on have te
 
 
 def find_evaluations(checkpoint: Path, step: int) -> tuple[Summary, ...]:
-    """The evaluations of a run's checkpoint: those in the run's folder that say they are of it, at this step.
+    """The evaluations in a run's folder that are of this checkpoint, at this step.
 
     Raises:
         UserError: a ``summary.json`` there cannot be read.
     """
-    paths = sorted((checkpoint.parent.parent / "evaluation").rglob("summary.json"))
-    return tuple(summary for summary in map(_read, paths) if _is_of(summary, checkpoint, step))
+    found = map(_read, sorted((checkpoint.parent.parent / "evaluation").rglob("summary.json")))
+    wanted = (checkpoint.name, step)
+    return tuple(
+        one for one in found if (Path(str(one["about"].get("checkpoint"))).name, one["about"].get("step")) == wanted
+    )
 
 
 def _read(path: Path) -> Summary:
@@ -102,11 +105,6 @@ def _read(path: Path) -> Summary:
     return summary
 
 
-def _is_of(summary: Summary, checkpoint: Path, step: int) -> bool:
-    about = summary["about"]
-    return Path(str(about.get("checkpoint"))).name == checkpoint.name and about.get("step") == step
-
-
 def _network(model: Mapping[str, Any]) -> str:
     if not model["cascade"]:
         return "base network alone (the paper's *Baseline*)"
@@ -115,7 +113,7 @@ def _network(model: Mapping[str, Any]) -> str:
 
 def _evaluation(evaluations: Sequence[Summary]) -> str:
     if not evaluations:
-        return "None was found beside these weights, so there are no figures here. `evaluate.py` makes them."
+        return "No evaluation was found with these weights, so there are no figures. `evaluate.py` makes them."
     return "\n\n".join(map(_table, evaluations))
 
 
@@ -137,5 +135,5 @@ def _table(summary: Summary) -> str:
 
 
 def _without_folders(text: str) -> str:
-    """Folders of one's own machine are nobody else's business: their last names stand for them."""
+    """A text with each absolute path shortened to its last name: the folders of a machine are private."""
     return " ".join(Path(word).name if word.startswith("/") else word for word in text.split(" "))

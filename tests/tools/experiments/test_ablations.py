@@ -26,13 +26,14 @@ from frih.tools.experiments.ablations import (
     TABLES,
     evaluated_rows,
     first_evaluations,
-    latest,
     next_command,
     plan,
     progress,
+    runnable,
     seconds_per_step,
     training_steps,
 )
+from frih.tools.experiments.run_log import latest
 from tests.conftest import SMALL, make_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -74,14 +75,8 @@ def rows_of(names: list[tuple[str, str]], psnr: float, *, seed: int = 0) -> list
 
 def scores(psnr: float) -> dict[str, float]:
     mse = 255**2 / 10 ** (psnr / 10)
-    return {
-        "mse": mse,
-        "psnr": psnr,
-        "fmse": 8 * mse,
-        "input_mse": 400.0,
-        "input_psnr": 22.11,
-        "input_fmse": 3200.0,
-    }
+    composite = {"input_mse": 400.0, "input_psnr": 22.11, "input_fmse": 3200.0}
+    return {"mse": mse, "psnr": psnr, "fmse": 8 * mse, **composite}
 
 
 def pretend_evaluation(job, names: list[tuple[str, str]], *, step: int, protocol: str = "idih") -> None:
@@ -146,37 +141,30 @@ def test_the_steps_of_a_run_are_the_trainers(job):
 
 def test_a_job_begins_goes_on_and_is_evaluated(job, dataset):
     overrides = [f"data.root={dataset}"]
-    state = progress(job)
-    assert state == (0, 2, False)
-    assert next_command(job, state) == [
-        *("python", "train.py", str(job.recipe)),
-        *(*overrides, "seed=0", f"run={job.folder}"),
-    ]
-    pretend(job, step=1)
-    state = progress(job)
-    assert state == (1, 2, False)
-    assert next_command(job, state) == ["python", "train.py", "--resume", str(job.folder), *overrides]
-    pretend(job, step=2)
-    state = progress(job)
-    assert state == (2, 2, False)
-    command = next_command(job, state)
-    assert command == ["python", "evaluate.py", str(job.folder), "--out", str(job.evaluation), *overrides]
+    folder = str(job.folder)
+    for step, command in (
+        (0, ["train.py", str(job.recipe), *overrides, "seed=0", f"run={folder}"]),
+        (1, ["train.py", "--resume", folder, *overrides]),
+        (2, ["evaluate.py", folder, "--out", str(job.evaluation), *overrides]),
+    ):
+        if step:
+            pretend(job, step=step)
+        assert progress(job) == (step, 2, False)
+        found = next_command(job, progress(job))
+        assert found == ["python", *command]
+        assert runnable(found) == [sys.executable, str(ROOT / command[0]), *command[1:]]
     pretend_evaluation(job, TEST, step=2)
-    state = progress(job)
-    assert state == (2, 2, True)
-    assert next_command(job, state) is None
+    assert progress(job) == (2, 2, True)
+    assert runnable(next_command(job, progress(job))) is None
     assert evaluated_rows([job]) == {"ablations/baseline": {0: read_rows(job.evaluation / "rows.csv")}}
 
 
 def test_an_evaluation_of_something_else_does_not_count(job):
     pretend(job, step=2)
     assert not progress(job).evaluated
-    pretend_evaluation(job, TEST, step=1)
-    assert not progress(job).evaluated
-    pretend_evaluation(job, TEST[:1], step=2)
-    assert not progress(job).evaluated
-    pretend_evaluation(job, TEST, step=2, protocol="dovenet")
-    assert not progress(job).evaluated
+    for names, other in ((TEST, {"step": 1}), (TEST[:1], {"step": 2}), (TEST, {"step": 2, "protocol": "dovenet"})):
+        pretend_evaluation(job, names, **other)
+        assert not progress(job).evaluated
     pretend_evaluation(job, TEST, step=2)
     assert progress(job).evaluated
     rows = job.evaluation / "rows.csv"
@@ -266,13 +254,8 @@ def test_table_3_in_the_papers_order():
     noise = np.random.default_rng(0).normal(0, 0.1, 12).mean()
     assert figures["rows"]["Baseline"]["psnr"]["mean"] == pytest.approx(30 + noise)
     differences = {(one["first"], one["second"]): one["psnr"] for one in figures["differences"]}
-    assert list(differences) == [
-        (PAPER[1], PAPER[0]),
-        (PAPER[2], PAPER[0]),
-        (PAPER[2], PAPER[1]),
-        (PAPER[3], PAPER[0]),
-        (PAPER[3], PAPER[2]),
-    ]
+    pairs = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 2))
+    assert list(differences) == [(PAPER[one], PAPER[other]) for one, other in pairs]
     # the noise is the same, so the differences are the same in every image
     for ends, expected in zip(differences.values(), (0.2, 1, 0.8, 1.5, 0.5), strict=True):
         assert [ends[key] for key in ("mean", "low", "high")] == pytest.approx([expected] * 3)
@@ -286,14 +269,8 @@ def test_table_3_in_the_papers_order():
 
 
 def test_seeds_that_disagree_are_counted():
-    found = evaluations(
-        {
-            "ablations/baseline": [30, 30, 30.5],
-            "ablations/cascade_globalmask": [30.1, 30.1, 30.4],
-            "ablations/cascade_submask": [30.2, 30.2, 30.6],
-            "frih": [30.3, 30.3, 30.7],
-        }
-    )
+    psnrs = ([30, 30, 30.5], [30.1, 30.1, 30.4], [30.2, 30.2, 30.6], [30.3, 30.3, 30.7])
+    found = evaluations(dict(zip((row.recipe for row in TABLES["3"]), psnrs, strict=True)))
     text, figures = render("3", found, "idih")
     assert "PSNR↑: the paper's order in 2 of 3 seeds" in text
     assert re.search(r"- PSNR↑, seed 2: Baseline\+Cascade Globalmask 30.\d\d → Baseline 30.\d\d → ", text)
@@ -359,14 +336,8 @@ def test_table_5_compares_with_a_tenth():
     assert figures["differences"][0]["psnr"]["mean"] == pytest.approx(-2)
     assert "38.19" in text
     assert "the paper's order in 1 of 1 seeds" in text
-    assert [title.removeprefix("d_c = ") for title in published_order("5")] == [
-        "0.4",
-        "0.3",
-        "0.01",
-        "0.2",
-        "0.05",
-        "0.1",
-    ]
+    order = [float(title.removeprefix("d_c = ")) for title in published_order("5")]
+    assert order == [0.4, 0.3, 0.01, 0.2, 0.05, 0.1]
 
 
 def test_a_table_of_nothing_says_so():
@@ -433,9 +404,8 @@ def test_a_row_that_fails_is_named(main, recipes, dataset, tmp_path):
 
 
 def test_a_training_set_that_is_to_be_made(main, tmp_path):
-    status, printed = main(
-        "--table", "3", "--dry-run", "--photos", "PHOTOS", "--per-photo", "2", f"data.root={tmp_path / 'made'}"
-    )
+    photos = ("--photos", "PHOTOS", "--per-photo", "2")
+    status, printed = main("--table", "3", "--dry-run", *photos, f"data.root={tmp_path / 'made'}")
     assert status == 0
     assert f"python scripts/make_composites.py PHOTOS {tmp_path / 'made'} --per-photo 2\n" in printed
     assert "--per-photo: says how to make" in main("--table", "3", "--per-photo", "2", "data.root=x")[1]
@@ -445,7 +415,7 @@ def test_a_training_set_that_is_to_be_made(main, tmp_path):
 def test_command_lines_that_make_no_sense(main, dataset, tmp_path):
     for arguments, message in (
         (("--seeds", "0"), "must be 1 or more"),
-        (("--minutes", "-1"), "--minutes: above 0"),
+        (("--minutes", "0"), "--minutes: above 0"),
         (("run=here",), "run=here: each row has a folder of its own"),
         (("--photos", tmp_path), "--photos: give the folder of the data set"),
         (("--out", tmp_path / "out"), "data.root: not set"),

@@ -101,8 +101,8 @@ def test_methods_in_short(text, settings):
     [
         ("kmens:3", "begins with none of whole, cfsfdp, gamma, kmeans; did you mean 'kmeans'"),
         ("whole:2", "takes no number"),
-        ("kmeans:", "'' is no number for submasks.clusters"),
-        ("gamma:2.5", "'2.5' is no number for submasks.candidates"),
+        ("kmeans:", "'' is not a number for submasks.clusters"),
+        ("gamma:2.5", "'2.5' is not a number for submasks.candidates"),
         ("kmeans:0", "submasks.clusters: input should be greater than or equal to 1"),
         ("cfsfdp:nan", "submasks.cutoff: input should be"),
     ],

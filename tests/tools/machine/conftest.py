@@ -3,17 +3,17 @@ import torch
 
 from frih.tools.machine.device import Device
 from frih.tools.machine.record import Record
-from frih.tools.machine.setting import prepare
+from frih.tools.machine.setting import options_for, prepare
 
 
 @pytest.fixture
 def make_setting(dataset, tmp_path, small_config):
-    """Makes a setting of a tiny network on a tiny data set; keyword arguments are those of ``prepare``."""
+    """Makes a setting of a tiny network on a tiny data set; keyword arguments are options."""
 
-    def make(**options):
+    def make(**given):
         config = small_config(data={"root": str(dataset)})
-        chosen = {"precisions": ["fp32"], "batches": [1, 2], "quick": True, **options}
-        return prepare(Device(torch.device("cpu")), config, tmp_path / "work", **chosen)
+        options = options_for(False, **{"precisions": ("fp32",), "batches": (1, 2), "quick": True, **given})
+        return prepare(Device(torch.device("cpu")), config, tmp_path / "work", options)
 
     (tmp_path / "work").mkdir()
     return make

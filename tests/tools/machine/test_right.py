@@ -7,21 +7,21 @@ import torch
 
 from frih.losses import harmonization_loss
 from frih.tools.machine import right, together
-from frih.tools.machine.right import Exactness, allowed, exact_batch, outcome, relative
+from frih.tools.machine.right import allowed, exact_batch, exactness, outcome, reference, relative
 from frih.tools.machine.setting import PRECISIONS, Precision, trained_like
 
 
-def statuses(setting, network="FRIH", precisions=("fp32",)):
-    return [row["status"] for row in Exactness(setting, network).check(precisions)]
+def statuses(setting, network="FRIH"):
+    return [row["status"] for row in exactness(setting, network)]
 
 
-@pytest.mark.parametrize("network", ["base network", "FRIH", "FRIH, dense"])
-def test_right_results_are_right(setting, network):
-    assert statuses(setting, network) == ["right", "right"]
+def test_right_results_are_right(setting):
+    assert statuses(setting, "base network") == ["right", "right"]
+    assert statuses(setting, "FRIH, dense") == ["right"]
 
 
-def test_lower_precision_has_a_larger_error_within_its_own_bound(setting):
-    rows = list(Exactness(setting, "FRIH").check(("fp32", "bf16", "tf32")))
+def test_lower_precision_has_a_larger_error_within_its_own_bound(make_setting):
+    rows = list(exactness(make_setting(precisions=("fp32", "bf16", "tf32")), "FRIH"))
     exact, _, half, _, none = rows
     assert [row["status"] for row in rows] == ["right"] * 4 + ["skipped"]
     for kind in half["errors"]:
@@ -35,17 +35,15 @@ def test_half_precision_that_passes_for_float32_is_found(setting, monkeypatch):
 
 
 def test_a_weight_that_is_off_by_a_thousandth_is_found(setting, monkeypatch):
-    check = Exactness(setting, "FRIH")
-    check.reference()
-
     def off(config):
         network = trained_like(config)
         with torch.no_grad():
             network.head.conv2.weight.mul_(1.001)
         return network
 
+    reference(setting, "FRIH")
     monkeypatch.setattr(right, "trained_like", off)
-    assert [row["status"] for row in check.check(("fp32",))] == ["wrong", "wrong"]
+    assert statuses(setting) == ["wrong", "wrong"]
 
 
 def test_the_batch_has_images_without_foreground_and_with(setting):
@@ -53,6 +51,7 @@ def test_the_batch_has_images_without_foreground_and_with(setting):
     assert len(labels) == 8
     assert not labels[-1].any()
     assert labels[0].any()
+    assert len(exact_batch(setting, least=9, multiple=4).labels) == 12
 
 
 def test_an_outcome_is_that_of_the_plain_calls(setting):
@@ -69,12 +68,12 @@ def test_an_outcome_is_that_of_the_plain_calls(setting):
 
 
 def test_errors_are_relative_to_the_change():
-    given, reference = torch.full((4,), 10.0), torch.full((4,), 11.0)
-    assert relative(reference + 0.5, reference, given) == 0.5
-    assert relative(reference + 1.1, reference) == pytest.approx(0.1)
+    given, exact = torch.full((4,), 10.0), torch.full((4,), 11.0)
+    assert relative(exact + 0.5, exact, given) == 0.5
+    assert relative(exact + 1.1, exact) == pytest.approx(0.1)
 
 
-def test_what_is_allowed_by_hand():
+def test_allowed_errors_by_hand():
     bounds = allowed("bf16", 2**16, widest=400)
     assert bounds["training"] == 8 * 2**-8 + 4 * 2**-24 * 2**8
     assert bounds["gradient"] == 32 * 2**-8 + 8 * 2**-24 * 2**8
@@ -89,31 +88,27 @@ def test_two_processes_normalise_as_one_does(setting):
 
 
 def test_processes_that_do_not_share_statistics_are_found(setting, monkeypatch):
-    """What two processes would make that each normalise by themselves."""
+    """Two processes, each of which normalises by itself."""
 
     def apart(config, batch, size, backend, folder):
         network = trained_like(config)
-        parts = [
-            together.step(network, None, together.Batch(*(x[rank::2] for x in batch)), config) for rank in range(2)
-        ]
-        images = torch.empty(2, len(batch.name), *parts[0][0].shape[2:], dtype=torch.float64)
-        for rank, part in enumerate(parts):
-            images[:, rank::2] = part[0]
-        return images, parts[1][1] / 2, parts[1][2]  # gradients add up over the two calls
+        parts = [together.step(network, together.part_of(batch, rank, 2), config) for rank in range(2)]
+        images, gradients, statistics = zip(*parts, strict=True)
+        return torch.cat(images, dim=1), sum(gradients) / 2, statistics[1]
 
     monkeypatch.setattr(together, "in_processes", apart)
     row = together.compare(setting, "gloo", 2, "two")
     assert row["status"] == "wrong"
+    assert row["errors"]["images"] > row["allowed"]["images"]
 
 
 def test_a_process_that_fails_is_told_with_its_words(setting):
-    batch = exact_batch(setting)
     with pytest.raises(RuntimeError, match=r"process 0: .*backend"):
-        together.in_processes(together.narrow(setting.recipe()), batch, 1, "no-such-backend", setting.folder)
+        together.compare(setting, "no-such-backend", 1, "one")
     assert not multiprocessing.active_children()
 
 
-def test_without_nccl_it_is_skipped_and_said(setting, monkeypatch):
+def test_a_gpu_without_nccl_is_skipped(setting, monkeypatch):
     monkeypatch.setattr(setting.device, "is_gpu", True)
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
     (row,) = together.check(setting)

@@ -81,9 +81,8 @@ def test_the_exported_network_is_the_literal_one(exported, kind):
     assert max(check(run, network, config)) < 2e-5
 
 
-@pytest.mark.parametrize("model", [{"residual": False}, {"norm": "none"}], ids=str)
-def test_other_networks_are_traced_as_well(tmp_path, model):
-    network, config = trained(tmp_path / "run.pt", **model)
+def test_another_network_is_traced_as_well(tmp_path):
+    network, config = trained(tmp_path / "run.pt", residual=False, norm="none")
     no_weight_is_zero(network)
     save_checkpoint(tmp_path / "run.pt", config, network, {"step": 7})
     export(tmp_path / "run.pt", tmp_path / "model.pt2", "torch")
@@ -158,9 +157,7 @@ def test_the_script_says_step_and_difference(exported, tmp_path, monkeypatch, ca
     out = tmp_path / "new/model.safetensors"
     printed = script(monkeypatch, capsys, exported / "run.pt", "--out", out, "--check", images, masks)
     assert printed[0] == f"{out}: 0.1 MB, of {exported / 'run.pt'} at step 7"
-    assert printed[1].startswith(
-        "on 1 images it differs from the original by at most 0.0e+00 (coarse) and 0.0e+00 (ref"
-    )
+    assert printed[1].startswith("on 1 images it differs from the original by at most 0.0e+00 (coarse) and 0.0e+00")
     assert load_model(out)
 
 

@@ -94,7 +94,7 @@ def test_the_card_has_the_figures_of_the_same_weights_alone(run, tmp_path):
 def test_a_card_without_evaluations_has_no_figures(run, tmp_path):
     save_pretrained(run, tmp_path / "shared")
     assert (
-        "None was found beside these weights, so there are no figures here"
+        "No evaluation was found with these weights, so there are no figures"
         in (tmp_path / "shared/README.md").read_text()
     )
 
