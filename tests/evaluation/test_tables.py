@@ -14,7 +14,6 @@ from frih.evaluation.tables import (
     interval_tables,
     intervals,
     summarize,
-    tables,
 )
 from frih.metrics import HARM
 from tests.evaluation.helpers import random_rows, row
@@ -70,7 +69,7 @@ def test_tables_have_the_papers_form():
         row("A", fg=0.01, input_mse=5.0, input_psnr=20.0, input_fmse=50.0),
         row("B", fg=0.5, mse=3, fmse=90.0, input_mse=7.0, input_psnr=22.0, input_fmse=70.0),
     ]
-    by_subset, by_ratio = tables(summarize(rows, "idih"))
+    by_subset, by_ratio = comparison({"": summarize(rows, "idih")})
     assert by_subset.groups == ["A", "B", "All"]
     assert [" ".join(line) for line in by_subset.lines] == [
         "Input composite 5.00 20.00 50.00 - - 7.00 22.00 70.00 - - 6.00 21.00 60.00 - -",
@@ -120,13 +119,13 @@ def test_where_the_composites_fmse_is_not_known_nothing_is_said():
     old, new = [row(fmse=90.0)], [row(fmse=90.0, input_fmse=80.0)]
     assert "worse" not in summarize(old, "idih")["subsets"]["All"]
     assert "worse" not in intervals(old)["subsets"]["All"]
-    assert tables(summarize(old, "idih"))[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
+    assert comparison({"": summarize(old, "idih")})[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
     both = comparison({"old": summarize(old, "idih"), "new": summarize(new, "idih")}, {"": ""})[0]
     assert [line[-2:] for line in both.lines] == [["-", "-"], ["100.0%", "100.0%"]]
 
 
 def test_csv_names_the_percent():
-    table = tables(summarize([row(fmse=90.0, input_fmse=85.0)], "idih"))[0]
+    table = comparison({"": summarize([row(fmse=90.0, input_fmse=85.0)], "idih")})[0]
     heading, line = table.flat()
     assert heading[4:6] == ["A worse %", "A worse_10 %"]
     assert line[4:6] == ["100.0", "0.0"]
@@ -135,7 +134,9 @@ def test_csv_names_the_percent():
 
 
 def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
-    table = tables(summarize([row(subset) for subset in "ABCDE"], "idih"))[0]._replace(title="Wide", notes=("Note.",))
+    table = comparison({"": summarize([row(subset) for subset in "ABCDE"], "idih")})[0]._replace(
+        title="Wide", notes=("Note.",)
+    )
     whole = table.text().splitlines()
     folded = table.folded(60).splitlines()
     assert max(map(len, folded)) <= 60 < max(map(len, whole))
@@ -151,13 +152,13 @@ def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
 
 def test_evaluations_of_two_protocols_show_them_in_a_column():
     summaries = {name: summarize([row()], name) for name in ("idih", "frih")}
-    assert comparison(summaries, {"": ""})[0].protocols == ["idih", "frih"]
-    assert comparison({"one": summaries["idih"], "two": summaries["idih"]}, {"": ""})[0].protocols == []
+    assert comparison(summaries)[0].protocols == ["idih", "frih"]
+    assert comparison({"one": summaries["idih"], "two": summaries["idih"]})[0].protocols == []
 
 
 def test_an_evaluation_without_a_group_shows_dashes():
     summaries = {"one": summarize([row("A"), row("B", fg=0.5)], "idih"), "two": summarize([row("B", fg=0.5)], "idih")}
-    by_subset, by_ratio = comparison(summaries, {"": ""})
+    by_subset, by_ratio = comparison(summaries)
     assert by_subset.groups == ["A", "B", "All"]
     assert by_subset.lines[1][1:4] == ["-", "-", "-"]
     assert by_ratio.images == [1, 1, 2]
@@ -219,12 +220,15 @@ def test_tables_of_intervals():
 
 def test_console_lines_are_aligned_even_under_long_names():
     rows = [row("a-very-long-name-of-a-subset-indeed"), row("B")]
-    for table in (tables(summarize(rows, "idih"))[0], beside_published(TABLE_1, {})._replace(title="", notes=())):
+    for table in (
+        comparison({"": summarize(rows, "idih")})[0],
+        beside_published(TABLE_1, {})._replace(title="", notes=()),
+    ):
         assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
 
 
 def test_markdown_has_as_many_cells_in_every_line():
-    for table in (beside_published(TABLE_1, {}), tables(summarize([row("a|b")], "idih"))[0], efficiency({})):
+    for table in (beside_published(TABLE_1, {}), comparison({"": summarize([row("a|b")], "idih")})[0], efficiency({})):
         lines = [line.replace("\\|", "") for line in table.markdown().splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
 

@@ -8,8 +8,7 @@ import pytest
 
 from frih.common.errors import UserError
 from frih.evaluation.rows import by_image
-from frih.evaluation.write import write_report
-from frih.tools.report import compare
+from frih.tools.report import compare, write_report
 from frih.tools.report.comparison import short_names
 from tests.evaluation.helpers import make_evaluation, random_rows, row
 from tests.tools.report.test_html import Page

@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from frih.evaluation.write import write_report
-from frih.tools.report import compare, evaluation_page
+from frih.tools.report import compare, write_report
 from frih.tools.report.embedding import Album
 from frih.tools.report.thumbnails import Thumbnails
 from tests.evaluation.helpers import make_evaluation, random_rows, row, stages
@@ -123,7 +122,7 @@ def test_drawings_take_their_colours_from_the_style_sheet(text):
 
 
 def test_the_same_evaluation_gives_the_same_page(evaluation, text):
-    write_report(evaluation, random_rows(), "idih", about={"size": 256}, page=evaluation_page)
+    write_report(evaluation, random_rows(), "idih", about={"size": 256})
     assert (evaluation / "report.html").read_text() == text
 
 
@@ -205,7 +204,7 @@ def test_the_images_that_were_harmed_most_can_be_found(tmp_path):
         row(name="unchanged.jpg", fmse=1.0, input_fmse=0.0, **scores),
         row(name="empty.jpg", fmse=math.nan, input_fmse=math.nan, **scores),
     ]
-    write_report(tmp_path, rows, "idih", page=evaluation_page)
+    write_report(tmp_path, rows, "idih")
     text = (tmp_path / "report.html").read_text()
     Page(text)
     assert re.search(r"<dt>worse↓</dt><dd><b>66.7%</b><span>by more than a tenth 66.7%</span>", text)
@@ -221,7 +220,7 @@ def test_the_images_that_were_harmed_most_can_be_found(tmp_path):
 
 
 def test_without_the_composites_scores_nothing_is_said_of_harm(tmp_path):
-    write_report(tmp_path, [row()], "idih", page=evaluation_page)
+    write_report(tmp_path, [row()], "idih")
     text = (tmp_path / "report.html").read_text()
     assert "worse↓" not in text
     assert "fMSE change" not in text
