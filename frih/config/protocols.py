@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 class Protocol(NamedTuple):
     """How one evaluator computes MSE, PSNR and fMSE, on values of 0..255."""
 
-    name: str
     summary: str
     """One line, printed with every table."""
     rounding: Literal["none", "truncate", "round", "jpeg"]
@@ -57,56 +56,45 @@ DEFAULT = (*PAPER, "ssim")
 """The metrics that are computed unless others are named."""
 
 PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            "idih",
-            "whole image, unrounded; PSNR against the real image's largest value; fMSE by the grey mask",
-            *("none", "whole", "real", "soft", "own", 1e-6),
-            "iDIH, DucoNet, CDTNet",
-        ),
-        Protocol(
-            "dovenet",
-            "whole image, 8 bits truncated; PSNR against the range of the image's own values",
-            *("truncate", "whole", "range", "binary", "own", 0.0),
-            "DoveNet, BargainNet",
-        ),
-        Protocol(
-            "ht",
-            "whole image, saved as JPEG; PSNR against 255",
-            *("jpeg", "whole", "255", "binary", "own", 0.0),
-            "HarmonyTransformer, IIH",
-        ),
-        Protocol(
-            "pctnet",
-            "squared error inside the grey mask only, unrounded; PSNR against 255",
-            *("none", "masked", "255", "soft", "own", 1e-6),
-            "PCT-Net, AICT",
-        ),
-        Protocol(
-            "dccf",
-            "squared error inside the grey mask only, unrounded; PSNR against the real image's largest value",
-            *("none", "masked", "real", "soft", "own", 1e-6),
-            "DCCF, INR",
-        ),
-        Protocol(
-            "rainnet",
-            "real background pasted, 8 bits truncated; whole image; PSNR against 255",
-            *("truncate", "whole", "255", "binary", "real", 0.0),
-            "RainNet, HDNet",
-        ),
-        Protocol(
-            "diffharmony",
-            "real background pasted, 8 bits rounded; whole image; PSNR against 255",
-            *("round", "whole", "255", "binary", "real", 0.0),
-            "DiffHarmony, R2R",
-        ),
-        Protocol(
-            "frih",
-            "whole image, unrounded; PSNR against 255; fMSE by the mask thresholded at 0.5",
-            *("none", "whole", "255", "binary", "own", 1e-6),
-            "this project",
-        ),
-    )
+    "idih": Protocol(
+        "whole image, unrounded; PSNR against the real image's largest value; fMSE by the grey mask",
+        *("none", "whole", "real", "soft", "own", 1e-6),
+        "iDIH, DucoNet, CDTNet",
+    ),
+    "dovenet": Protocol(
+        "whole image, 8 bits truncated; PSNR against the range of the image's own values",
+        *("truncate", "whole", "range", "binary", "own", 0.0),
+        "DoveNet, BargainNet",
+    ),
+    "ht": Protocol(
+        "whole image, saved as JPEG; PSNR against 255",
+        *("jpeg", "whole", "255", "binary", "own", 0.0),
+        "HarmonyTransformer, IIH",
+    ),
+    "pctnet": Protocol(
+        "squared error inside the grey mask only, unrounded; PSNR against 255",
+        *("none", "masked", "255", "soft", "own", 1e-6),
+        "PCT-Net, AICT",
+    ),
+    "dccf": Protocol(
+        "squared error inside the grey mask only, unrounded; PSNR against the real image's largest value",
+        *("none", "masked", "real", "soft", "own", 1e-6),
+        "DCCF, INR",
+    ),
+    "rainnet": Protocol(
+        "real background pasted, 8 bits truncated; whole image; PSNR against 255",
+        *("truncate", "whole", "255", "binary", "real", 0.0),
+        "RainNet, HDNet",
+    ),
+    "diffharmony": Protocol(
+        "real background pasted, 8 bits rounded; whole image; PSNR against 255",
+        *("round", "whole", "255", "binary", "real", 0.0),
+        "DiffHarmony, R2R",
+    ),
+    "frih": Protocol(
+        "whole image, unrounded; PSNR against 255; fMSE by the mask thresholded at 0.5",
+        *("none", "whole", "255", "binary", "own", 1e-6),
+        "this project",
+    ),
 }
 """The field's evaluators, as far as they differ in arithmetic. How images came to their size is not part of a protocol."""

@@ -99,12 +99,7 @@ class Evaluation:
         Raises:
             UserError: an image cannot be read.
         """
-
-        def job(index: int) -> list[Row]:
-            case = self._read(index)
-            return self.score(case, {"": {"": case.composite}})
-
-        return self._run(lambda share: (partial(job, index) for index in share), [""])[""]
+        return self._of_files(lambda case: {"": case.composite}, [""])[""]
 
     def of_predictions(self, folders: Mapping[str, Path], pattern: str | None = None) -> dict[str, Rows]:
         """Rows of harmonized images in files, with ``input_`` scores, by the names of the folders.
@@ -122,13 +117,18 @@ class Evaluation:
             for name, folder in folders.items()
         }
 
+        def images(case: Case) -> dict[str, np.ndarray]:
+            key = case.item.subset, case.item.composite_name
+            return {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
+
+        return self._of_files(images, list(folders))
+
+    def _of_files(self, images: Callable[["Case"], dict[str, np.ndarray]], systems: Sequence[str]) -> dict[str, Rows]:
         def job(index: int) -> list[Row]:
             case = self._read(index)
-            key = case.item.subset, case.item.composite_name
-            found = {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
-            return self.score(case, {name: {"": image} for name, image in found.items()})
+            return self.score(case, {name: {"": image} for name, image in images(case).items()})
 
-        return self._run(lambda share: (partial(job, index) for index in share), list(folders))
+        return self._run(lambda share: (partial(job, index) for index in share), systems)
 
     def of_harmonizer(self, harmonize: Harmonize) -> Rows:
         """Rows of images that are harmonized one by one at their own size, with ``input_`` scores.

@@ -63,10 +63,8 @@ def test_composites_of_one_photo_are_drawn_together():
 
 
 def test_subsets_keep_their_sizes():
-    """Two subsets, each of one value: nothing is left to chance."""
-    rows = [row("A", f"{i}", f"{i}", psnr=10) for i in range(5)] + [
-        row("B", f"{i}", f"b{i}", psnr=20) for i in range(5)
-    ]
+    """Two subsets, each of one value: all draws have the same mean."""
+    rows = [row(subset, f"{i}", f"{subset}{i}", psnr=psnr) for subset, psnr in (("A", 10), ("B", 20)) for i in range(5)]
     assert bootstrap(rows, "psnr")[:3] == (15, 15, 15)
 
 

@@ -203,9 +203,9 @@ def _embed(total: int, slots: Sequence[Slot], featured: Set[int]) -> list[list[s
     images: list[list[str] | None] = [None] * total
     stored = {place: [slot.path(place) for slot in slots] for place in range(total) if slots}
     stored = {place: paths for place, paths in stored.items() if all(path.is_file() for path in paths)}
-    for place in sorted(featured & stored.keys()):
-        images[place] = [album.take(path) for path in stored[place]]
-    others = {place: paths for place, paths in stored.items() if place not in featured}
+    others = {place: stored.pop(place) for place in list(stored) if place not in featured}
+    for place, paths in stored.items():
+        images[place] = [album.take(path) for path in paths]
     smaller = not album.fits(path for paths in others.values() for path in paths)
     for place, paths in others.items():
         images[place] = [album.take(path, smaller=smaller) for path in paths]

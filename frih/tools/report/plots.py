@@ -53,11 +53,15 @@ def draw_plots(
         submasks: K of each image.
         subsets: of each image.
     """
-    plots = []
-    if composites is not None:
-        gains = {name: one.psnr - composites.psnr for name, one in systems.items()}
-        plots = [_gain_by_ratio(gains, ratios), _gain_by_submasks(gains, submasks), _errors(systems, composites)]
-    return [*plots, _by_subset(systems, composites, subsets)]
+    if composites is None:
+        return [_by_subset(systems, subsets)]
+    gains = {name: one.psnr - composites.psnr for name, one in systems.items()}
+    return [
+        _gain_by_ratio(gains, ratios),
+        _gain_by_submasks(gains, submasks),
+        _errors(systems, composites),
+        _by_subset({"Input composite": composites, **systems}, subsets, [INPUT, *SERIES]),
+    ]
 
 
 def _gain_by_ratio(gains: Mapping[str, Array], ratios: Array) -> Plot:
@@ -129,9 +133,9 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
         _legend(axes, len(systems))
 
     shares = "; ".join(
-        f"{name} {100 * np.mean(_known(one.fmse) < composites.fmse[np.isfinite(one.fmse)]):.0f} %"
+        f"{name} {100 * np.mean(one.fmse[known] < composites.fmse[known]):.0f} %"
         for name, one in systems.items()
-        if np.isfinite(one.fmse).any()
+        if (known := np.isfinite(one.fmse)).any()
     )
     return Plot(
         "Foreground error before and after",
@@ -141,20 +145,18 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
     )
 
 
-def _by_subset(systems: Mapping[str, Figures], composites: Figures | None, subsets: Sequence[str]) -> Plot:
+def _by_subset(systems: Mapping[str, Figures], subsets: Sequence[str], colors: Sequence[str] = SERIES) -> Plot:
     names = list(dict.fromkeys(subsets))
-    everyone = {**({"Input composite": composites} if composites is not None else {}), **systems}
-    colors = [INPUT, *SERIES] if composites is not None else [*SERIES]
 
     def draw(axes: Axes) -> None:
         member = {name: np.array([subset == name for subset in subsets]) for name in names}
-        for place, (one, color) in enumerate(zip(everyone.values(), colors, strict=False)):
-            _boxes(axes, [_known(one.psnr[member[name]]) for name in names], place, len(everyone), color)
+        for place, (one, color) in enumerate(zip(systems.values(), colors, strict=False)):
+            _boxes(axes, [_known(one.psnr[member[name]]) for name in names], place, len(systems), color)
         axes.set(ylabel="PSNR, dB")
         axes.set_xticks(range(len(names)), names, rotation=15 if len(names) > 4 else 0)
-        _legend_of(axes, list(everyone), colors)
+        _legend_of(axes, list(systems), colors)
 
-    medians = "; ".join(f"{name} {_median(one.psnr):.2f} dB" for name, one in everyone.items())
+    medians = "; ".join(f"{name} {_median(one.psnr):.2f} dB" for name, one in systems.items())
     return Plot("PSNR in each sub-dataset", _draw(draw), f"Boxes of the PSNR. Median over all images: {medians}. {BOX}")
 
 

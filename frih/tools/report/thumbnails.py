@@ -75,17 +75,8 @@ def error_map(image: np.ndarray, real: np.ndarray) -> np.ndarray:
         (H, W, 3) uint8.
     """
     differences = image.astype(np.int32) - real
-    squares = np.einsum("hwc,hwc->hw", differences, differences)
-    colors = _colors_of_squares()
-    picked: np.ndarray = np.take(colors, np.minimum(squares, len(colors) - 1), axis=0)
-    return picked
-
-
-@lru_cache
-def _colors_of_squares() -> np.ndarray:
-    """The colour of each sum over RGB of squared errors, up to where the scale ends."""
-    levels = np.sqrt(np.arange(3 * SCALE**2 + 1) / 3)
-    colors: np.ndarray = error_colors()[np.rint(levels * (255 / SCALE)).astype(np.uint8)]
+    levels = np.sqrt(np.einsum("hwc,hwc->hw", differences, differences) / 3)
+    colors: np.ndarray = error_colors()[np.rint(np.minimum(levels, SCALE) * (255 / SCALE)).astype(np.uint8)]
     return colors
 
 
