@@ -1,11 +1,11 @@
-"""What evaluating costs beside the network's own time: reading, submasks, scoring, images for the report.
+"""What evaluation costs beside the network's own time: reading, submasks, scoring, images for the report.
 
     python benchmarks/evaluation.py [--root ROOT=data/sample] [--images N] [--device cpu] [--processor]
 
-ROOT is a dataset in iHarmony4's layout, its test split, at 256x256. The network's own time is that of the same batches, already
-in memory, from there to its images as arrays. Weights are random: cost does not depend on them. All is measured in one run:
-each figure is the median over --rounds, the variants taking turns. --processor counts processor time of all threads, which
-other work on the machine hardly changes, but not that of the loader's processes.
+ROOT is a dataset in iHarmony4's layout, of which the test split is evaluated at 256x256. The network's own time is the time
+from batches in memory to images as arrays. Weights are random, since cost does not depend on them. Each figure is the median
+over --rounds, and the variants take turns. --processor counts processor time of all threads, which other work on the machine
+hardly changes, but not the time of the loader's processes.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> int:
 def print_evaluations(
     images: CompositeDataset, args: argparse.Namespace, device: torch.device, clock: Callable[[], float]
 ) -> None:
-    """Whole evaluations, and the network alone."""
+    """Times whole evaluations, and the network alone."""
     model = FRIH().to(device).eval()
     batches = list(evaluation_loader(images, args.batch, 0, World()))
 
@@ -72,15 +72,9 @@ def print_evaluations(
             harmonize(model, packed, device)
 
     def evaluating(*metrics: str, folder: str | None = None) -> Callable[[], object]:
-        thumbnails = {"": Thumbnails(Path(folder))} if folder else {}
-        evaluation = Evaluation(
-            images,
-            Scoring(("idih",), metrics),
-            World(device=device),
-            batch=args.batch,
-            workers=args.workers,
-            thumbnails=thumbnails,
-        )
+        show = {"": Thumbnails(Path(folder)).add} if folder else {}
+        scoring, world = Scoring(("idih",), metrics), World(device=device)
+        evaluation = Evaluation(images, scoring, world, batch=args.batch, workers=args.workers, show=show)
         return lambda: evaluation.of_model(model)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -92,26 +86,29 @@ def print_evaluations(
             "and all metrics but LPIPS": evaluating(*ALL, folder=folder),
         }
         times = take_turns(variants, args.rounds, clock)
-    print(f"\n{'evaluating a run':30} {'ms an image':>12} {'ratio':>7}")
-    for name, spent in times.items():
-        print(f"{name:30} {1e3 * spent / len(images):12.1f} {spent / times['the network alone']:7.2f}")
+    print_times("evaluating a run", times, len(images), "the network alone")
 
 
 def print_metrics(images: CompositeDataset, rounds: int, clock: Callable[[], float]) -> None:
-    """Each protocol, and each metric beside the paper's: what one image more costs in one thread."""
+    """Times each protocol, and each metric beside the paper's, for one more image in one thread."""
     sample = images[0]
     image, mask = sample.composite + 0.4, sample.soft_mask / 255
     targets = {f"protocol {name}": Target(sample.real, mask, name) for name in PROTOCOLS}
     targets |= {f"idih and {name}": Target(sample.real, mask, "idih", [name]) for name in ALL[3:]}
     calls = {name: lambda target=target: target.score(image) for name, target in targets.items()}
     times = take_turns(calls, 10 * rounds, clock)
-    print(f"\n{'scoring one image':30} {'ms':>12} {'ratio':>7}")
+    print_times("scoring one image", times, 1, "protocol idih")
+
+
+def print_times(title: str, times: dict[str, float], images: int, unit: str) -> None:
+    """Prints the time of each variant for one image, and its ratio to that of one of them."""
+    print(f"\n{title:30} {'ms an image':>12} {'ratio':>7}")
     for name, spent in times.items():
-        print(f"{name:30} {1e3 * spent:12.1f} {spent / times['protocol idih']:7.2f}")
+        print(f"{name:30} {1e3 * spent / images:12.1f} {spent / times[unit]:7.2f}")
 
 
 def take_turns(calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """The median time of each call, after one that does not count."""
+    """The median time of each call, after one call that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():

@@ -3,9 +3,9 @@
     python scripts/compare.py runs/baseline/evaluation/test runs/frih/evaluation/test --out outputs/comparison
     python scripts/compare.py baseline=DIR ours=DIR dovenet=DIR --out DIR
 
-The first is what the others are compared with. Evaluations by different protocols, at different sizes or of different images
-are refused unless --anyway is given, which is then printed with the tables. Writes comparison.md (with LaTeX), comparison.html
-and comparison.json.
+The others are compared with the first. Evaluations by different protocols, at different sizes or of different images are
+refused unless --anyway is given; the tables then say what differs. Writes comparison.md (with LaTeX), comparison.html and
+comparison.json.
 """
 
 import argparse
@@ -29,16 +29,16 @@ def main() -> int:
 
 def named_folders(words: list[str]) -> dict[str, Path] | list[Path]:
     """``NAME=DIR`` for each, or ``DIR`` for each."""
-    named = [word.partition("=") for word in words if "=" in word and not Path(word).is_dir()]
-    if not named:
-        return [Path(word) for word in words]
-    if len(named) < len(words):
+    named = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if equals and not Path(word).is_dir():
+            if not name or name in named:
+                raise UserError(f"{word}: needs a name of its own before the =")
+            named[name] = Path(folder)
+    if named and len(named) < len(words):
         raise UserError("give all evaluations a name (NAME=DIR), or none")
-    names = [name for name, _, _ in named]
-    for place, name in enumerate(names):
-        if not name or name in names[:place]:
-            raise UserError(f"{words[place]}: needs a name of its own before the =")
-    return {name: Path(folder) for name, _, folder in named}
+    return named or [Path(word) for word in words]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Draws figures of one or several runs over their steps, from their metrics.jsonl.
+"""Draws figures of one or several runs over their steps, from metrics.jsonl.
 
     python scripts/plot_runs.py RUN [RUN ...] --out curves.png [--figures train/loss_coarse train/loss_refine] [--log]
 
-A panel a figure, a line a run, named by the parts of the folders' paths that differ. --smooth N draws the mean of every N lines
-of the log, but of validation.
+Each figure has a panel, and each run a line, named by the parts of the folders' paths that differ. --smooth N draws the mean of
+every N lines of the log, except for validation.
 """
 
 import argparse
@@ -28,7 +28,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="png, svg or pdf")
     parser.add_argument("--figures", nargs="+", default=DEFAULT, metavar="NAME")
     parser.add_argument("--log", action="store_true", help="a logarithmic scale")
-    parser.add_argument("--smooth", type=int, default=1, metavar="N", help="lines of the log a point (default: 1)")
+    parser.add_argument(
+        "--smooth", type=int, default=1, metavar="N", help="lines of the log for each point (default: 1)"
+    )
     args = parser.parse_args()
     if args.smooth < 1:
         raise UserError("--smooth: must be 1 or more")
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 def smoothed(points: list[tuple[float, float]], count: int) -> tuple[list[float], list[float]]:
-    """Steps and values, each the mean of so many in a row; the last of those left over."""
+    """Steps and values, each the mean of ``count`` in a row; the last is the mean of the rest."""
     groups = [points[i : i + count] for i in range(0, len(points), count)]
     steps, values = ([statistics.fmean(pair[k] for pair in group) for group in groups] for k in (0, 1))
     return steps, values

@@ -5,9 +5,11 @@ or a value of another type is an error, so a mistyped recipe never trains. Value
 ``docs/decisions.md`` names the defaults that fill a gap in the paper.
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from frih.config.protocols import DEFAULT, METRICS, PROTOCOLS
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -198,18 +200,20 @@ class ValidationConfig(Section):
     """Validation images drawn into TensorBoard each time."""
 
 
+if TYPE_CHECKING:  # type checkers know no Literal that is made at run time
+    ProtocolName = str
+    MetricName = str
+else:
+    ProtocolName, MetricName = Literal[tuple(PROTOCOLS)], Literal[tuple(METRICS)]
+
+
 class EvaluationConfig(Section):
     """What ``evaluate.py`` computes."""
 
-    protocol: Literal["idih", "dovenet", "ht", "pctnet", "dccf", "rainnet", "diffharmony", "frih"] = "idih"
-    """Named rule by which MSE, PSNR and fMSE are computed; see :mod:`frih.metrics` and docs/evaluation.md."""
-    metrics: tuple[Literal["mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "ciede2000", "lpips"], ...] = (
-        "mse",
-        "psnr",
-        "fmse",
-        "ssim",
-    )
-    """Metrics of each image. MSE, PSNR and fMSE are always among them."""
+    protocol: ProtocolName = "idih"
+    """Rule by which MSE, PSNR and fMSE are computed, by its name in :data:`frih.config.protocols.PROTOCOLS`."""
+    metrics: tuple[MetricName, ...] = DEFAULT
+    """What is computed of each image. The paper's MSE, PSNR and fMSE are always computed."""
     lpips: str | None = None
     """File of the weights of torchvision's AlexNet, for LPIPS. Unset: the one in torchvision's cache."""
     original_size: bool = False

@@ -1,8 +1,9 @@
-"""From images to rows of figures: of a network, of anyone's predictions, of the composites themselves.
+"""From images to rows of figures, and from rows to tables.
 
-:mod:`~frih.evaluation.evaluation` evaluates; :mod:`~frih.evaluation.predictions` finds the files of other people's networks;
-:mod:`~frih.evaluation.unfinished` keeps finished rows until all are there. From rows to tables: :mod:`~frih.evaluation.rows`,
-:mod:`~frih.evaluation.statistics`, :mod:`~frih.evaluation.tables`, :mod:`~frih.evaluation.write`.
+:mod:`~frih.evaluation.evaluation` makes rows, :mod:`~frih.evaluation.predictions` finds the files of other programs,
+:mod:`~frih.evaluation.unfinished` keeps finished rows until all are there. :mod:`~frih.evaluation.rows` is their file,
+:mod:`~frih.evaluation.statistics` makes intervals and :mod:`~frih.evaluation.tables` tables of them. The reports of whole
+evaluations are in :mod:`frih.tools.report`.
 """
 
 from frih.evaluation.evaluation import Case, Evaluation, Rows, Show, draw_stages, evenly, harmonize

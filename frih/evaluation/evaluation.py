@@ -1,7 +1,7 @@
-"""Evaluation: one row of figures an image, for a network, for anyone's images, or for the composites themselves.
+"""Evaluation: one row of figures for each image, of a network, of anyone's images, or of the composites themselves.
 
-While a network is at work on the next images, threads compare the last ones with the real images. Several processes share
-the images; an image's row is the same whatever their number.
+While a network works on the next images, threads compare the last ones with the real images. Several processes share the
+images; the rows do not depend on their number.
 """
 
 import copy
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from frih.common.distributed import World
@@ -31,20 +30,20 @@ from frih.data.dataset import CompositeDataset, open_pair
 from frih.data.iharmony4 import Item
 from frih.data.images import HALF, open_mask
 from frih.data.loader import evaluation_loader
-from frih.evaluation.predictions import Files, find_predictions, open_prediction
+from frih.evaluation.predictions import find_predictions, open_prediction
 from frih.evaluation.unfinished import FinishedRows
 from frih.metrics import Row, Scoring, Target
 from frih.models import Network
 
 FAULTS = 20
-"""Images that cannot be evaluated; after so many a process looks at no more."""
+"""After this many images that cannot be evaluated a process stops."""
 CHECK = 32
-"""Images between two questions of the processes to each other whether one has failed."""
+"""The processes tell each other after every this many images whether one has failed."""
 THREADS = 8
-"""For scoring, at most, in each process."""
+"""Most threads for scoring, in each process."""
 
 Rows = dict[str, list[Row]]
-"""One row an image, in the order of the images, by protocol."""
+"""By protocol: one row for each image, in the order of the images."""
 Harmonize = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a composite (H, W, 3) and its grey mask (H, W) to the harmonized image (H, W, 3), all uint8."""
 Show = Callable[[str, str, Mapping[str, np.ndarray]], None]
@@ -55,9 +54,9 @@ _Jobs = Callable[[Sequence[int]], Iterator[_Job]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated of which images, and where it is kept on the way.
+    """Which images are evaluated, and how.
 
-    Every process must call its methods, each evaluates its own share, and every one has all rows in the end.
+    All processes call its methods together; each evaluates its own share, and in the end all have all rows.
     """
 
     images: CompositeDataset
@@ -70,23 +69,24 @@ class Evaluation:
     original: bool = False
     """Compare the images at their own size, not at that of the network."""
     finished: FinishedRows | None = None
-    """Rows to go on from, and to be kept; they are left there."""
+    """Rows to continue from. New rows are added, and none is removed."""
     show: Mapping[str, Show] = field(default_factory=dict)
-    """What is shown each image's stages, by the name of the predictions; those of a network and of the input are under
-    ``""``."""
+    """Functions that get each image's stages, by the name of the predictions, which is ``""`` for a network and the input."""
 
     def of_model(self, model: Network) -> Rows:
-        """Rows of a network's images; ``input_`` and, with a second stage, ``coarse_`` scores beside them.
+        """Rows of a network's images, with ``input_`` scores and, if there is a second stage, ``coarse_`` scores.
 
-        The model is left in the mode it was in.
+        The model's mode is restored.
 
         Raises:
             UserError: an image cannot be read, or the network predicts values that are not finite.
         """
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
+            part = copy.copy(self.images)
+            part.items = [self.images.items[index] for index in share]
             pin = self.world.device.type == "cuda"
-            for packed in evaluation_loader(self._part(share), self.batch, self.workers, World(), pin):
+            for packed in evaluation_loader(part, self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
                 images = {"": refined} if not model.refines else {"": refined, "coarse_": coarse}
                 for i, case in enumerate(_unpack(packed)):
@@ -96,74 +96,64 @@ class Evaluation:
             return self._run(jobs, [""], 2 * self.batch)[""]
 
     def of_input(self) -> Rows:
-        """Rows of the composites themselves: what "Input composite" is in the paper's tables.
+        """Rows of the composites themselves: "Input composite" in the paper's tables.
 
         Raises:
             UserError: an image cannot be read.
         """
-
-        def job(index: int) -> list[Row]:
-            case = self._read(index)
-            return self.score(case, {"": {"": case.composite}})
-
-        return self._run(lambda share: (partial(job, index) for index in share), [""])[""]
+        return self._of_files(lambda case: {"": case.composite}, [""])[""]
 
     def of_predictions(self, folders: Mapping[str, Path], pattern: str | None = None) -> dict[str, Rows]:
-        """Rows of harmonized images in files, with ``input_`` scores beside them, by the names of the folders.
+        """Rows of harmonized images in files, with ``input_`` scores, by the names of the folders.
 
         Args:
-            folders: where they lie; see :func:`~frih.evaluation.predictions.find_predictions`.
-            pattern: how they are named, where that is unusual.
+            folders: where the files are; see :func:`~frih.evaluation.predictions.find_predictions`.
+            pattern: how they are named, if not as the composites.
 
         Raises:
             UserError: naming images that are missing, found twice, of another size, or cannot be read.
         """
         size = None if self.original else self.images.data.size
-        files: dict[str, Files] = {
+        files = {
             name: find_predictions(folder, self.images.items, size=size, pattern=pattern)
             for name, folder in folders.items()
         }
 
+        def images(case: Case) -> dict[str, np.ndarray]:
+            key = case.item.subset, case.item.composite_name
+            return {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
+
+        return self._of_files(images, list(folders))
+
+    def _of_files(self, images: Callable[["Case"], dict[str, np.ndarray]], systems: Sequence[str]) -> dict[str, Rows]:
         def job(index: int) -> list[Row]:
             case = self._read(index)
-            key = case.item.subset, case.item.composite_name
-            found = {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
-            return self.score(case, {name: {"": image} for name, image in found.items()})
+            return self.score(case, {name: {"": image} for name, image in images(case).items()})
 
-        return self._run(lambda share: (partial(job, index) for index in share), list(folders))
+        return self._run(lambda share: (partial(job, index) for index in share), systems)
 
     def of_harmonizer(self, harmonize: Harmonize) -> Rows:
-        """Rows of images that are harmonized one by one at their own size; ``input_`` scores beside them.
+        """Rows of images that are harmonized one by one at their own size, with ``input_`` scores.
 
         Raises:
             UserError: an image cannot be read.
         """
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
-            for index in share:
-                case = self._read(index)
-                image = harmonize(case.composite, case.soft_mask)
-                yield partial(self.score, case, {"": {"": image}})
+            for case in map(self._read, share):
+                yield partial(self.score, case, {"": {"": harmonize(case.composite, case.soft_mask)}})
 
         return self._run(jobs, [""], ahead=1)[""]
 
-    def _part(self, share: Sequence[int]) -> CompositeDataset:
-        part = copy.copy(self.images)
-        part.items = [self.images.items[index] for index in share]
-        return part
-
-    def _read(self, index: int) -> "Case":
-        """One image at the evaluated size. Its submasks are those of the network's size in either case."""
-        sample = self.images[index]
-        if not self.original:
-            return Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
-        mask = open_mask(sample.item.mask)
-        composite, real = open_pair(sample.item, mask.size)
-        shown = np.asarray(composite.image), np.asarray(real.image), np.asarray(mask)
-        return Case(sample.item, *shown, sample.labels)
-
     def score(self, case: "Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
-        """One row for each system and protocol, of images by the prefix of their scores. To be overridden by other scores."""
+        """One row for each system and protocol.
+
+        Subclasses override it to compute other scores.
+
+        Args:
+            case: the composite.
+            systems: each system's images, by the prefix of their scores.
+        """
         targets = [
             Target(case.real, case.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
             for protocol in self.scoring.protocols
@@ -185,13 +175,23 @@ class Evaluation:
             show(case.item.subset, case.item.composite_name, case.stages(systems[system]))
         return rows
 
+    def _read(self, index: int) -> "Case":
+        """One image at the evaluated size; its submasks always have the network's size."""
+        sample = self.images[index]
+        if not self.original:
+            return Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
+        mask = open_mask(sample.item.mask)
+        composite, real = open_pair(sample.item, mask.size)
+        shown = np.asarray(composite.image), np.asarray(real.image), np.asarray(mask)
+        return Case(sample.item, *shown, sample.labels)
+
     def _run(self, jobs: _Jobs, systems: Sequence[str], ahead: int = THREADS) -> dict[str, Rows]:
         """Rows of all images, by system and protocol.
 
         Args:
             jobs: makes the jobs for images of these numbers, in their order.
-            systems: of which each job makes a row for each protocol.
-            ahead: jobs that may wait for their turn.
+            systems: each job makes a row of each system for each protocol.
+            ahead: jobs that may be waiting.
         """
         world, total = self.world, len(self.images)
         done = world.gather(self.finished.read() if self.finished and world.is_main else {})[0]
@@ -205,9 +205,9 @@ class Evaluation:
         return {system: {protocol: list(next(columns)) for protocol in self.scoring.protocols} for system in systems}
 
     def _run_share(self, jobs: _Jobs, left: Sequence[int], ahead: int) -> tuple[dict[int, list[Row]], list[str]]:
-        """This process's share of what is left: the rows of each image, and what was wrong with others.
+        """This process's share of the images that are left: the rows of each image, and the faults of others.
 
-        After a failure in one process no process goes on for long.
+        After a failure in one process all stop soon.
         """
         world, total = self.world, len(self.images)
         share = left[world.rank :: world.size]
@@ -233,7 +233,7 @@ class Evaluation:
                     continue
                 try:
                     rows = next(results)
-                except (UserError, OSError) as error:  # of what makes the jobs, which cannot go on
+                except (UserError, OSError) as error:  # while jobs were made, so that no more can be made
                     faults.append(str(error))
                     failed = True
                     continue
@@ -248,7 +248,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Case:
-    """An image to be compared: arrays of one size, (H, W, 3) or (H, W), but for the labels, which are the network's."""
+    """An image to compare: arrays of one size, (H, W, 3) or (H, W), but the labels have the network's size."""
 
     item: Item
     composite: np.ndarray
@@ -258,7 +258,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Sub-dataset and composite, to be told by."""
+        """Sub-dataset and composite, for messages."""
         return f"{self.item.subset}/{self.item.composite_name}"
 
     def row(self, scores: dict[str, float]) -> Row:
@@ -268,7 +268,7 @@ class Case:
         return Row(item.subset, item.composite_name, item.real_name, ratio, int(self.labels.max()), scores)
 
     def stages(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What there is to look at, in 8 bits."""
+        """The images to show, in 8 bits; ``images`` are by the prefix of their scores."""
         submasks = Image.fromarray(color_labels(self.labels))
         size = self.soft_mask.shape[::-1]
         stages = {
@@ -287,26 +287,26 @@ def harmonize(model: Network, packed: Packed, device: torch.device) -> tuple[np.
     """Coarse and refined images of a batch: (B, H, W, 3) float, 0..255, clamped."""
     batch = packed.unpack(device)
     with torch.inference_mode():
-        coarse, refined = model(batch.composite, batch.mask, batch.labels)
-    return _to_numpy(coarse), _to_numpy(refined)
+        images = model(batch.composite, batch.mask, batch.labels)
+    coarse, refined = (image.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy() for image in images[:2])
+    return coarse, refined
 
 
 def draw_stages(
     model: Network, images: CompositeDataset, indices: Sequence[int], device: torch.device
 ) -> list[list[np.ndarray]]:
-    """The stages of some images (:data:`frih.common.drawing.STAGES`), a row each, to look at."""
+    """The stages of some images to show (:data:`frih.common.drawing.STAGES`), one row for each image."""
     rows = []
     with _evaluating(model):
         for index in indices:
-            sample = images[index]
-            both = harmonize(model, pack([sample]), device)
-            coarse, refined = (_bytes(np.nan_to_num(image[0])) for image in both)
-            rows.append([sample.composite, sample.soft_mask, color_labels(sample.labels), coarse, refined, sample.real])
+            packed = pack([images[index]])
+            coarse, refined = (np.nan_to_num(image[0]) for image in harmonize(model, packed, device))
+            rows.append(list(_unpack(packed)[0].stages({"coarse_": coarse, "": refined}).values()))
     return rows
 
 
 def evenly(total: int, count: int) -> list[int]:
-    """At most ``count`` indices below ``total``, evenly spaced from 0 on: images to look at, not picked by hand."""
+    """At most ``count`` indices below ``total``, evenly spaced from 0 on."""
     count = min(count, total)
     return [i * total // count for i in range(count)]
 
@@ -327,25 +327,25 @@ def _unpack(packed: Packed) -> list[Case]:
 
 
 def _in_threads(jobs: Iterator[_Job], pool: ThreadPoolExecutor, ahead: int) -> Iterator[list[Row] | UserError]:
-    """The rows of each job, in their order, or what kept them from being made. So many jobs are begun ahead."""
+    """The rows of each job, in their order, or the error that it raised. This many jobs are begun ahead."""
+
+    def attempt(job: _Job) -> list[Row] | UserError:
+        try:
+            return job()
+        except UserError as error:
+            return error
+
     waiting: deque[Future[list[Row] | UserError]] = deque()
     for job in jobs:
-        waiting.append(pool.submit(_attempt, job))
+        waiting.append(pool.submit(attempt, job))
         while len(waiting) > ahead or (waiting and waiting[0].done()):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _attempt(job: _Job) -> list[Row] | UserError:
-    try:
-        return job()
-    except UserError as error:
-        return error
-
-
 def _threads(original: bool) -> int:
-    """For each of the processes on this machine; a large image takes gigabytes."""
+    """Threads for each of the processes on this machine; a large image takes gigabytes."""
     most = 2 if original else THREADS
     return max(1, min(most, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
@@ -366,8 +366,3 @@ def _prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
 def _bytes(image: np.ndarray) -> np.ndarray:
     result: np.ndarray = np.rint(image).astype(np.uint8)
     return result
-
-
-def _to_numpy(image: Tensor) -> np.ndarray:
-    array: np.ndarray = image.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy()
-    return array

@@ -1,4 +1,4 @@
-"""A table and the forms it is written in: text for a console, CSV, Markdown, LaTeX."""
+"""A table and the formats it is written in: text for a console, CSV, Markdown, LaTeX."""
 
 import math
 import shutil
@@ -6,37 +6,35 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from frih import metrics
+from frih.metrics import HARM, METRICS, PAPER
 
-METRICS = {name: metrics.METRICS[name].label for name in metrics.PAPER}
-"""The scores of the main tables, and their headings; the arrow points to the better."""
-MAIN = (*METRICS, *metrics.HARM)
-"""The scores of the main tables, with the shares of images made worse."""
+MAIN = (*PAPER, *HARM)
+"""The scores of the main tables: the paper's, and the shares of images made worse."""
 FINE = ("ssim", "fssim", "lpips")
-"""Scores below 1, of which two decimals say too little."""
+"""Scores below 1, which are printed with four decimals."""
 
 
 class Table(NamedTuple):
-    """Groups of figures side by side, each by all metrics; a line a method."""
+    """Groups of figures side by side, each by all metrics; a line for each method."""
 
     corner: str
     groups: list[str]
     images: list[int]
-    """Images in each group; empty where that is not what the groups are."""
+    """Images in each group; empty where groups are not made of images."""
     lines: list[list[str]]
     """The method's name, then its figures, group by group."""
-    metrics: tuple[str, ...] = tuple(METRICS)
-    """Names of scores; none where each group has one figure."""
+    metrics: tuple[str, ...] = PAPER
+    """Names of scores; empty where each group has one figure."""
     title: str = ""
     published: int = 0
-    """So many lines, the first, are copied from a paper."""
+    """This many lines, the first ones, are copied from a paper."""
     protocols: list[str] = []  # noqa: RUF012 - never changed
-    """By which each line was measured, a second column; empty: by one, which the text around the table names."""
+    """The protocol of each line, a second column. Empty: all have one, which the text around the table names."""
     notes: tuple[str, ...] = ()
 
     def flat(self) -> list[list[str]]:
-        """Cells for a CSV file, under one line of headings, which name the percent."""
-        names = [f" {metric}{' %' * (metric in metrics.HARM)}" for metric in self.metrics] or [""]
+        """Cells for a CSV file, under one line of headings, which have the percent signs."""
+        names = [f" {metric}{' %' * (metric in HARM)}" for metric in self.metrics] or [""]
         headings = [*self._corners(), *(group + name for group in self.groups for name in names)]
         return [headings, *([cell.removesuffix("%") for cell in line] for line in self._full())]
 
@@ -52,11 +50,13 @@ class Table(NamedTuple):
     def latex(self) -> str:
         r"""A ``table`` for LaTeX, to be used with ``\usepackage{booktabs}``."""
         ends = len(self._corners())
-        spans = [(ends + 1 + i * self.step, ends + (i + 1) * self.step) for i in range(len(self.groups))]
-        titles = [_latex(title) for title in self.titles()]
+        titles, rules = [_latex(title) for title in self.titles()], []
         if self.metrics:
+            spans = [(ends + 1 + i * self.step, ends + (i + 1) * self.step) for i in range(len(self.groups))]
             titles = [rf"\multicolumn{{{self.step}}}{{c}}{{{title}}}" for title in titles]
-        caption = " ".join([*([_sentence(self.title)] if self.title else []), *self.notes])
+            rules = [" ".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in spans)]
+        title = [self.title if self.title.endswith(".") else f"{self.title}."] if self.title else []
+        caption = " ".join([*title, *self.notes])
         body = [_latex_line(line) for line in self._full()]
         if 0 < self.published < len(body):
             body.insert(self.published, r"\midrule")
@@ -68,7 +68,7 @@ class Table(NamedTuple):
                 rf"\begin{{tabular}}{{{'l' * ends}{(' ' + 'r' * self.step) * len(self.groups)}}}",
                 r"\toprule",
                 " & ".join([*map(_latex, self._corners()), *titles]) + r" \\",
-                *([" ".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in spans)] if self.metrics else []),
+                *rules,
                 *map(_latex_line, self._headings()),
                 r"\midrule",
                 *body,
@@ -79,28 +79,26 @@ class Table(NamedTuple):
         )
 
     def text(self) -> str:
-        """Aligned columns for a console: a space between columns, two between groups."""
+        """Aligned columns for a console: one space between columns, two between groups."""
         lines, corners = [*self._headings(), *self._full()], self._corners()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for column, name in enumerate(corners):
-            widths[column] = max(widths[column], len(name))
+        widths[: len(corners)] = map(max, widths, map(len, corners))
         spans = []
         for first, title in zip(range(len(corners), len(widths), self.step), self.titles(), strict=True):
             room = sum(widths[first : first + self.step]) + self.step - 1
             widths[first] += max(0, len(title) - room)
             spans.append(max(len(title), room))
         body = [_aligned(line, widths, len(corners), self.step) for line in lines]
-        title_line = "  ".join([*map(str.ljust, corners, widths), *map(str.center, self.titles(), spans)])
-        above, below = body[: len(self._headings())], body[len(self._headings()) :]
-        ruled = [title_line, *above, "-" * len(body[0]), *below]
+        body.insert(len(self._headings()), "-" * len(body[0]))
+        titles = "  ".join([*map(str.ljust, corners, widths), *map(str.center, self.titles(), spans)])
         caption = [self.title] if self.title else []
-        return "\n".join(line.rstrip() for line in [*caption, *ruled, *self.notes])
+        return "\n".join(line.rstrip() for line in [*caption, titles, *body, *self.notes])
 
     def folded(self, width: int | None = None) -> str:
-        """Text as :meth:`text` has it, the groups that do not fit beside the first ones below them.
+        """Text as :meth:`text` has it, with the groups that do not fit into a line below the first ones.
 
         Args:
-            width: of a line, in characters; that of the terminal by default, and any where there is none.
+            width: of a line, in characters; by default that of the terminal, and without a terminal any.
         """
         if width is None and not sys.stdout.isatty():
             return self.text()
@@ -108,26 +106,22 @@ class Table(NamedTuple):
         parts, start = [], 0
         while start < len(self.groups):
             stop = len(self.groups)
-            while stop > start + 1 and self._part(start, stop)._width() > width:
+            while stop > start + 1 and max(map(len, self._part(start, stop).splitlines())) > width:
                 stop -= 1
-            parts.append(self._part(start, stop).text())
+            parts.append(self._part(start, stop))
             start = stop
         return "\n".join([*([self.title] if self.title else []), "\n\n".join(parts), *self.notes])
 
-    def _part(self, start: int, stop: int) -> "Table":
-        """Some of the groups, without title and notes."""
+    def _part(self, start: int, stop: int) -> str:
+        """Text of some of the groups, without title and notes."""
         cells = slice(1 + start * self.step, 1 + stop * self.step)
         lines = [[line[0], *line[cells]] for line in self.lines]
-        return self._replace(
-            groups=self.groups[start:stop], images=self.images[start:stop], lines=lines, title="", notes=()
-        )
-
-    def _width(self) -> int:
-        return max(map(len, self.text().splitlines()))
+        groups, images = self.groups[start:stop], self.images[start:stop]
+        return self._replace(groups=groups, images=images, lines=lines, title="", notes=()).text()
 
     @property
     def step(self) -> int:
-        """Figures of a group."""
+        """Number of figures in a group."""
         return max(1, len(self.metrics))
 
     def titles(self) -> list[str]:
@@ -137,7 +131,7 @@ class Table(NamedTuple):
         return [f"{group} ({images})" for group, images in zip(self.groups, self.images, strict=True)]
 
     def headings(self) -> list[str]:
-        """The metrics' headings, one a figure; none where each group has one figure."""
+        """The metrics' headings, one for each figure; none where each group has one figure."""
         return [heading(metric) for metric in self.metrics] * len(self.groups)
 
     def _corners(self) -> list[str]:
@@ -154,17 +148,22 @@ class Table(NamedTuple):
 
 def heading(score: str) -> str:
     """A score's heading, by its name without prefix."""
-    known = {**metrics.METRICS, **metrics.HARM}.get(score)
+    known = (METRICS | HARM).get(score)
     return known.label if known else score
 
 
 def figure(score: str, value: float | None) -> str:
-    """A score as tables print it: with two decimals, similarities and the like with four, shares in percent."""
+    """A score as tables print it: with two decimals, those of :data:`FINE` with four, shares in percent."""
     if value is None or math.isnan(value):
         return "-"
-    if score in metrics.HARM:
+    if score in HARM:
         return f"{100 * value:.1f}%"
     return f"{value:.4f}" if score in FINE else f"{value:.2f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first three names and the number of the others."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], names: int, step: int) -> str:
@@ -173,32 +172,30 @@ def _aligned(line: Sequence[str], widths: Sequence[int], names: int, step: int) 
     return "  ".join([*map(str.ljust, line[:names], widths), *groups])
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    "²": r"$^2$",
-    "Δ": r"$\Delta$",
-    "<": "$<$",
-    ">": "$>$",
-    "–": "--",
-    "−": "$-$",
-    "±": r"$\pm$",
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{character: "\\" + character for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
+        "²": r"$^2$",
+        "Δ": r"$\Delta$",
+        "<": "$<$",
+        ">": "$>$",
+        "–": "--",
+        "−": "$-$",
+        "±": r"$\pm$",
+    }
+)
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)
 
 
 def _latex_line(line: Sequence[str]) -> str:
     return " & ".join(map(_latex, line)) + r" \\"
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."

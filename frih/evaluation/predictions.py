@@ -1,15 +1,16 @@
-"""Anyone's harmonized images: the files that belong to a data set's composites, and whether they all fit."""
+"""Harmonized images in files: which file belongs to which composite, and whether all are there and have the right size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from frih.common.errors import UserError
 from frih.data.iharmony4 import Item
 from frih.data.images import SUFFIXES, open_rgb
 from frih.data.transforms import render, whole
+from frih.evaluation.layout import listed
 
 ENDINGS = (
     "",
@@ -26,28 +27,27 @@ ENDINGS = (
     "_fake",
     "_fake_B",
 )
-"""What the programs of others put after the composite's name."""
-EXIF_ORIENTATION = 0x0112
+"""What other programs append to the composite's name."""
 
-Files = Mapping[tuple[str, str], Path]
-"""An image's file by subset and composite's name."""
+Key = tuple[str, str]
+"""A composite's subset and file name."""
+Files = Mapping[Key, Path]
 
 
 def find_predictions(
     folder: Path, items: Sequence[Item], *, size: int | None, pattern: str | None = None
-) -> dict[tuple[str, str], Path]:
+) -> dict[Key, Path]:
     """The file of each composite's harmonized image.
 
-    It lies in the folder or in a subfolder named as the subset, in any image format, and is named as the composite is,
-    perhaps with one of :data:`ENDINGS` behind.
+    It is in the folder or in a subfolder named as the subset, in any image format. Its name is that of the composite, or has
+    one of :data:`ENDINGS` appended.
 
     Args:
         folder: where to look.
         items: the composites.
-        size: side in pixels of the evaluated images, which a prediction has if it has not its composite's own; None: it
-            must have that.
-        pattern: how the files are named instead, from the folder or the subset's on; ``{name}`` stands for the composite's name
-            without suffix, ``{subset}`` for its subset.
+        size: side in pixels of the evaluated images. A prediction has this size or its composite's own; None: only the latter.
+        pattern: other names of the files, relative to the folder. ``{name}`` stands for the composite's name without suffix,
+            ``{subset}`` for its subset.
 
     Raises:
         UserError: naming how many images are missing, doubled or of another size, and the first of each.
@@ -58,9 +58,7 @@ def find_predictions(
         raise UserError(f'--pattern: {pattern!r} has no {{name}}; write it as "{{name}}_out.png"')
     candidates = _by_pattern(folder, items, pattern) if pattern else _by_name(folder, items)
     files = {key: paths[0] for key, paths in candidates.items() if len(paths) == 1}
-    faults = [*_missing(candidates, pattern), *_doubled(candidates), *_shared(files)]
-    if not faults:
-        faults = _missized(files, items, size)
+    faults = _ambiguous(candidates, files, pattern) or _missized(files, items, size)
     if faults:
         raise UserError(f"{folder}: is not evaluated, for every image has to count once: {'; '.join(faults)}")
     return files
@@ -71,11 +69,11 @@ def open_prediction(path: Path, composite: Path, size: int | None) -> np.ndarray
 
     Args:
         path: its file.
-        composite: that of its composite.
+        composite: the file of its composite.
         size: as for :func:`find_predictions`.
 
     Raises:
-        UserError: it cannot be read, or is of another size.
+        UserError: it cannot be read, or has another size.
     """
     image = open_rgb(path)
     if size is not None and image.size == (size, size):
@@ -86,26 +84,20 @@ def open_prediction(path: Path, composite: Path, size: int | None) -> np.ndarray
     return np.asarray(image) if size is None else render(image, whole(image), size)
 
 
-def _by_name(folder: Path, items: Sequence[Item]) -> dict[tuple[str, str], list[Path]]:
+def _by_name(folder: Path, items: Sequence[Item]) -> dict[Key, list[Path]]:
     stems: dict[Path, dict[str, list[Path]]] = {}
     for place in [folder, *(folder / subset for subset in {item.subset for item in items})]:
         if place.is_dir():
-            stems[place] = _by_stem(place)
-    found: dict[tuple[str, str], list[Path]] = {}
+            stems[place] = {}
+            for path in sorted(place.iterdir()):
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                    stems[place].setdefault(path.stem, []).append(path)
+    found: dict[Key, list[Path]] = {}
     for item in items:
-        own = folder / item.subset
-        there = stems[own if own in stems else folder]
+        there = stems.get(folder / item.subset, stems[folder])
         stem = Path(item.composite_name).stem
         found[item.subset, item.composite_name] = [path for end in ENDINGS for path in there.get(stem + end, ())]
     return found
-
-
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            files.setdefault(path.stem, []).append(path)
-    return files
 
 
 def _by_pattern(folder: Path, items: Sequence[Item], pattern: str) -> dict[tuple[str, str], list[Path]]:
@@ -117,26 +109,28 @@ def _by_pattern(folder: Path, items: Sequence[Item], pattern: str) -> dict[tuple
     return found
 
 
-def _missing(candidates: Mapping[tuple[str, str], Sequence[Path]], pattern: str | None) -> list[str]:
+def _ambiguous(candidates: Mapping[Key, Sequence[Path]], files: Files, pattern: str | None) -> list[str]:
+    """What is wrong unless every composite has one file, and every file one composite."""
     missing = ["/".join(key) for key, paths in candidates.items() if not paths]
-    if not missing:
-        return []
-    endings = ", ".join(ending for ending in ENDINGS if ending)
-    named = f"as {pattern}" if pattern else f"as the composites, or with {endings} behind (--pattern for others)"
-    return [f"{len(missing)} of {len(candidates)} are missing, {_some(missing)} (they are named {named})"]
-
-
-def _doubled(candidates: Mapping[tuple[str, str], Sequence[Path]]) -> list[str]:
-    doubled = [f"{'/'.join(key)} by {_and(paths)}" for key, paths in candidates.items() if len(paths) > 1]
-    return [f"{_are(doubled)} there more than once, {_some(doubled)}; keep one of each"] if doubled else []
-
-
-def _shared(files: Files) -> list[str]:
+    doubled = [
+        f"{'/'.join(key)} by {' and '.join(path.name for path in paths)}"
+        for key, paths in candidates.items()
+        if len(paths) > 1
+    ]
     users: dict[Path, list[str]] = {}
     for key, path in files.items():
         users.setdefault(path, []).append("/".join(key))
     shared = [f"{path.name} could be {' or '.join(names)}" for path, names in users.items() if len(names) > 1]
-    return [f"{len(shared)} could be of several, {_some(shared)}; sort them into a folder a subset"] if shared else []
+    faults = []
+    if missing:
+        endings = ", ".join(filter(None, ENDINGS))
+        named = f"as {pattern}" if pattern else f"as the composites, or with {endings} appended (--pattern for others)"
+        faults.append(f"{len(missing)} of {len(candidates)} are missing, {listed(missing)} (they are named {named})")
+    if doubled:
+        faults.append(f"{_are(doubled)} there more than once, {listed(doubled)}; keep one of each")
+    if shared:
+        faults.append(f"{len(shared)} could be of several, {listed(shared)}; sort them into a folder a subset")
+    return faults
 
 
 def _missized(files: Files, items: Sequence[Item], size: int | None) -> list[str]:
@@ -144,13 +138,11 @@ def _missized(files: Files, items: Sequence[Item], size: int | None) -> list[str
     for item in items:
         path = files[item.subset, item.composite_name]
         theirs, own = _size(path), _size(item.composite)
-        if theirs and own and theirs not in _sizes(own, size):  # what cannot be read is told when it is read
+        if (
+            theirs and own and theirs != own and theirs != (size, size)
+        ):  # an unreadable file is reported when it is read
             wrong.append(_wrong(path, theirs, own, size))
-    return [f"{_are(wrong)} of another size, {_some(wrong)}"] if wrong else []
-
-
-def _sizes(own: tuple[int, int], size: int | None) -> list[tuple[int, int]]:
-    return [own] if size is None else [own, (size, size)]
+    return [f"{_are(wrong)} of another size, {listed(wrong)}"] if wrong else []
 
 
 def _wrong(path: Path, theirs: tuple[int, int], own: tuple[int, int], size: int | None) -> str:
@@ -159,10 +151,10 @@ def _wrong(path: Path, theirs: tuple[int, int], own: tuple[int, int], size: int 
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image held upright, without reading its pixels."""
+    """Width and height of the upright image, without reading its pixels."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else image.size
     except (OSError, SyntaxError, ValueError):
         return None
@@ -170,11 +162,3 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 def _are(found: Sequence[object]) -> str:
     return f"{len(found)} {'is' if len(found) == 1 else 'are'}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _and(paths: Sequence[Path]) -> str:
-    return " and ".join(path.name for path in paths)

@@ -1,4 +1,4 @@
-"""Rows, one an image, as a CSV file: the truth that every table is made from."""
+"""Rows, one for each image, as a CSV file, from which every table is made."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ from frih.common.files import write_whole
 from frih.metrics import Row
 
 COLUMNS = ["subset", "name", "real", "fg_ratio", "submasks"]
-"""In front of the scores."""
+"""The columns before the scores."""
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows so that :func:`read_rows` gives exactly these again; a score that is not a number is an empty cell.
+    """Writes rows so that :func:`read_rows` returns exactly these; NaN is an empty cell.
 
     Raises:
         ValueError: the rows have different scores.
@@ -36,8 +36,7 @@ def read_rows(path: Path) -> list[Row]:
     """Reads what :func:`write_rows` wrote.
 
     Raises:
-        UserError: naming the file and the line: it is missing, cut off, no such table, or holds an image twice or a value that
-            is none.
+        UserError: naming the file and the line: it is missing, cut off, another table, or has an image twice or a wrong value.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -46,35 +45,33 @@ def read_rows(path: Path) -> list[Row]:
     except UnicodeDecodeError:
         raise UserError(f"{path}: is no text in UTF-8; evaluate again") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[Row] = []
-    seen: set[tuple[str, str]] = set()
+    rows: dict[tuple[str, str], Row] = {}
     try:
         names = _score_names(next(reader, []))
         for cells in reader:
             row = _parse(cells, names)
-            if (row.subset, row.name) in seen:
+            if (row.subset, row.name) in rows:
                 raise ValueError(f"has {row.subset}/{row.name} a second time")
-            seen.add((row.subset, row.name))
-            rows.append(row)
+            rows[row.subset, row.name] = row
         if not text.endswith("\n"):
             raise ValueError("is cut off")
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: line {max(reader.line_num, 1)} {error}; evaluate again") from None
-    return rows
+    return list(rows.values())
 
 
 def by_image(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
-    """Rows by their subset and composite: its name without suffix, in which a smaller copy of a data set may differ.
+    """Rows by subset and the composite's name without suffix, in which copies of a data set may differ.
 
-    Where that is not enough to tell them apart, it is the whole name.
+    If two rows then have the same key, the names keep their suffixes.
     """
     found = {(row.subset, Path(row.name).stem): row for row in rows}
     return found if len(found) == len(rows) else {(row.subset, row.name): row for row in rows}
 
 
 def _score_names(heading: Sequence[str]) -> list[str]:
-    first, names = list(heading[: len(COLUMNS)]), list(heading[len(COLUMNS) :])
-    if first != COLUMNS:
+    names = list(heading[len(COLUMNS) :])
+    if list(heading[: len(COLUMNS)]) != COLUMNS:
         raise ValueError(f"must begin with the columns {','.join(COLUMNS)}")
     if len({*names}) != len(names):
         raise ValueError("names a column twice")
@@ -84,11 +81,8 @@ def _score_names(heading: Sequence[str]) -> list[str]:
 def _parse(cells: Sequence[str], names: Sequence[str]) -> Row:
     if len(cells) != len(COLUMNS) + len(names):
         raise ValueError(f"has {len(cells)} cells, not {len(COLUMNS) + len(names)}")
-    subset, name, real, fg_ratio, submasks = cells[: len(COLUMNS)]
-    scores = {
-        score: _number(score, cell) if cell else math.nan
-        for score, cell in zip(names, cells[len(COLUMNS) :], strict=True)
-    }
+    subset, name, real, fg_ratio, submasks, *values = cells
+    scores = {score: _number(score, cell) if cell else math.nan for score, cell in zip(names, values, strict=True)}
     ratio, count = _number("fg_ratio", fg_ratio), _number("submasks", submasks)
     if not (0 <= ratio <= 1 and count >= 0 and count.is_integer()):
         raise ValueError(f"has fg_ratio {fg_ratio} and submasks {submasks}, which cannot be")

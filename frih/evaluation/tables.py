@@ -1,18 +1,17 @@
-"""From rows, one an image, to the paper's tables: per subset (Table 1) and per foreground ratio (Table 2), and the others."""
+"""From rows to the paper's tables: by subset (Table 1), by foreground ratio (Table 2), and the others."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from frih import metrics
-from frih.evaluation.layout import MAIN, METRICS, Table, figure, heading
+from frih.evaluation.layout import MAIN, Table, figure, heading
 from frih.evaluation.published import COUNTS, SUBSETS, TABLE_5, TABLE_6, Line, Printed
-from frih.evaluation.statistics import Difference, Interval, bootstrap
-from frih.metrics import HARM, Row, with_harm
+from frih.evaluation.statistics import Difference, Group, Interval, bootstrap
+from frih.metrics import HARM, METRICS, PAPER, Row, with_harm
 from frih.metrics.harm import TENTH, TOLERANCE
 
 RATIOS = {"0-5": (0.0, 0.05), "5-15": (0.05, 0.15), "15-100": (0.15, math.inf)}
-"""Foreground ratios in percent, and the shares they hold: from the first on, below the second. Each image is in one."""
+"""Foreground ratios in percent, and their bounds as shares: from the first on, below the second."""
 METHODS = {"input_": "Input composite", "coarse_": "Coarse", "": "Refined"}
 """What a row may have scores of, by the prefix of their names."""
 
@@ -27,36 +26,33 @@ WORSE = (
     f"Worse: share of the images whose fMSE is above their composite's, by more than {TOLERANCE:g}; "
     f">10% worse: above {TENTH:g} times that."
 )
-"""What stands under tables."""
-Group = Callable[[Row], bool]
-"""Whether a row belongs to it."""
+"""The note under tables with such shares."""
 
 
 def summarize(rows: Sequence[Row], protocol: str) -> Summary:
-    """Means over images, and the shares of those that are worse than their composites.
+    """Means over images, and the shares of images that are worse than their composites.
 
     Returns:
         ``{"protocol", "images", "photos", "empty_masks": names, "subsets": {name: cell, ..., "All": cell}, "ratios": {"0-5":
-        cell, ..., "All": cell}}``; a cell holds ``images``, the mean of each score, and, where rows have the composite's fMSE,
+        cell, ..., "All": cell}}``. A cell holds ``images``, the mean of each score, and, where rows have the composite's fMSE,
         the shares of :data:`~frih.metrics.HARM`, 0..1. "All" is the mean over all images, not over the groups. An image
-        with an empty mask has no fMSE and stays out of that mean and those shares alone. A group of no images is left out.
+        with an empty mask has no fMSE and is left out of that mean and of those shares only. Empty groups are left out.
     """
     rows = with_harm(rows)
-    cells = {
-        kind: {name: _cell([row for row in rows if belongs(row)]) for name, belongs in parts.items()}
-        for kind, parts in groups(rows).items()
-    }
     return {
         "protocol": protocol,
         "images": len(rows),
         "photos": len({row.real for row in rows}),
         "empty_masks": [f"{row.subset}/{row.name}" for row in rows if math.isnan(row.scores.get("fmse", math.nan))],
-        **{kind: {name: cell for name, cell in parts.items() if cell["images"]} for kind, parts in cells.items()},
+        **{
+            kind: {name: _cell(part) for name, belongs in parts.items() if (part := list(filter(belongs, rows)))}
+            for kind, parts in groups(rows).items()
+        },
     }
 
 
 def groups(rows: Sequence[Row]) -> dict[str, dict[str, Group]]:
-    """The groups of images that have a column: by ``subsets`` and by ``ratios``, "All" at the end of each."""
+    """The groups of images that have a column: by ``subsets`` and by ``ratios``, each with "All" at the end."""
 
     def of_subset(subset: str) -> Group:
         return lambda row: row.subset == subset
@@ -64,40 +60,32 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, Group]]:
     def of_ratio(low: float, high: float) -> Group:
         return lambda row: low <= row.fg_ratio < high
 
-    def everything(_: Row) -> bool:
-        return True
-
     subsets = {subset: of_subset(subset) for subset in dict.fromkeys(row.subset for row in rows)}
     ratios = {name: of_ratio(*bounds) for name, bounds in RATIOS.items()}
-    return {"subsets": {**subsets, "All": everything}, "ratios": {**ratios, "All": everything}}
+    return {kind: {**parts, "All": lambda _: True} for kind, parts in (("subsets", subsets), ("ratios", ratios))}
 
 
 def intervals(rows: Sequence[Row]) -> Intervals:
     """The mean and interval of every score in every group, and of the shares of images worse than their composites.
 
-    A group of no images is left out, and so is a score that no image of the group has.
+    Groups without images are left out, and so are scores that no image of a group has.
     """
     rows = with_harm(rows)
     scores = list(rows[0].scores) if rows else []
-    found: Intervals = {}
-    for kind, parts in groups(rows).items():
-        found[kind] = {}
-        for name, belongs in parts.items():
-            cell = {score: bootstrap(rows, score, members=belongs) for score in scores}
-            if any(belongs(row) for row in rows):
-                found[kind][name] = {score: interval for score, interval in cell.items() if interval.images}
-    return found
+    return {
+        kind: {
+            name: {score: found for score in scores if (found := bootstrap(rows, score, members=belongs)).images}
+            for name, belongs in parts.items()
+            if any(map(belongs, rows))
+        }
+        for kind, parts in groups(rows).items()
+    }
 
 
-def tables(summary: Summary, names: Mapping[str, str] = METHODS) -> tuple[Table, Table]:
-    """The paper's Tables 1 and 2 of a summary, one line for each method that it has scores of."""
-    return comparison({"": summary}, names)
+def comparison(summaries: Mapping[str, Summary], names: Mapping[str, str] = METHODS) -> tuple[Table, Table]:
+    """The paper's Tables 1 and 2 of one or several evaluations, by their names; a line for each method.
 
-
-def comparison(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> tuple[Table, Table]:
-    """Tables as :func:`tables` makes them of several evaluations, by their names, under each other.
-
-    A group or a score that one of them lacks shows dashes; shares of images made worse that all of them lack have no column. A
+    A group or a score that one of them lacks shows dashes. Shares of images made worse that all of them lack have no column. A
     heading counts the images of the largest evaluation. Protocols are a column where they differ.
     """
     return (
@@ -109,13 +97,12 @@ def comparison(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> tu
 def beside_published(
     printed: Printed, summaries: Mapping[str, Summary], names: Mapping[str, str] | None = None
 ) -> Table:
-    """A table of the paper, and measured lines under its printed ones.
+    """A table of the paper, with measured lines under its printed ones.
 
     Args:
         printed: one of :mod:`frih.evaluation.published`.
         summaries: evaluations by their names.
-        names: which of their methods to show, by the prefix of the scores, and what to call them; the final image, under the
-            evaluation's name, by default.
+        names: the methods to show, by the prefix of their scores; by default only the final image, by the evaluation's name.
     """
     kind = "subsets" if printed.groups == SUBSETS else "ratios"
     lines, protocols, contradictions = [], [], []
@@ -128,13 +115,13 @@ def beside_published(
     if contradictions:
         notes.append(f"‡ Printed so; the mean over the test split's images is {', '.join(contradictions)}.")
     for label, summary, prefix in _systems(summaries, names or {"": ""}):
-        groups = [summary[kind].get(group, {}) for group in printed.groups]
-        lines.append([label, *(_figure(cell, prefix, metric) for cell in groups for metric in printed.metrics)])
+        lines.append([label, *_figures(summary[kind], printed.groups, prefix, printed.metrics)])
         protocols.append(summary["protocol"])
+    total = sum(COUNTS.values())
     notes += [
-        f"{name or 'Measured'}: {summary['images']} images; the test split has {sum(COUNTS.values())}."
+        f"{name or 'Measured'}: {summary['images']} images; the test split has {total}."
         for name, summary in summaries.items()
-        if summary["images"] != sum(COUNTS.values())
+        if summary["images"] != total
     ]
     return Table(
         printed.corner,
@@ -151,23 +138,23 @@ def beside_published(
 
 def cutoffs(summaries: Mapping[float, Summary]) -> Table:
     """The paper's Table 5, d_c, with evaluations of networks trained with some of its values."""
-    measured = [summaries.get(cutoff, {}).get("subsets", {}).get("All", {}) for cutoff in TABLE_5]
+    cells = {f"{cutoff:g}": summaries[cutoff]["subsets"]["All"] for cutoff in TABLE_5 if cutoff in summaries}
     protocols = ", ".join(sorted({summary["protocol"] for summary in summaries.values()}))
-    lines = [
-        [f"{METRICS[metric]} †", *(f"{line[place]:.2f}" for line in TABLE_5.values())]
-        for place, metric in enumerate(("mse", "psnr"))
+    shown = ("mse", "psnr")
+    columns = [f"{cutoff:g}" for cutoff in TABLE_5]
+    printed = [
+        [f"{heading(metric)} †", *(f"{line[i]:.2f}" for line in TABLE_5.values())] for i, metric in enumerate(shown)
     ]
-    if summaries:
-        lines += [[METRICS[metric], *(_figure(cell, "", metric) for cell in measured)] for metric in ("mse", "psnr")]
+    measured = [[heading(metric), *_figures(cells, columns, "", (metric,))] for metric in shown if summaries]
     return Table(
         "d_c",
-        [f"{cutoff:g}" for cutoff in TABLE_5],
+        columns,
         [],
-        lines,
+        [*printed, *measured],
         (),
         "The paper's Table 5: comparative experiment for d_c",
-        2,
-        ["?", "?", *[protocols] * (len(lines) - 2)],
+        len(printed),
+        ["?"] * len(printed) + [protocols] * len(measured),
         (PUBLISHED,),
     )
 
@@ -178,28 +165,21 @@ def efficiency(measured: Mapping[str, tuple[float | None, float, str]]) -> Table
     Args:
         measured: by method: PSNR over all images, if it is known, millions of parameters, and the PSNR's protocol.
     """
-    ours = {
-        f"{method} ({protocol})" if protocol else method: (psnr, millions)
-        for method, (psnr, millions, protocol) in measured.items()
-    }
-    everyone: dict[str, tuple[float | None, float]] = {
-        **{f"{method} †": figures for method, figures in TABLE_6.items()},
-        **ours,
-    }
+    columns: dict[str, tuple[float | None, float]] = {f"{method} †": cells for method, cells in TABLE_6.items()}
+    for method, (psnr, millions, protocol) in measured.items():
+        columns[f"{method} ({protocol})" if protocol else method] = psnr, millions
+    named = any(protocol for _, _, protocol in measured.values())
     return Table(
         "",
-        list(everyone),
+        list(columns),
         [],
         [
-            ["PSNR↑", *(figure("psnr", psnr) for psnr, _ in everyone.values())],
-            ["Param (M)↓", *(f"{millions:.2f}" for _, millions in everyone.values())],
+            ["PSNR↑", *(figure("psnr", psnr) for psnr, _ in columns.values())],
+            ["Param (M)↓", *(f"{millions:.2f}" for _, millions in columns.values())],
         ],
         (),
         "The paper's Table 6: performance and efficiency",
-        notes=(
-            PUBLISHED,
-            *["In brackets: the protocol of a measured PSNR."] * any(one[2] for one in measured.values()),
-        ),
+        notes=(PUBLISHED, *["In brackets: the protocol of a measured PSNR."] * named),
     )
 
 
@@ -207,75 +187,11 @@ def interval_tables(found: Mapping[str, Intervals], names: Mapping[str, str]) ->
     """Each mean with its interval, by subset and by foreground ratio.
 
     Args:
-        found: what :func:`intervals` found, by the evaluation's name.
+        found: the result of :func:`intervals`, by the evaluation's name.
         names: methods by the prefix of their scores.
     """
     corners = {"subsets": "Sub-dataset", "ratios": "Foreground ratio"}
     return [_interval_table(corner, kind, found, names) for kind, corner in corners.items()]
-
-
-def _measured(corner: str, kind: str, summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Table:
-    groups = list(dict.fromkeys(group for summary in summaries.values() for group in summary[kind] if group != "All"))
-    if kind == "ratios":
-        groups = [group for group in RATIOS if group in groups]
-    groups.append("All")
-    sizes = [max(summary[kind].get(group, {}).get("images", 0) for summary in summaries.values()) for group in groups]
-    systems = list(_systems(summaries, names))
-    several = len({summary["protocol"] for summary in summaries.values()}) > 1
-    judged = any(prefix + score in summary["subsets"]["All"] for _, summary, prefix in systems for score in HARM)
-    scores = MAIN if judged else tuple(METRICS)
-    return Table(
-        corner,
-        [_percent(group) for group in groups],
-        sizes,
-        [
-            [label, *(_figure(summary[kind].get(group, {}), prefix, metric) for group in groups for metric in scores)]
-            for label, summary, prefix in systems
-        ],
-        scores,
-        protocols=[summary["protocol"] for _, summary, _ in systems] if several else [],
-        notes=(WORSE,) if judged and kind == "subsets" else (),
-    )
-
-
-def _systems(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Iterator[tuple[str, Summary, str]]:
-    """What has scores: how to call it, its summary, the prefix of its scores."""
-    for name, summary in summaries.items():
-        for prefix, method in names.items():
-            if f"{prefix}mse" in summary["subsets"]["All"]:
-                yield ", ".join(filter(None, (name, method))), summary, prefix
-
-
-def _printed_cells(printed: Printed, line: Line) -> tuple[list[str], list[str]]:
-    """A line's figures, marked where they contradict themselves, and what they should be."""
-    cells = [figure("", value) for value in line.figures]
-    contradictions = []
-    for metric, mean in printed.recomputed(line).items():
-        place = len(cells) - len(printed.metrics) + printed.metrics.index(metric)
-        contradictions.append(f"{mean:.2f} for {line.method}'s {heading(metric).rstrip('↓↑')} {cells[place]}")
-        cells[place] += "‡"
-    return cells, contradictions
-
-
-def _interval_table(corner: str, kind: str, found: Mapping[str, Intervals], names: Mapping[str, str]) -> Table:
-    scores = [
-        name
-        for name in (*metrics.METRICS, *HARM)
-        if any(name in cell for one in found.values() for cell in one[kind].values())
-    ]
-    lines = []
-    for group in dict.fromkeys(group for one in found.values() for group in one[kind]):
-        for system, one in found.items():
-            cell = one[kind].get(group, {})
-            for prefix, method in names.items():
-                shown = [cell.get(prefix + score) for score in scores]
-                if any(shown):
-                    sizes = [
-                        str(max(getattr(known, part) for known in shown if known)) for part in ("images", "photos")
-                    ]
-                    label = ", ".join(filter(None, (_percent(group), system, method)))
-                    lines.append([label, *sizes, *map(with_interval, scores, shown)])
-    return Table(corner, ["images", "photos", *map(heading, scores)], [], lines, (), "Means and intervals")
 
 
 def with_interval(score: str, found: Interval | Difference | None, *, signed: bool = False) -> str:
@@ -288,8 +204,69 @@ def with_interval(score: str, found: Interval | Difference | None, *, signed: bo
     return f"{mean} [{low}, {high}]" if not math.isnan(found.low) else mean
 
 
-def _figure(cell: Mapping[str, float], prefix: str, metric: str) -> str:
-    return figure(metric, cell.get(prefix + metric))
+def _measured(corner: str, kind: str, summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Table:
+    parts = list(dict.fromkeys(group for summary in summaries.values() for group in summary[kind] if group != "All"))
+    if kind == "ratios":
+        parts = [group for group in RATIOS if group in parts]
+    parts.append("All")
+    systems = list(_systems(summaries, names))
+    several = len({summary["protocol"] for summary in summaries.values()}) > 1
+    judged = any(prefix + score in summary["subsets"]["All"] for _, summary, prefix in systems for score in HARM)
+    scores = MAIN if judged else PAPER
+    return Table(
+        corner,
+        [_percent(group) for group in parts],
+        [max(summary[kind].get(group, {}).get("images", 0) for summary in summaries.values()) for group in parts],
+        [[label, *_figures(summary[kind], parts, prefix, scores)] for label, summary, prefix in systems],
+        scores,
+        protocols=[summary["protocol"] for _, summary, _ in systems] if several else [],
+        notes=(WORSE,) if judged and kind == "subsets" else (),
+    )
+
+
+def _systems(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Iterator[tuple[str, Summary, str]]:
+    """Everything that has scores: its label, its summary, and the prefix of its scores."""
+    for name, summary in summaries.items():
+        for prefix, method in names.items():
+            if f"{prefix}mse" in summary["subsets"]["All"]:
+                yield _label(name, method), summary, prefix
+
+
+def _figures(
+    cells: Mapping[str, Mapping[str, float]], parts: Sequence[str], prefix: str, scores: Sequence[str]
+) -> list[str]:
+    """One line's figures, group by group; a dash where there is none."""
+    return [figure(score, cells.get(group, {}).get(prefix + score)) for group in parts for score in scores]
+
+
+def _printed_cells(printed: Printed, line: Line) -> tuple[list[str], list[str]]:
+    """A line's figures, marked where they contradict themselves, and the correct means."""
+    cells = [figure("", value) for value in line.figures]
+    contradictions = []
+    for metric, mean in printed.recomputed(line).items():
+        place = len(cells) - len(printed.metrics) + printed.metrics.index(metric)
+        contradictions.append(f"{mean:.2f} for {line.method}'s {heading(metric).rstrip('↓↑')} {cells[place]}")
+        cells[place] += "‡"
+    return cells, contradictions
+
+
+def _interval_table(corner: str, kind: str, found: Mapping[str, Intervals], names: Mapping[str, str]) -> Table:
+    known = {score for one in found.values() for cell in one[kind].values() for score in cell}
+    scores = [score for score in (*METRICS, *HARM) if score in known]
+    lines = []
+    for group in dict.fromkeys(group for one in found.values() for group in one[kind]):
+        for system, one in found.items():
+            for prefix, method in names.items():
+                shown = [one[kind].get(group, {}).get(prefix + score) for score in scores]
+                if known_ones := [interval for interval in shown if interval]:
+                    sizes = max(one.images for one in known_ones), max(one.photos for one in known_ones)
+                    label = _label(_percent(group), system, method)
+                    lines.append([label, *map(str, sizes), *map(with_interval, scores, shown)])
+    return Table(corner, ["images", "photos", *map(heading, scores)], [], lines, (), "Means and intervals")
+
+
+def _label(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _percent(group: str) -> str:
@@ -297,9 +274,9 @@ def _percent(group: str) -> str:
 
 
 def _cell(rows: Sequence[Row]) -> dict[str, float]:
-    """How many images, and the mean of each score over those that have it."""
+    """The number of images, and the mean of each score over the images that have it."""
     cell: dict[str, float] = {"images": len(rows)}
-    for name in rows[0].scores if rows else ():
+    for name in rows[0].scores:
         known = [row.scores[name] for row in rows if not math.isnan(row.scores[name])]
         if known:
             cell[name] = math.fsum(known) / len(known)

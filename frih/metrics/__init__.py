@@ -1,27 +1,15 @@
-"""How close an image is to the real one, by named protocols.
+"""How close an image is to the real one.
 
-:mod:`~frih.metrics.scoring` holds the protocols and what they compute; :mod:`~frih.metrics.ssim` and
-:mod:`~frih.metrics.perceptual` (LPIPS) are metrics that take more than a mean; :mod:`~frih.metrics.harm` says which images
-are worse than their composites.
+The protocols and metrics are listed in :mod:`frih.config.protocols` and computed in :mod:`~frih.metrics.scoring`;
+:mod:`~frih.metrics.ssim` and :mod:`~frih.metrics.perceptual` (LPIPS) are metrics that take more than a mean.
+:mod:`~frih.metrics.harm` says which images are worse than their composites.
 """
 
+from frih.config.protocols import METRICS, PAPER, PROTOCOLS, Metric, Protocol
 from frih.metrics.harm import HARM, with_harm
-from frih.metrics.scoring import (
-    FOREGROUND,
-    METRICS,
-    PAPER,
-    PROTOCOLS,
-    Metric,
-    Protocol,
-    Row,
-    Scores,
-    Scoring,
-    Target,
-    score,
-)
+from frih.metrics.scoring import Row, Scores, Scoring, Target, score
 
 __all__ = [
-    "FOREGROUND",
     "HARM",
     "METRICS",
     "PAPER",

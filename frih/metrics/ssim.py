@@ -1,19 +1,20 @@
-"""Structural similarity (Wang et al. 2004) as scikit-image computes it, several times faster.
+"""Structural similarity (Wang et al. 2004) with scikit-image's defaults.
 
-The windows are 7x7 and weigh all pixels alike, variances are those of samples, and K is (0.01, 0.03), which are scikit-image's
-defaults. What is known of the real image is kept, for it is compared with several others.
+The windows are 7x7 and weigh all pixels alike, variances are those of samples, and K is (0.01, 0.03). The results are those of
+``skimage.metrics.structural_similarity`` but for float rounding. The windows of the real image are computed once, although it
+is compared with several images.
 """
 
 import numpy as np
 
 SIDE = 7
-"""Of a window, in pixels."""
+"""Side of a window, in pixels."""
 MARGIN = SIDE // 2
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 class Windows:
-    """What SSIM asks of one image alone: the mean and the variance in each window.
+    """What SSIM needs of one image alone: the mean and the variance in each window.
 
     Args:
         image: (H, W, 3) float64, 0..255. Beyond its borders it is mirrored.
@@ -28,7 +29,7 @@ class Windows:
 def similarity_map(a: Windows, b: Windows) -> np.ndarray:
     """The similarity of two images around each pixel, (H, W, 3), 1 where they are the same.
 
-    Its mean over all but the outer three rows and columns is the structural similarity of the images.
+    The structural similarity of the images is its mean without the outer three rows and columns.
     """
     product = a.mean * b.mean
     covariance = _sample(_mean(a.image * b.image) - product)
@@ -46,7 +47,7 @@ def _mean(padded: np.ndarray) -> np.ndarray:
 
 
 def _sums_of_seven(a: np.ndarray) -> np.ndarray:
-    """Sums of each seven neighbours along the first axis: 4 + 2 + 1 of them."""
+    """Sums of seven neighbours along the first axis, as 4 + 2 + 1."""
     two = a[:-1] + a[1:]
     four = two[:-2] + two[2:]
     total: np.ndarray = four[:-3] + two[4:-1] + a[6:]
@@ -54,5 +55,5 @@ def _sums_of_seven(a: np.ndarray) -> np.ndarray:
 
 
 def _sample(variance: np.ndarray) -> np.ndarray:
-    """From the variance of a window's pixels to the estimate for what they are a sample of."""
+    """From the variance of a window's pixels to that of a sample."""
     return variance * (SIDE**2 / (SIDE**2 - 1))

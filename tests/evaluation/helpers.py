@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from frih.evaluation.write import write_report
 from frih.metrics import Row
-from frih.tools.report import Thumbnails, evaluation_page
+from frih.tools.report import Thumbnails, write_report
 
 
 def row(subset="A", name="x.jpg", real="x.jpg", fg=0.1, submasks=3, mse=1.0, psnr=30.0, fmse=10.0, **more) -> Row:
@@ -40,7 +39,7 @@ def make_evaluation(folder: Path, rows, *, images=True, protocol="idih", size=25
     if images:
         for number, one in enumerate(rows):
             Thumbnails(folder).add(one.subset, one.name, stages(number))
-    write_report(folder, rows, protocol, about={"size": size}, page=evaluation_page)
+    write_report(folder, rows, protocol, about={"size": size})
     return folder
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from frih.common.files import locked
 from frih.config.recipes import to_yaml
 from frih.data.iharmony4 import read_split
+from frih.evaluation import Evaluation
 from frih.evaluation.rows import read_rows
 from frih.evaluation.unfinished import FOLDER
 from frih.metrics import PROTOCOLS
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
 from frih.tools.sharing.hub import save_pretrained
-from tests.conftest import make_dataset, no_weight_is_zero
+from tests.conftest import no_weight_is_zero
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,46 +60,39 @@ def predict(folder: Path, dataset: Path, ending: str = "", kind: str = "composit
     return folder
 
 
-def test_two_processes_write_the_rows_of_one(run, tmp_path):
+def launch(*words, processes=2) -> subprocess.CompletedProcess:
+    """Runs evaluate.py in several processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *launcher, "evaluate.py", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = ["evaluate.py", run, "--split", "train", "evaluation.batch=2", "train.device=cpu"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, launched in (("one", []), ("two", launcher)):
-        command = [sys.executable, *launched, *map(str, words), "--out", str(tmp_path / name)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("protocol idih") == 1
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_write_the_rows_of_one(run, evaluate, tmp_path):
+    words = [run, "--split", "train", "evaluation.batch=2", "train.device=cpu", "--out"]
+    assert evaluate(*words, tmp_path / "one")[0] == 0
+    done = launch(*words, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("protocol idih") == 1
     one, two = (read_rows(tmp_path / name / "rows.csv") for name in ("one", "two"))
     assert len(one) == 10
     for a, b in zip(one, two, strict=True):
         assert a[:5] == b[:5]
         assert a.scores == pytest.approx(b.scores, rel=1e-6)
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
-        path.name for path in (tmp_path / "two").iterdir()
-    )
+    files = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("one", "two")]
+    assert files[0] == files[1]
 
 
 def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
     broken = read_split(dataset, "train").items[1].composite  # of the second process
     broken.write_bytes(b"no image")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = ["--input-composite", "--split", "train", f"data.root={dataset}", "--out", str(tmp_path / "out")]
-    done = subprocess.run(
-        [sys.executable, *launcher, "evaluate.py", *words],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = launch("--input-composite", "--split", "train", f"data.root={dataset}", "--out", tmp_path / "out")
     assert done.returncode != 0
     assert done.stderr.count(f"error: {broken}: cannot be read as an image") == 1
     assert not (tmp_path / "out/rows.csv").exists()
 
 
 def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_path):
-    from frih.evaluation import Evaluation
-
     original, seen = Evaluation.score, []
 
     def stop(self, case, systems):
@@ -127,8 +122,7 @@ def test_several_predictions_at_once(dataset, evaluate, tmp_path):
     status, out, err = evaluate("--predictions", "ours=a", "theirs=b", f"data.root={dataset}", "data.size=128")
     assert status == 0, err
     lines = out.splitlines()
-    assert any(line.startswith("ours") for line in lines)
-    assert any(line.startswith("theirs") for line in lines)
+    assert {"ours", "theirs"} <= {line.partition(" ")[0] for line in lines}
     place = tmp_path / "outputs/ours-theirs"
     assert {row.scores["mse"] for row in read_rows(place / "theirs/rows.csv")} == {0.0}
     assert all(row.scores["mse"] == row.scores["input_mse"] for row in read_rows(place / "ours/rows.csv"))
@@ -145,9 +139,7 @@ def test_predictions_named_by_a_pattern_at_the_original_size(dataset, evaluate, 
     assert {"fpsnr", "fssim", "ciede2000"} <= summary["subsets"]["All"].keys()
     status, _, err = evaluate("--predictions", "a", *more)
     assert status == 2
-    assert err.startswith(
-        f"error: {Path('a')}: is not evaluated, for every image has to count once: 2 of 2 are missing"
-    )
+    assert err.startswith("error: a: is not evaluated, for every image has to count once: 2 of 2 are missing")
 
 
 def test_all_protocols(dataset, evaluate, tmp_path):
@@ -176,22 +168,28 @@ def test_a_run_at_the_original_size(run, evaluate):
     assert all(row.scores["mse"] != row.scores["input_mse"] for row in rows)
 
 
-def test_command_lines_that_make_no_sense(dataset, evaluate, tmp_path):
-    assert "give one of: a run" in evaluate()[2]
-    assert "give one of: a run" in evaluate("run", "--predictions", "a")[2]
-    assert "takes one folder of predictions" in evaluate("--predictions", "a", "b", "--protocol", "all")[2]
-    assert "is there already; give another name" in evaluate("--predictions", "x/a", "y/a")[2]
-    assert "write it as NAME=DIR" in evaluate("--predictions", "a b=c")[2]
-    status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--metrics", "mse,sim")
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("", "give one of: a run"),
+        ("run --predictions a", "give one of: a run"),
+        ("--predictions a b --protocol all", "takes one folder of predictions"),
+        ("--predictions x/a y/a", "is there already; give another name"),
+        ("--predictions a=b/c a=d", "is there already; give another name"),
+        ("--predictions a/b:c", "write it as NAME=DIR"),
+        ("--input-composite --metrics mse,sim", "evaluation.metrics.1: input should be 'mse', "),
+        ("--input-composite evaluation.protocol=idhi", "did you mean 'idih'?"),
+        ("--input-composite --lpips w.pth", "w.pth: no such file; get AlexNet's weights from https://"),
+        ("--input-composite model.head_width=3", "model.head_width: is fixed by the run"),
+    ],
+)
+def test_command_lines_that_make_no_sense(dataset, evaluate, words, complaint):
+    status, _, err = evaluate(*words.split(), f"data.root={dataset}")
     assert status == 2
-    assert "evaluation.metrics" in err
-    status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--lpips", "weights.pth")
-    assert status == 2
-    assert "weights.pth: no such file; get AlexNet's weights from https://" in err
+    assert complaint in err
 
 
-def test_a_list_that_names_a_image_twice(tmp_path, evaluate):
-    dataset = make_dataset(tmp_path / "again")
+def test_a_list_that_names_an_image_twice(dataset, evaluate):
     path = dataset / "A/A_test.txt"
     path.write_text(path.read_text() * 2)
     status, _, err = evaluate("--input-composite", f"data.root={dataset}")
@@ -201,8 +199,6 @@ def test_a_list_that_names_a_image_twice(tmp_path, evaluate):
 
 
 def test_two_evaluations_in_one_folder(dataset, evaluate, tmp_path):
-    from frih.common.files import locked
-
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out/.lock"):
         status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--out", "out")

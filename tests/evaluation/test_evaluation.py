@@ -42,6 +42,12 @@ class Kept:
         self.stages[subset, name] = stages
 
 
+def assert_near(rows, expected):
+    for a, b in zip(rows, expected, strict=True):
+        assert a[:5] == b[:5]
+        assert a.scores == pytest.approx(b.scores, rel=1e-6)
+
+
 def test_input_rows_are_an_independent_computation(images):
     rows = Evaluation(images).of_input()["idih"]
     assert [(row.subset, row.name, row.real) for row in rows] == [
@@ -63,10 +69,8 @@ def test_input_rows_are_an_independent_computation(images):
 
 @pytest.mark.parametrize("batch", [1, 4, 100])
 def test_a_models_rows_do_not_depend_on_the_batch(images, model, batch):
-    rows = Evaluation(images, batch=batch).of_model(model)["idih"]
-    one = Evaluation(images, batch=2).of_model(model)["idih"]
-    for a, b in zip(rows, one, strict=True):
-        assert a.scores == pytest.approx(b.scores, rel=1e-6)
+    rows, expected = (Evaluation(images, batch=size).of_model(model)["idih"] for size in (batch, 2))
+    assert_near(rows, expected)
 
 
 def test_a_models_rows_are_those_of_its_images(images, model):
@@ -110,9 +114,6 @@ def test_an_empty_mask_has_rows_without_fmse(images, model):
     assert row.scores["mse"] == row.scores["input_mse"]  # the image came back unchanged
 
 
-# several processes, played in one
-
-
 class Changed(torch.nn.Module):
     """A network that gives back the composite, with noise of so many levels (standard deviation)."""
 
@@ -152,6 +153,9 @@ def test_predictions_are_compared_with_their_composites_too(images, predictions)
         for path in predictions.iterdir():
             Image.open(path).point(lambda value: 255 - value).save(path)
     assert "worse" not in summarize(Evaluation(images).of_input()["idih"], "idih")["subsets"]["All"]
+
+
+# several processes, simulated in one
 
 
 class Several(World):
@@ -211,29 +215,24 @@ def test_an_error_in_one_process_is_raised_in_all(images):
 def test_an_evaluation_goes_on_where_it_was_stopped(images, model, tmp_path, monkeypatch):
     whole = Evaluation(images, batch=3).of_model(model)
     finished = FinishedRows(tmp_path, {"what": 1})
-    seen = []
-    original = Evaluation.score
+    seen, limit, original = [], 6, Evaluation.score
 
-    def interrupted(self, case, systems):
+    def counting(self, case, systems):
         seen.append(case.name)
-        if len(seen) > 6:
+        if len(seen) > limit:
             raise KeyboardInterrupt
         return original(self, case, systems)
 
-    monkeypatch.setattr(Evaluation, "score", interrupted)
+    monkeypatch.setattr(Evaluation, "score", counting)
     with pytest.raises(KeyboardInterrupt):
         Evaluation(images, batch=3, finished=finished).of_model(model)
     before = len(finished.read())
     assert 0 < before <= 6
     seen.clear()
-    monkeypatch.setattr(
-        Evaluation, "score", lambda self, case, systems: seen.append(1) or original(self, case, systems)
-    )
+    limit = len(images)
     rows = Evaluation(images, batch=3, finished=finished).of_model(model)
     assert len(seen) == len(images) - before
-    for a, b in zip(rows["idih"], whole["idih"], strict=True):
-        assert a[:5] == b[:5]
-        assert a.scores == pytest.approx(b.scores, rel=1e-6)
+    assert_near(rows["idih"], whole["idih"])
     rows = in_two_processes(lambda world: Evaluation(images, world=world, finished=finished).of_model(model))
     assert len(seen) == len(images) - before  # all were there already
     assert rows[0] == rows[1]
@@ -307,7 +306,7 @@ def test_several_predictions_are_scored_as_each_by_itself(images, predictions, t
 
 def test_predictions_that_do_not_fit_are_refused_before_anything_is_evaluated(images, predictions, monkeypatch):
     (predictions / "a-1_x_1_2.png").unlink()
-    monkeypatch.setattr(Evaluation, "_run", lambda *_: pytest.fail("was evaluated"))
+    monkeypatch.setattr(Evaluation, "score", lambda *_: pytest.fail("was evaluated"))
     with pytest.raises(UserError, match=r"1 of 10 are missing, A/a-1_x_1_2\.jpg"):
         Evaluation(images).of_predictions({"theirs": predictions})
 
@@ -328,18 +327,16 @@ def test_predictions_that_cannot_be_read_are_counted_and_named(images, predictio
 @pytest.fixture
 def large(tmp_path):
     """Images of odd sizes, the masks' borders grey: 3 composites of 3 photos."""
-    folder = tmp_path / "large" / "A"
-    names = []
+    folder = tmp_path / "large/A"
+    for place in ("composite_images", "masks", "real_images"):
+        (folder / place).mkdir(parents=True)
     for number, (width, height) in enumerate([(301, 457), (640, 333), (1023, 767)]):
-        for place in ("composite_images", "masks", "real_images"):
-            (folder / place).mkdir(parents=True, exist_ok=True)
         real, mask = smooth_image(seed=number, width=width, height=height), ellipse(width, height, grow=2)
-        composite = np.where(mask[..., None] >= 128, 0.8 * real, real).astype(np.uint8)
         save(folder / f"real_images/{number}.png", real)
         save(folder / f"masks/{number}_1.png", mask)
+        composite = np.where(mask[..., None] >= 128, 0.8 * real, real).astype(np.uint8)
         save(folder / f"composite_images/{number}_1_1.png", composite)
-        names.append(f"{number}_1_1.png\n")
-    (folder / "A_test.txt").write_text("".join(names))
+    (folder / "A_test.txt").write_text("".join(f"{number}_1_1.png\n" for number in range(3)))
     return CompositeDataset(read_split(folder.parent, "test").items, DataConfig(size=128, workers=0), SubmaskConfig())
 
 
@@ -358,15 +355,13 @@ def test_predictions_of_original_sizes(large, tmp_path):
     folder.mkdir()
     for item in large.items:
         (folder / item.composite_name).write_bytes(item.real.read_bytes())
-    kept = {"theirs": Kept()}
-    rows = Evaluation(large, original=True, show=kept).of_predictions({"theirs": folder})["theirs"]["idih"]
+    rows = Evaluation(large, original=True).of_predictions({"theirs": folder})["theirs"]["idih"]
     assert {row.scores["mse"] for row in rows} == {0.0}
     Image.new("RGB", (128, 128)).save(folder / "1_1_1.png")
     with pytest.raises(UserError, match=r"1_1_1\.png is 128 x 128, but its composite is 640 x 333$"):
         Evaluation(large, original=True).of_predictions({"theirs": folder})
-    assert (
-        len(Evaluation(large).of_predictions({"theirs": folder})["theirs"]["idih"]) == 3
-    )  # at the network's size it fits
+    rows = Evaluation(large).of_predictions({"theirs": folder})["theirs"]["idih"]  # at the network's size it fits
+    assert len(rows) == 3
 
 
 def test_what_harmonizes_at_the_original_size(large):
@@ -393,6 +388,8 @@ def test_thumbnails_of_a_model(images, model, small_config):
     stages = kept.stages["A", "a-1_x_1_2.jpg"]
     assert list(stages) == ["composite", "mask", "submasks", "coarse", "refined", "real"]
     drawn = draw_stages(model, images, [3], torch.device("cpu"))[0]
+    assert [image.shape for image in drawn] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
+    assert np.array_equal(drawn[5], images[3].real)
     assert all(np.array_equal(a, b) for a, b in zip(stages.values(), drawn, strict=True))
     baseline = build_model(small_config(model={"cascade": False, "fusion": False}))
     Evaluation(images, show={"": kept}).of_model(baseline)
@@ -401,14 +398,5 @@ def test_thumbnails_of_a_model(images, model, small_config):
     assert list(kept.stages["A", "a-1_x_1_2.jpg"]) == ["composite", "mask", "submasks", "real"]
 
 
-def test_stages_are_drawn(images, model):
-    row = draw_stages(model, images, [3], torch.device("cpu"))[0]
-    assert [image.shape for image in row] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
-    assert np.array_equal(row[0], images[3].composite)
-    assert np.array_equal(row[5], images[3].real)
-
-
 def test_evenly():
-    assert evenly(100, 4) == [0, 25, 50, 75]
-    assert evenly(3, 8) == [0, 1, 2]
-    assert evenly(0, 8) == []
+    assert [evenly(100, 4), evenly(3, 8), evenly(0, 8)] == [[0, 25, 50, 75], [0, 1, 2], []]

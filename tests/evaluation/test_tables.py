@@ -14,28 +14,25 @@ from frih.evaluation.tables import (
     interval_tables,
     intervals,
     summarize,
-    tables,
 )
 from frih.metrics import HARM
 from tests.evaluation.helpers import random_rows, row
 
 
 def test_all_is_the_mean_over_images_not_over_subsets():
-    summary = summarize([row("A", mse=1), row("A", mse=2), row("A", mse=3), row("B", mse=10)], "idih")
+    summary = summarize([row("B", mse=10), row("A", mse=1), row("A", mse=2), row("A", mse=3)], "idih")
+    assert list(summary["subsets"]) == ["B", "A", "All"]  # the order of the rows
     assert summary["subsets"]["A"] == {"images": 3, "mse": 2, "psnr": 30, "fmse": 10}
     assert summary["subsets"]["All"]["mse"] == 4
     assert summary["ratios"]["All"] == summary["subsets"]["All"]
 
 
-def test_each_image_counts_in_one_foreground_ratio():
+def test_each_image_counts_in_one_foreground_ratio_and_empty_ones_are_left_out():
+    assert list(summarize([row(fg=0.2)], "idih")["ratios"]) == ["15-100", "All"]
+    assert list(intervals([row(fg=0.2)])["ratios"]) == ["15-100", "All"]
     shares = [0.0, 0.0499, 0.05, 0.1499, 0.15, 1.0]
     ratios = summarize([row(fg=share) for share in shares], "idih")["ratios"]
     assert {name: cell["images"] for name, cell in ratios.items()} == {"0-5": 2, "5-15": 2, "15-100": 2, "All": 6}
-
-
-def test_a_group_without_images_is_left_out():
-    assert list(summarize([row(fg=0.2)], "idih")["ratios"]) == ["15-100", "All"]
-    assert list(intervals([row(fg=0.2)])["ratios"]) == ["15-100", "All"]
 
 
 def test_an_empty_mask_is_named_and_stays_out_of_fmse_alone():
@@ -47,11 +44,6 @@ def test_an_empty_mask_is_named_and_stays_out_of_fmse_alone():
     assert intervals(rows)["subsets"]["All"]["fmse"].images == 1
     assert "fmse" not in summarize(rows[1:], "idih")["subsets"]["All"]
     assert "fmse" not in intervals(rows[1:])["subsets"]["All"]
-
-
-def test_subsets_keep_the_order_of_the_rows():
-    rows = [row("HCOCO"), row("HAdobe5k"), row("HCOCO")]
-    assert list(summarize(rows, "idih")["subsets"]) == ["HCOCO", "HAdobe5k", "All"]
 
 
 def test_intervals_are_of_the_same_means_as_the_summary():
@@ -70,7 +62,7 @@ def test_tables_have_the_papers_form():
         row("A", fg=0.01, input_mse=5.0, input_psnr=20.0, input_fmse=50.0),
         row("B", fg=0.5, mse=3, fmse=90.0, input_mse=7.0, input_psnr=22.0, input_fmse=70.0),
     ]
-    by_subset, by_ratio = tables(summarize(rows, "idih"))
+    by_subset, by_ratio = comparison({"": summarize(rows, "idih")})
     assert by_subset.groups == ["A", "B", "All"]
     assert [" ".join(line) for line in by_subset.lines] == [
         "Input composite 5.00 20.00 50.00 - - 7.00 22.00 70.00 - - 6.00 21.00 60.00 - -",
@@ -120,22 +112,23 @@ def test_where_the_composites_fmse_is_not_known_nothing_is_said():
     old, new = [row(fmse=90.0)], [row(fmse=90.0, input_fmse=80.0)]
     assert "worse" not in summarize(old, "idih")["subsets"]["All"]
     assert "worse" not in intervals(old)["subsets"]["All"]
-    assert tables(summarize(old, "idih"))[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
+    assert comparison({"": summarize(old, "idih")})[0].headings() == ["MSE↓", "PSNR↑", "fMSE↓"] * 2
     both = comparison({"old": summarize(old, "idih"), "new": summarize(new, "idih")}, {"": ""})[0]
     assert [line[-2:] for line in both.lines] == [["-", "-"], ["100.0%", "100.0%"]]
 
 
-def test_csv_names_the_percent():
-    table = tables(summarize([row(fmse=90.0, input_fmse=85.0)], "idih"))[0]
+def test_csv_and_latex_name_the_percent():
+    table = comparison({"": summarize([row(fmse=90.0, input_fmse=85.0)], "idih")})[0]
     heading, line = table.flat()
-    assert heading[4:6] == ["A worse %", "A worse_10 %"]
-    assert line[4:6] == ["100.0", "0.0"]
+    assert (heading[4:6], line[4:6]) == (["A worse %", "A worse_10 %"], ["100.0", "0.0"])
     assert r"$>$10\% worse$\downarrow$" in table.latex()
     assert WORSE.replace("%", r"\%").replace(">", "$>$") in table.latex()
 
 
 def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
-    table = tables(summarize([row(subset) for subset in "ABCDE"], "idih"))[0]._replace(title="Wide", notes=("Note.",))
+    table = comparison({"": summarize([row(subset) for subset in "ABCDE"], "idih")})[0]._replace(
+        title="Wide", notes=("Note.",)
+    )
     whole = table.text().splitlines()
     folded = table.folded(60).splitlines()
     assert max(map(len, folded)) <= 60 < max(map(len, whole))
@@ -151,13 +144,13 @@ def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
 
 def test_evaluations_of_two_protocols_show_them_in_a_column():
     summaries = {name: summarize([row()], name) for name in ("idih", "frih")}
-    assert comparison(summaries, {"": ""})[0].protocols == ["idih", "frih"]
-    assert comparison({"one": summaries["idih"], "two": summaries["idih"]}, {"": ""})[0].protocols == []
+    assert comparison(summaries)[0].protocols == ["idih", "frih"]
+    assert comparison({"one": summaries["idih"], "two": summaries["idih"]})[0].protocols == []
 
 
 def test_an_evaluation_without_a_group_shows_dashes():
     summaries = {"one": summarize([row("A"), row("B", fg=0.5)], "idih"), "two": summarize([row("B", fg=0.5)], "idih")}
-    by_subset, by_ratio = comparison(summaries, {"": ""})
+    by_subset, by_ratio = comparison(summaries)
     assert by_subset.groups == ["A", "B", "All"]
     assert by_subset.lines[1][1:4] == ["-", "-", "-"]
     assert by_ratio.images == [1, 1, 2]
@@ -217,16 +210,12 @@ def test_tables_of_intervals():
     assert [line[0] for line in by_ratio.lines] == ["5-15%, Ours", "All, Ours"]
 
 
-def test_console_lines_are_aligned_even_under_long_names():
-    rows = [row("a-very-long-name-of-a-subset-indeed"), row("B")]
-    for table in (tables(summarize(rows, "idih"))[0], beside_published(TABLE_1, {})._replace(title="", notes=())):
+def test_lines_are_aligned_on_a_console_and_have_as_many_cells_in_markdown():
+    rows = [row("a|very-long-name-of-a-subset-indeed"), row("B")]
+    for table in (comparison({"": summarize(rows, "idih")})[0], beside_published(TABLE_1, {})):
+        table = table._replace(title="", notes=())
         assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
-
-
-def test_markdown_has_as_many_cells_in_every_line():
-    for table in (beside_published(TABLE_1, {}), tables(summarize([row("a|b")], "idih"))[0], efficiency({})):
-        lines = [line.replace("\\|", "") for line in table.markdown().splitlines() if line.startswith("|")]
-        assert len({line.count("|") for line in lines}) == 1
+        assert len({line.replace("\\|", "").count("|") for line in table.markdown().splitlines()}) == 1
 
 
 def test_latex_escapes_and_counts_columns():

@@ -97,7 +97,7 @@ def _member(rank: int, size: int, backend: str, config: Config, batch: Batch, pl
     model = World(rank, size, device).wrap(network)
     for module in network.modules():  # `wrap` does this for several processes only
         if hasattr(module, "synchronized"):
-            module.synchronized = True
+            module.synchronized = True  # type: ignore[assignment]
     torch.save(step(model, part_of(batch, rank, size), config), place / f"{rank}.pt")
     dist.destroy_process_group()
 

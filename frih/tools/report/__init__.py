@@ -1,7 +1,7 @@
-"""Pages to look at: the HTML report of an evaluation, its plots and small images, and evaluations compared."""
+"""Reports of evaluations: their files and HTML pages, plots, small images, and comparisons."""
 
 from frih.tools.report.comparison import compare
-from frih.tools.report.html import evaluation_page
 from frih.tools.report.thumbnails import Thumbnails
+from frih.tools.report.write import write_report
 
-__all__ = ["Thumbnails", "compare", "evaluation_page"]
+__all__ = ["Thumbnails", "compare", "write_report"]

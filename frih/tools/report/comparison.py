@@ -6,23 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frih import metrics
 from frih.common.errors import UserError
 from frih.common.files import write_whole
-from frih.common.wording import counted
-from frih.evaluation.layout import Table, heading
+from frih.evaluation.layout import Table, heading, listed
 from frih.evaluation.rows import by_image, read_rows
-from frih.evaluation.statistics import Difference, paired
-from frih.evaluation.tables import RATIOS, comparison, groups, interval_tables, intervals, summarize, with_interval
-from frih.evaluation.write import as_json, finite, markdown, write_json
-from frih.metrics import PAPER, PROTOCOLS, Row
+from frih.evaluation.statistics import Difference, Group, paired
+from frih.evaluation.tables import (
+    RATIOS,
+    Intervals,
+    comparison,
+    groups,
+    interval_tables,
+    intervals,
+    summarize,
+    with_interval,
+)
+from frih.evaluation.write import as_json, write_json
+from frih.metrics import METRICS, PAPER, PROTOCOLS, Row
+from frih.tools.report.write import describe, markdown
 
-Differences = dict[str, dict[str, dict[str, dict[str, Difference]]]]
-"""By system, by ``subsets`` and ``ratios``, by group, by score."""
+Differences = dict[str, dict[str, dict[str, Difference]]]
+"""By ``subsets`` and ``ratios``, by group, by score."""
 
 
 class Evaluation(NamedTuple):
-    """What :func:`~frih.evaluation.write.write_report` wrote into a folder."""
+    """What :func:`~frih.tools.report.write.write_report` wrote into a folder."""
 
     folder: Path
     rows: list[Row]
@@ -35,19 +43,19 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
     """Writes ``comparison.md``, ``comparison.html`` and ``comparison.json`` into a folder.
 
     Args:
-        evaluations: folders, by the systems' names; without names, the parts of the paths that differ are taken. The first is
-            what the others are compared with.
+        evaluations: folders, by the systems' names; without names, the parts of the paths that differ are taken. The others are
+            compared with the first.
         out: is made if it is not there.
-        anyway: compare evaluations of different protocols or sizes, too, and of the images that all of them have; what
-            differs is printed with the tables.
+        anyway: also compare evaluations of different protocols or sizes, and on the images that all of them have; the
+            differences are printed with the tables.
 
     Returns:
         The tables as text for a console.
 
     Raises:
-        UserError: fewer than two evaluations, a damaged one, or ones that cannot be compared; all that differs is named.
+        UserError: fewer than two evaluations, a damaged one, or ones that cannot be compared, with everything that differs.
     """
-    from frih.tools.report.html import comparison_page  # drawing takes long to load, and training has no need of it
+    from frih.tools.report.html import comparison_page  # loads matplotlib, which takes long
 
     folders = dict(evaluations) if isinstance(evaluations, Mapping) else short_names(evaluations)
     if len(folders) < 2:
@@ -59,25 +67,35 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
             "\n".join([*remarks, "compare what was measured alike, or give --anyway, which is printed with it"])
         )
     systems = _on_shared_images(systems)
+    reference, *others = systems
     summaries = {name: summarize(one.rows, one.protocol) for name, one in systems.items()}
     found = {name: intervals(one.rows) for name, one in systems.items()}
     alike = len({(one.protocol, one.size) for one in systems.values()}) == 1
     inputs = {
         "Input composite" if alike else f"Input composite, {name}": summarize(input_rows(one.rows), one.protocol)
         for name, one in list(systems.items())[: 1 if alike else None]
-        if _has_input(one.rows)
+        if "input_mse" in one.rows[0].scores
     }
-    differences = _differences(systems)
+    differences = {name: _differences(systems[name].rows, systems[reference].rows) for name in others}
     shown = [
         *comparison({**inputs, **summaries}, {"": ""}),
-        *(_difference_table(name, next(iter(systems)), one) for name, one in differences.items()),
+        *(_difference_table(name, reference, one) for name, one in differences.items()),
         *interval_tables(found, {"": ""}),
     ]
-    text = "\n".join([_describe(systems), *(f"Beware: {remark}." for remark in remarks)])
+    measured = describe(systems[reference].rows, dict.fromkeys(one.protocol for one in systems.values()))
+    text = "\n".join([measured, *(f"Beware: {remark}." for remark in remarks)])
     about = {name: str(one.folder) for name, one in systems.items()}
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "comparison.md", markdown("Comparison", text, shown, about))
-    write_json(out / "comparison.json", _as_json(systems, remarks, found, differences))
+    write_json(
+        out / "comparison.json",
+        {
+            "remarks": remarks,
+            "systems": {name: _as_json(one, found[name]) for name, one in systems.items()},
+            "reference": reference,
+            "differences": {name: as_json(one) for name, one in differences.items()},
+        },
+    )
     rows = {name: (one.folder, one.rows) for name, one in systems.items()}
     write_whole(out / "comparison.html", comparison_page(out, rows, shown, text, about))
     return "\n\n".join([text, *(table.folded() for table in shown[: 1 + len(systems)])])
@@ -87,7 +105,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Reads an evaluation's folder.
 
     Raises:
-        UserError: it is none, or damaged.
+        UserError: it is not an evaluation's, or damaged.
     """
     path = folder / "summary.json"
     try:
@@ -99,7 +117,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is no summary of an evaluation; evaluate again") from None
     if protocol not in PROTOCOLS:
-        raise UserError(f"{path}: names the protocol {protocol!r}, which there is not; evaluate again")
+        raise UserError(f"{path}: names the protocol {protocol!r}, which does not exist; evaluate again")
     rows = read_rows(folder / "rows.csv")
     if not rows or not all(score in rows[0].scores for score in PAPER):
         raise UserError(f"{folder / 'rows.csv'}: has no rows with {', '.join(PAPER)}; evaluate again")
@@ -137,12 +155,8 @@ def input_rows(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _has_input(rows: Sequence[Row]) -> bool:
-    return "input_mse" in rows[0].scores
-
-
 def _what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
-    """Sentences on what forbids a comparison."""
+    """Why the evaluations cannot be compared; empty if they can."""
 
     def by_name(what: Callable[[Evaluation], str]) -> str:
         return ", ".join(f"{name} {what(one)}" for name, one in systems.items())
@@ -156,14 +170,13 @@ def _what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
     everything = {key: row for rows in images.values() for key, row in rows.items()}
     for name, known in images.items():
         if missing := sorted(everything.keys() - known.keys()):
-            names = ", ".join(f"{everything[key].subset}/{everything[key].name}" for key in missing[:3])
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            remarks.append(f"{name} lacks {names}{more}, which others have")
+            names = [f"{everything[key].subset}/{everything[key].name}" for key in missing]
+            remarks.append(f"{name} lacks {listed(names)}, which others have")
     return remarks
 
 
 def _on_shared_images(systems: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
-    """The same with the rows of images that all have, in the order of the first."""
+    """The evaluations with only the images that all have, in the order of the first."""
     images = {name: by_image(one.rows) for name, one in systems.items()}
     first = next(iter(images.values()))
     shared = [image for image in first if all(image in rows for rows in images.values())]
@@ -172,44 +185,34 @@ def _on_shared_images(systems: Mapping[str, Evaluation]) -> dict[str, Evaluation
     return {name: one._replace(rows=[images[name][key] for key in shared]) for name, one in systems.items()}
 
 
-def _differences(systems: Mapping[str, Evaluation]) -> Differences:
-    """Each system less the first."""
-    first, *others = systems.values()
-    _, *names = systems
+def _differences(rows: Sequence[Row], reference: Sequence[Row]) -> Differences:
     return {
-        name: {
-            kind: {group: _paired(other.rows, first.rows, belongs) for group, belongs in parts.items()}
-            for kind, parts in groups(first.rows).items()
-        }
-        for name, other in zip(names, others, strict=True)
+        kind: {group: _paired(rows, reference, belongs) for group, belongs in parts.items()}
+        for kind, parts in groups(reference).items()
     }
 
 
-def _paired(rows: Sequence[Row], others: Sequence[Row], belongs: Callable[[Row], bool]) -> dict[str, Difference]:
-    shared = [score for score in metrics.METRICS if score in rows[0].scores and score in others[0].scores]
+def _paired(rows: Sequence[Row], others: Sequence[Row], belongs: Group) -> dict[str, Difference]:
     found = {
-        score: paired(rows, others, score, higher_is_better=metrics.METRICS[score].better == "higher", members=belongs)
-        for score in shared
+        score: paired(rows, others, score, higher_is_better=metric.better == "higher", members=belongs)
+        for score, metric in METRICS.items()
+        if score in rows[0].scores and score in others[0].scores
     }
     return {score: difference for score, difference in found.items() if difference.images}
 
 
-def _difference_table(name: str, reference: str, found: Mapping[str, Mapping[str, Mapping[str, Difference]]]) -> Table:
+def _difference_table(name: str, reference: str, found: Differences) -> Table:
     parts = {**found["subsets"], **{f"{ratio}%": found["ratios"][ratio] for ratio in RATIOS}}
     scores = list(dict.fromkeys(score for cell in parts.values() for score in cell))
     lines = []
     for group, cell in parts.items():
         if cell:
             shown = [cell.get(score) for score in scores]
-            figures = [
-                part
-                for score, known in zip(scores, shown, strict=True)
-                for part in (
-                    with_interval(score, known, signed=True),
-                    f"{100 * known.wins:.0f}%" if known else "-",
-                )
-            ]
-            lines.append([group, str(max(known.images for known in shown if known)), *figures])
+            figures = []
+            for score, known in zip(scores, shown, strict=True):
+                wins = f"{100 * known.wins:.0f}%" if known else "-"
+                figures += [with_interval(score, known, signed=True), wins]
+            lines.append([group, str(max(known.images for known in cell.values())), *figures])
     headings = [part for score in scores for part in (f"Δ {heading(score)}", "won")]
     return Table(
         "Images",
@@ -222,41 +225,11 @@ def _difference_table(name: str, reference: str, found: Mapping[str, Mapping[str
     )
 
 
-def _describe(systems: Mapping[str, Evaluation]) -> str:
-    first = next(iter(systems.values()))
-    photos = len({row.real for row in first.rows})
-    protocols = dict.fromkeys(one.protocol for one in systems.values())
-    rules = "; ".join(f"protocol {name}: {PROTOCOLS[name].summary}" for name in protocols)
-    return f"{counted(len(first.rows), 'image')} of {counted(photos, 'real photo')}, {rules}."
-
-
-def _as_json(
-    systems: Mapping[str, Evaluation],
-    remarks: Sequence[str],
-    found: Mapping[str, Any],
-    differences: Differences,
-) -> dict[str, Any]:
+def _as_json(evaluation: Evaluation, found: Intervals) -> dict[str, Any]:
     return {
-        "remarks": list(remarks),
-        "systems": {
-            name: {
-                "folder": os.fspath(one.folder),
-                "protocol": one.protocol,
-                "size": one.size,
-                **summarize(one.rows, one.protocol),
-                "intervals": as_json(found[name]),
-            }
-            for name, one in systems.items()
-        },
-        "reference": next(iter(systems)),
-        "differences": {
-            name: {
-                kind: {
-                    group: {score: finite(one._asdict()) for score, one in cell.items()}
-                    for group, cell in parts.items()
-                }
-                for kind, parts in kinds.items()
-            }
-            for name, kinds in differences.items()
-        },
+        "folder": os.fspath(evaluation.folder),
+        "protocol": evaluation.protocol,
+        "size": evaluation.size,
+        **summarize(evaluation.rows, evaluation.protocol),
+        "intervals": as_json(found),
     }

@@ -1,4 +1,4 @@
-"""Which images go into an HTML page, and how: whole, made smaller, or by a link to their file."""
+"""Images inside an HTML page: as they are, made smaller, or replaced by a link to their file."""
 
 import base64
 import io
@@ -8,13 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 LIMIT = 18_500_000
-"""Characters that a page's images may take; with all else it then stays under 20 MB."""
+"""Characters that a page's images may take; the whole page then stays under 20 MB."""
 PREVIEW, QUALITY = 168, 42
 """Longer side and WebP quality of images that are made smaller."""
 
 
 class Album:
-    """Takes images up as long as there is room.
+    """Takes images as long as there is room.
 
     Args:
         limit: characters that they may take together.
@@ -24,7 +24,7 @@ class Album:
         self.room = limit
 
     def take(self, path: Path, *, smaller: bool = False) -> str:
-        """An image's content as a data URI; empty where there is no room left for it."""
+        """An image's content as a data URI; empty if there is no room left for it."""
         content = path.read_bytes()
         kind = "jpeg" if path.suffix == ".jpg" else "webp"
         if smaller and len(shrunk := _smaller(content)) < len(content):
@@ -36,12 +36,12 @@ class Album:
         return uri
 
     def fits(self, paths: Iterable[Path]) -> bool:
-        """Whether all of these would find room as they are."""
+        """Whether there is room for all of these as they are."""
         return sum(4 * (path.stat().st_size + 2) // 3 + 30 for path in paths) <= self.room
 
 
 def _smaller(content: bytes) -> bytes:
-    """The image in fewer pixels and at less quality, as WebP."""
+    """The image with fewer pixels and less quality, as WebP."""
     image = Image.open(io.BytesIO(content))
     image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The page to look at: tables, plots, images and a line for each image, in one file that needs no other."""
+"""The HTML page: tables, plots, images and a line for each image, in one file that needs no other."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from markupsafe import Markup
 import frih
 from frih.evaluation.layout import Table, figure, heading
 from frih.evaluation.statistics import INTERVALS, bootstrap
-from frih.evaluation.tables import METHODS, RATIOS, Summary
+from frih.evaluation.tables import METHODS, RATIOS
 from frih.metrics import Row, with_harm
 from frih.metrics.harm import TOLERANCE, relative_change
 from frih.tools.report.embedding import Album
@@ -23,11 +23,9 @@ from frih.tools.report.plots import Figures, Plot, draw_plots
 from frih.tools.report.thumbnails import SCALE, Thumbnails, ending, error_colors
 
 EXTREMES, EVERY = 3, 8
-"""Best, worst and median images to show; images at equal distances through the list."""
+"""Number of best, worst and median images, and of images at equal distances through the list."""
 FINAL = ("refined", "prediction", "composite")
 """Stages that may be an evaluation's final image; the first that is stored is."""
-
-
 CHANGE = "fMSE change"
 """Heading of the column by which the images that were made worse are found."""
 
@@ -39,11 +37,17 @@ class System(NamedTuple):
     rows: Sequence[Row]
     """In the same order for every system of a page."""
     prefix: str
-    """Of its scores."""
+    """Prefix of its scores."""
     folder: Path
-    """Of the evaluation."""
-    stages: tuple[str, ...]
-    """Which stage shows it: the first of these that is stored."""
+    """Folder of the evaluation."""
+
+    def scores(self, score: str) -> list[float]:
+        """One for each image."""
+        return [row.scores[self.prefix + score] for row in self.rows]
+
+    def inputs(self, score: str) -> list[float]:
+        """Those of the composites; empty if the rows have none."""
+        return [row.scores["input_" + score] for row in self.rows if "input_psnr" in row.scores]
 
 
 class Slot(NamedTuple):
@@ -51,9 +55,9 @@ class Slot(NamedTuple):
 
     label: str
     folder: Path
-    """Of the evaluation."""
+    """Folder of the evaluation."""
     rows: Sequence[Row]
-    """Of the evaluation, whose names are those of the files."""
+    """Rows of the evaluation, whose names are those of the files."""
     kind: str
     """As :class:`~frih.tools.report.thumbnails.Thumbnails` calls it."""
     error: bool = False
@@ -70,23 +74,26 @@ class Choice(NamedTuple):
 
     title: str
     reason: str
-    places: list[int]
+    places: Sequence[int]
     """In the rows."""
 
 
 def evaluation_page(
-    folder: Path, rows: Sequence[Row], summary: Summary, shown: Sequence[Table], names: Mapping[str, str], lead: str
+    folder: Path,
+    rows: Sequence[Row],
+    about: Mapping[str, Any],
+    shown: Sequence[Table],
+    names: Mapping[str, str],
+    lead: str,
 ) -> str:
     """The page of one evaluation, with the images stored in its folder."""
-    stages = {"coarse_": ("coarse",), "": FINAL}
-    methods = [(prefix, name) for prefix, name in names.items() if prefix in stages]
     systems = [
-        System(name, rows, prefix, folder, stages[prefix])
-        for prefix, name in methods
-        if rows and f"{prefix}psnr" in rows[0].scores
+        System(name, rows, prefix, folder)
+        for prefix, name in names.items()
+        if prefix != "input_" and rows and f"{prefix}psnr" in rows[0].scores
     ]
-    final = names.get("", METHODS[""])
-    return _page(folder, systems, f"Evaluation: {final}", lead, shown, summary["about"], differences=False)
+    title = f"Evaluation: {names.get('', METHODS[''])}"
+    return _page(folder, systems, title, lead, shown, about, differences=False)
 
 
 def comparison_page(
@@ -97,7 +104,7 @@ def comparison_page(
     about: Mapping[str, str],
 ) -> str:
     """The page of several evaluations of the same images, in the same order, by name."""
-    listed = [System(name, rows, "", folder, FINAL) for name, (folder, rows) in systems.items()]
+    listed = [System(name, rows, "", folder) for name, (folder, rows) in systems.items()]
     return _page(out, listed, " · ".join(systems), lead, shown, about, differences=True)
 
 
@@ -114,13 +121,17 @@ def _page(
     rows = systems[0].rows if systems else []
     slots = _slots(systems)
     values, by_what = _ranking(systems, differences=differences)
-    choices = _choices(
-        values, by_what, [place for place in range(len(rows)) if slots and slots[0].path(place).is_file()]
-    )
+    stored = [place for place in range(len(rows)) if slots and slots[0].path(place).is_file()]
+    choices = _choices(values, by_what, stored)
     featured = {place for choice in choices for place in choice.places}
     images = _embed(len(rows), slots, featured)
     folders = [quote(Path(os.path.relpath(slot.folder / "images", out)).as_posix()) for slot in slots]
     headings, lines = _lines(systems, differences=differences)
+
+    def link(slot: int, place: int) -> str:
+        path = slots[slot].path(place).relative_to(slots[slot].folder / "images")
+        return f"{folders[slot]}/{quote(path.as_posix())}"
+
     page: str = _template().render(
         title=title,
         version=frih.__version__,
@@ -132,9 +143,7 @@ def _page(
         plots=[(plot, Markup(plot.svg)) for plot in _plots(systems)],
         choices=choices,
         slots=slots,
-        link=lambda slot, place: (
-            f"{folders[slot]}/{quote(slots[slot].path(place).relative_to(slots[slot].folder / 'images').as_posix())}"
-        ),
+        link=link,
         rows=rows,
         captions={place: _caption(systems, place, differences=differences) for place in featured},
         images=images,
@@ -163,7 +172,7 @@ def _page(
 
 
 def _slots(systems: Sequence[System]) -> list[Slot]:
-    """What is shown of each image, by what is stored of the first one that has images; none where nothing is stored."""
+    """What is shown of each image, found from the first image that has stored stages; empty if none has."""
     for rows in zip(*(system.rows for system in systems), strict=True):
         stored = [
             Thumbnails(system.folder).stages(row.subset, row.name) for system, row in zip(systems, rows, strict=True)
@@ -174,29 +183,29 @@ def _slots(systems: Sequence[System]) -> list[Slot]:
         slots = [Slot(stage, *first, stage) for stage in ("composite", "mask", "submasks") if stage in stored[0]]
         results = []
         for system, stages in zip(systems, stored, strict=True):
-            stage = next((stage for stage in system.stages if stage in stages), None)
-            if stage:
+            stage = next((stage for stage in (("coarse",) if system.prefix else FINAL) if stage in stages), "composite")
+            if stage != "composite":
                 results.append(Slot(system.name, system.folder, system.rows, stage))
         real = [Slot("real", *first, "real")] if "real" in stored[0] else []
-        compared = [*slots[:1], *(slot for slot in results if slot.kind != "composite")] if real else []
+        compared = [*slots[:1], *results] if real else []
         errors = [slot._replace(kind=f"{slot.kind}-error", error=True) for slot in compared]
-        return [*slots, *(slot for slot in results if slot not in slots and slot.kind != "composite"), *real, *errors]
+        return [*slots, *results, *real, *errors]
     return []
 
 
 def _embed(total: int, slots: Sequence[Slot], featured: Set[int]) -> list[list[str] | None]:
-    """Of each row, the content of its images: "" where a page must link to the file; None where there is none.
+    """The contents of each row's images: "" where the page must link to the file; None for a row without images.
 
-    What is featured comes first and as it is stored; then, from the first row on, as much as there is room for, made smaller if
-    not everything fits.
+    Featured images come first and as they are stored. Then come the others, as many as there is room for, made smaller if not
+    all fit.
     """
     album = Album()
     images: list[list[str] | None] = [None] * total
     stored = {place: [slot.path(place) for slot in slots] for place in range(total) if slots}
     stored = {place: paths for place, paths in stored.items() if all(path.is_file() for path in paths)}
-    for place in sorted(featured & stored.keys()):
-        images[place] = [album.take(path) for path in stored[place]]
-    others = {place: paths for place, paths in stored.items() if place not in featured}
+    others = {place: stored.pop(place) for place in list(stored) if place not in featured}
+    for place, paths in stored.items():
+        images[place] = [album.take(path) for path in paths]
     smaller = not album.fits(path for paths in others.values() for path in paths)
     for place, paths in others.items():
         images[place] = [album.take(path, smaller=smaller) for path in paths]
@@ -204,33 +213,28 @@ def _embed(total: int, slots: Sequence[Slot], featured: Set[int]) -> list[list[s
 
 
 def _ranking(systems: Sequence[System], *, differences: bool) -> tuple[list[float], str]:
-    """A figure for each row by which best and worst are told, and what it is."""
+    """A figure for each row, by which best and worst are chosen, and its name."""
     if not systems:
         return [], ""
-    if differences:
-        first, second = systems[:2]
-        values = [a - b for a, b in zip(_scores(second, "psnr"), _scores(first, "psnr"), strict=True)]
-        return values, f"PSNR of {second.name} less that of {first.name}"
-    final = systems[-1]
-    if not _has_input(final):
-        return _scores(final, "psnr"), f"PSNR of {final.name}"
-    values = [row.scores[f"{final.prefix}psnr"] - row.scores["input_psnr"] for row in final.rows]
+    first, final = (systems[0], systems[1]) if differences else (None, systems[-1])
+    before = first.scores("psnr") if first else final.inputs("psnr")
+    if not before:
+        return final.scores("psnr"), f"PSNR of {final.name}"
+    values = [a - b for a, b in zip(final.scores("psnr"), before, strict=True)]
+    if first:
+        return values, f"PSNR of {final.name} less that of {first.name}"
     return values, f"PSNR gain of {final.name} over the composite"
 
 
 def _choices(values: Sequence[float], by_what: str, places: Sequence[int]) -> list[Choice]:
-    """Images to look at among those at ``places``: by their values, and without a look at them."""
+    """Images to show among those at ``places``: at equal distances, and by their values."""
     order = sorted((place for place in places if not math.isnan(values[place])), key=lambda place: values[place])
     if not order:
         return []
     middle = max(0, (len(order) - EXTREMES) // 2)
-    step = max(1, math.ceil(len(places) / EVERY))
+    step = math.ceil(len(places) / EVERY)
     return [
-        Choice(
-            "Not picked",
-            f"Every {_ordinal(step)} image".replace("  ", " ") + ", in the order of the list.",
-            list(places[::step]),
-        ),
+        Choice("Not picked", f"Every {_ordinal(step)}image, in the order of the list.", places[::step]),
         Choice("Best", f"The highest {by_what}.", order[::-1][:EXTREMES]),
         Choice("Median", f"In the middle by {by_what}.", order[middle : middle + EXTREMES]),
         Choice("Worst", f"The lowest {by_what}.", order[:EXTREMES]),
@@ -240,24 +244,18 @@ def _choices(values: Sequence[float], by_what: str, places: Sequence[int]) -> li
 def _plots(systems: Sequence[System]) -> list[Plot]:
     if not systems:
         return []
-    rows = systems[0].rows
-    composites = None
-    if _has_input(systems[0]):
-        composites = Figures(*(np.array([row.scores[f"input_{name}"] for row in rows]) for name in ("psnr", "fmse")))
+    first = systems[0]
     return draw_plots(
-        {
-            system.name: Figures(np.array(_scores(system, "psnr")), np.array(_scores(system, "fmse")))
-            for system in systems
-        },
-        composites,
-        np.array([row.fg_ratio for row in rows]),
-        np.array([row.submasks for row in rows]),
-        [row.subset for row in rows],
+        {system.name: Figures(*(np.array(system.scores(score)) for score in ("psnr", "fmse"))) for system in systems},
+        Figures(*(np.array(first.inputs(score)) for score in ("psnr", "fmse"))) if first.inputs("psnr") else None,
+        np.array([row.fg_ratio for row in first.rows]),
+        np.array([row.submasks for row in first.rows]),
+        [row.subset for row in first.rows],
     )
 
 
 def _headline(system: System) -> list[tuple[str, str, list[str]]]:
-    """The final image's means: heading, mean, and lines on its interval and on what the composites have."""
+    """The final image's means: heading, mean, and lines with its interval and the composites' mean."""
     rows, headline = with_harm(system.rows), []
     for score in ("psnr", "mse", "fmse", "worse"):
         found, before = (bootstrap(rows, prefix + score) for prefix in (system.prefix, "input_"))
@@ -278,8 +276,8 @@ def _caption(systems: Sequence[System], place: int, *, differences: bool) -> str
     row = systems[0].rows[place]
     parts = [f"foreground {100 * row.fg_ratio:.1f} %", f"K = {row.submasks}"]
     for score, unit in (("psnr", " dB"), ("fmse", "")):
-        steps = [("composite", row.scores["input_" + score])] if _has_input(systems[0]) else []
-        steps += [(system.name, system.rows[place].scores[system.prefix + score]) for system in systems]
+        steps = [("composite", value[place])] if (value := systems[0].inputs(score)) else []
+        steps += [(system.name, system.scores(score)[place]) for system in systems]
         shown = ", ".join(f"{name} {figure(score, value)}" for name, value in steps)
         if not differences and len(steps) > 1:
             shown = " → ".join(figure(score, value) for _, value in steps)
@@ -288,45 +286,37 @@ def _caption(systems: Sequence[System], place: int, *, differences: bool) -> str
 
 
 def _lines(systems: Sequence[System], *, differences: bool) -> tuple[list[str], list[list[str]]]:
-    """The table of all images, beside their names: headings, and figures."""
+    """The table of all images, without their names: headings, and figures."""
     if not systems:
         return [], []
-    rows = systems[0].rows
+    first = systems[0]
     columns: dict[str, list[str]] = {
-        "foreground, %": [f"{100 * row.fg_ratio:.2f}" for row in rows],
-        "K": [str(row.submasks) for row in rows],
+        "foreground, %": [f"{100 * row.fg_ratio:.2f}" for row in first.rows],
+        "K": [str(row.submasks) for row in first.rows],
     }
     for score in ("psnr", "fmse"):
         label = heading(score)
-        if _has_input(systems[0]):
-            columns[f"{label} composite"] = [figure(score, row.scores[f"input_{score}"]) for row in rows]
+        if before := first.inputs(score):
+            columns[f"{label} composite"] = [figure(score, value) for value in before]
         for system in systems:
-            columns[f"{label} {system.name}"] = [figure(score, value) for value in _scores(system, score)]
-        if score == "psnr" and (differences or _has_input(systems[0])):
+            columns[f"{label} {system.name}"] = [figure(score, value) for value in system.scores(score)]
+        if score == "psnr" and (differences or before):
             values, _ = _ranking(systems, differences=differences)
-            name = f"Δ {systems[1].name} − {systems[0].name}" if differences else "gain"
+            name = f"Δ {systems[1].name} − {first.name}" if differences else "gain"
             columns[f"PSNR {name}"] = [f"{value:+.2f}" for value in values]
-    for system in filter(_has_input, systems if differences else systems[-1:]):
-        pairs = zip(_scores(system, "fmse"), (row.scores["input_fmse"] for row in system.rows), strict=True)
-        changes = [relative_change(fmse, composite) for fmse, composite in pairs]
-        name = f"{CHANGE} {system.name}, %" if differences else f"{CHANGE}, %"
-        columns[name] = ["-" if math.isnan(change) else f"{change:+.1f}" for change in changes]
+    for system in systems if differences else systems[-1:]:
+        if before := system.inputs("fmse"):
+            changes = map(relative_change, system.scores("fmse"), before)
+            name = f"{CHANGE} {system.name}, %" if differences else f"{CHANGE}, %"
+            columns[name] = ["-" if math.isnan(change) else f"{change:+.1f}" for change in changes]
     return list(columns), [list(line) for line in zip(*columns.values(), strict=True)]
 
 
-def _scores(system: System, score: str) -> list[float]:
-    return [row.scores[system.prefix + score] for row in system.rows]
-
-
-def _has_input(system: System) -> bool:
-    return bool(system.rows) and "input_psnr" in system.rows[0].scores
-
-
 def _ordinal(number: int) -> str:
+    """As "3rd ", with a space; empty for 1."""
     if number == 1:
         return ""
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    return f"{number}{'th' if 10 <= number % 100 <= 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')} "
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Plots of an evaluation as SVG, in colours that the page's style sheet sets, so that they suit light and dark."""
+"""Plots of an evaluation as SVG. The page's style sheet sets their colours, so that they suit light and dark."""
 
 import io
 import re
@@ -18,21 +18,20 @@ from frih.evaluation.tables import RATIOS
 Array = NDArray[np.float64]
 
 SERIES = ("#4477aa", "#cc6633", "#228866", "#aa3377", "#887722", "#557788")
-"""Of the systems, in order; the style sheet has a variable for each."""
+"""Colours of the systems, in order; the style sheet has a variable for each."""
 INPUT, INK, FAINT = "#808488", "#111213", "#c9c8c7"
 VARIABLES = {INPUT: "--input", INK: "--ink", FAINT: "--rule", **{color: f"--s{i}" for i, color in enumerate(SERIES)}}
-"""Colours that are drawn with, and the style sheet's variables that take their place."""
+"""Colours of the drawings, and the style sheet's variables that replace them."""
 MANY = 2500
-"""Points above which a cloud is drawn as pixels, for the sake of the page's size."""
+"""A cloud of more points is drawn as pixels, to keep the page small."""
 
 
 class Plot(NamedTuple):
-    """A drawing and what is to be said of it."""
+    """A drawing and its caption."""
 
     title: str
     svg: str
     description: str
-    """For those who do not see it."""
 
 
 class Figures(NamedTuple):
@@ -49,23 +48,27 @@ def draw_plots(
 
     Args:
         systems: by name.
-        composites: scores of the composites themselves; without them, what shows a gain is left out.
+        composites: scores of the composites themselves; without them, plots of gains are left out.
         ratios: foreground ratios, 0..1.
         submasks: K of each image.
         subsets: of each image.
     """
-    plots = []
-    if composites is not None:
-        gains = {name: one.psnr - composites.psnr for name, one in systems.items()}
-        plots = [_gain_by_ratio(gains, ratios), _gain_by_submasks(gains, submasks), _errors(systems, composites)]
-    return [*plots, _by_subset(systems, composites, subsets)]
+    if composites is None:
+        return [_by_subset(systems, subsets)]
+    gains = {name: one.psnr - composites.psnr for name, one in systems.items()}
+    return [
+        _gain_by_ratio(gains, ratios),
+        _gain_by_submasks(gains, submasks),
+        _errors(systems, composites),
+        _by_subset({"Input composite": composites, **systems}, subsets, [INPUT, *SERIES]),
+    ]
 
 
 def _gain_by_ratio(gains: Mapping[str, Array], ratios: Array) -> Plot:
     def draw(axes: Axes) -> None:
         percent = 100 * ratios
         axes.set_xscale("log")
-        for (name, gain), color in zip(gains.items(), _colors(), strict=False):
+        for (name, gain), color in zip(gains.items(), SERIES, strict=False):
             known = (percent > 0) & np.isfinite(gain)
             _cloud(axes, percent[known], gain[known], color, len(gains))
             centres, medians = _running_median(percent[known], gain[known])
@@ -94,7 +97,7 @@ def _gain_by_submasks(gains: Mapping[str, Array], submasks: Array) -> Plot:
     counts = sorted({int(k) for k in submasks})
 
     def draw(axes: Axes) -> None:
-        for place, (gain, color) in enumerate(zip(gains.values(), _colors(), strict=False)):
+        for place, (gain, color) in enumerate(zip(gains.values(), SERIES, strict=False)):
             parts = [_known(gain[submasks == k]) for k in counts]
             _boxes(axes, parts, place, len(gains), color)
         axes.axhline(0, color=INK, linewidth=0.8)
@@ -113,7 +116,7 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
     def draw(axes: Axes) -> None:
         axes.set(xscale="log", yscale="log")
         lowest, highest = np.inf, 0.0
-        for (name, one), color in zip(systems.items(), _colors(), strict=False):
+        for (name, one), color in zip(systems.items(), SERIES, strict=False):
             known = (composites.fmse > 0) & (one.fmse > 0)
             x, y = composites.fmse[known], one.fmse[known]
             _cloud(axes, x, y, color, len(systems), name)
@@ -130,9 +133,9 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
         _legend(axes, len(systems))
 
     shares = "; ".join(
-        f"{name} {100 * np.mean(_known(one.fmse) < composites.fmse[np.isfinite(one.fmse)]):.0f} %"
+        f"{name} {100 * np.mean(one.fmse[known] < composites.fmse[known]):.0f} %"
         for name, one in systems.items()
-        if np.isfinite(one.fmse).any()
+        if (known := np.isfinite(one.fmse)).any()
     )
     return Plot(
         "Foreground error before and after",
@@ -142,20 +145,18 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
     )
 
 
-def _by_subset(systems: Mapping[str, Figures], composites: Figures | None, subsets: Sequence[str]) -> Plot:
+def _by_subset(systems: Mapping[str, Figures], subsets: Sequence[str], colors: Sequence[str] = SERIES) -> Plot:
     names = list(dict.fromkeys(subsets))
-    everyone = {**({"Input composite": composites} if composites is not None else {}), **systems}
-    colors = ([INPUT] if composites is not None else []) + _colors()
 
     def draw(axes: Axes) -> None:
         member = {name: np.array([subset == name for subset in subsets]) for name in names}
-        for place, (one, color) in enumerate(zip(everyone.values(), colors, strict=False)):
-            _boxes(axes, [_known(one.psnr[member[name]]) for name in names], place, len(everyone), color)
+        for place, (one, color) in enumerate(zip(systems.values(), colors, strict=False)):
+            _boxes(axes, [_known(one.psnr[member[name]]) for name in names], place, len(systems), color)
         axes.set(ylabel="PSNR, dB")
         axes.set_xticks(range(len(names)), names, rotation=15 if len(names) > 4 else 0)
-        _legend_of(axes, list(everyone), colors)
+        _legend_of(axes, list(systems), colors)
 
-    medians = "; ".join(f"{name} {_median(one.psnr):.2f} dB" for name, one in everyone.items())
+    medians = "; ".join(f"{name} {_median(one.psnr):.2f} dB" for name, one in systems.items())
     return Plot("PSNR in each sub-dataset", _draw(draw), f"Boxes of the PSNR. Median over all images: {medians}. {BOX}")
 
 
@@ -163,7 +164,7 @@ BOX = "A box holds the middle half, its line is the median, whiskers reach from 
 
 
 def _draw(draw: Callable[[Axes], None]) -> str:
-    """Draws into new axes and returns ``<svg>...</svg>``, to stand in a page."""
+    """Draws into new axes and returns ``<svg>...</svg>`` for a page."""
     settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "frih",
@@ -189,7 +190,7 @@ def _draw(draw: Callable[[Axes], None]) -> str:
 
 
 def _for_page(svg: str) -> str:
-    """Without prologue, metadata, size and names of groups; with the style sheet's colours."""
+    """The drawing without prologue, metadata, size and names of groups, in the style sheet's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
@@ -206,14 +207,14 @@ def _cloud(axes: Axes, x: Array, y: Array, color: str, systems: int, name: str |
 
 
 def _running_median(x: Array, y: Array) -> tuple[Array, Array]:
-    """Medians of some twelve equal parts, by x."""
+    """Medians of about twelve equal parts, by x."""
     order = np.argsort(x, kind="stable")
     parts = [part for part in np.array_split(order, max(1, min(12, len(order) // 8))) if len(part)]
     return np.array([np.median(x[part]) for part in parts]), np.array([np.median(y[part]) for part in parts])
 
 
 def _boxes(axes: Axes, parts: Sequence[Array], place: int, systems: int, color: str) -> None:
-    """Boxes of one system, beside those of the others at each position; a part of no image has none."""
+    """Boxes of one system, beside those of the others at each position; there is none for a part without images."""
     width = 0.8 / systems
     for position, values in enumerate(parts):
         if len(values):
@@ -234,21 +235,15 @@ def _boxes(axes: Axes, parts: Sequence[Array], place: int, systems: int, color: 
 
 def _legend(axes: Axes, systems: int) -> None:
     if systems > 1:
-        legend = axes.legend(loc="best", handlelength=1.2)
-        for handle in legend.legend_handles:
-            if handle is not None:
-                handle.set_alpha(1)
+        for handle in filter(None, axes.legend(loc="best", handlelength=1.2).legend_handles):
+            handle.set_alpha(1)
 
 
-def _legend_of(axes: Axes, names: Sequence[str], colors: Sequence[str] | None = None) -> None:
+def _legend_of(axes: Axes, names: Sequence[str], colors: Sequence[str] = SERIES) -> None:
     """A legend of boxes, above them."""
     if len(names) > 1:
-        handles = [Patch(facecolor=color, label=name) for name, color in zip(names, colors or _colors(), strict=False)]
+        handles = [Patch(facecolor=color, label=name) for name, color in zip(names, colors, strict=False)]
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(3, len(names)))
-
-
-def _colors() -> list[str]:
-    return list(SERIES)
 
 
 def _known(values: Array) -> Array:

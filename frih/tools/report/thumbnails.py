@@ -1,4 +1,4 @@
-"""Small images of every stage of a harmonization, and maps of their errors: what the HTML report shows."""
+"""Small images of every stage of a harmonization, and maps of their errors, for the HTML report."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,40 +10,35 @@ from PIL import Image
 from frih.common.files import whole_file
 
 STAGES = ("composite", "mask", "submasks", "coarse", "refined", "prediction", "real")
-"""What may be stored of an image, in the order in which it is shown."""
+"""Stages that may be stored of an image, in the order in which they are shown."""
 COMPARED = ("composite", "coarse", "refined", "prediction")
 """Stages of which the error against the real image is drawn."""
 SCALE = 40
-"""Levels of 0..255 at which the colours of error maps end; larger errors look the same."""
+"""Error, in levels of 0..255, at which the colours of error maps end; larger errors look the same."""
 SIDE = 256
-"""Of a stored image, the longer one at most."""
+"""Longer side of a stored image, at most."""
 FLAT = ("mask", "submasks")
-"""Stages of few colours, which are stored exactly."""
+"""Stages of few colours, which are stored without loss."""
 
 
 class Thumbnails:
     """Images in a folder: ``images/<subset>/<name>.<stage>.jpg``, and ``<name>.<stage>-error.jpg``; flat ones ``.webp``.
 
-    JPEG, for evaluation waits for it, and WebP takes seven times as long. Any number of processes may add images at the same
-    time, as long as each adds others.
+    Photos are JPEG, because evaluation waits for them and WebP takes seven times as long. Several processes may add different
+    images at the same time.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "images"
 
     def add(self, subset: str, name: str, stages: Mapping[str, np.ndarray]) -> None:
-        """Stores the stages of one image, in place of what was stored of it.
+        """Stores the stages of one image and removes what was stored of it before.
 
         Args:
             subset: its folder.
             name: file name of the composite.
             stages: by name (:data:`STAGES`): (H, W, 3) or, of masks, (H, W), uint8, all of one size.
-
-        Raises:
-            ValueError: a stage is unknown, or of another size or type.
-            OSError: a file cannot be written.
         """
-        _check(stages)
         (self.folder / subset).mkdir(parents=True, exist_ok=True)
         images = dict(stages)
         if "real" in stages:
@@ -60,12 +55,12 @@ class Thumbnails:
         return [stage for stage in STAGES if self.path(subset, name, stage).is_file()]
 
     def path(self, subset: str, name: str, kind: str) -> Path:
-        """Where an image is, if it is stored; ``kind`` is a stage or, for its error map, ``<stage>-error``."""
+        """Where an image is stored; ``kind`` is a stage or, for its error map, ``<stage>-error``."""
         return self.folder / subset / f"{name}{ending(kind)}"
 
 
 def ending(kind: str) -> str:
-    """What follows the composite's name in the name of such an image's file."""
+    """What a file name of this kind has after the composite's name."""
     return f".{kind}.{'webp' if kind in FLAT else 'jpg'}"
 
 
@@ -80,39 +75,22 @@ def error_map(image: np.ndarray, real: np.ndarray) -> np.ndarray:
         (H, W, 3) uint8.
     """
     differences = image.astype(np.int32) - real
-    squares = np.einsum("hwc,hwc->hw", differences, differences)
-    colors = _colors_of_squares()
-    picked: np.ndarray = np.take(colors, np.minimum(squares, len(colors) - 1), axis=0)
-    return picked
-
-
-@lru_cache
-def _colors_of_squares() -> np.ndarray:
-    """The colour of each sum over RGB of squared errors, up to where the scale ends."""
-    levels = np.sqrt(np.arange(3 * SCALE**2 + 1) / 3)
-    colors: np.ndarray = error_colors()[np.rint(levels * (255 / SCALE)).astype(np.uint8)]
+    levels = np.sqrt(np.einsum("hwc,hwc->hw", differences, differences) / 3)
+    colors: np.ndarray = error_colors()[np.rint(np.minimum(levels, SCALE) * (255 / SCALE)).astype(np.uint8)]
     return colors
 
 
 @lru_cache
 def error_colors() -> np.ndarray:
     """The 256 colours of the scale, from no error on: (256, 3) uint8."""
-    from matplotlib import colormaps  # takes a moment, and only who draws needs it
+    from matplotlib import colormaps  # slow to load
 
     colors: np.ndarray = np.rint(colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint8)
     return colors
 
 
-def _check(stages: Mapping[str, np.ndarray]) -> None:
-    sizes = {pixels.shape[:2] for pixels in stages.values()}
-    if unknown := set(stages) - set(STAGES):
-        raise ValueError(f"unknown stages: {', '.join(sorted(unknown))}")
-    if len(sizes) != 1 or any(pixels.dtype != np.uint8 for pixels in stages.values()):
-        raise ValueError("stages must be uint8 and of one size")
-
-
 def _save(path: Path, pixels: np.ndarray, *, flat: bool) -> None:
-    """Writes an image, made smaller where it is large; ``flat`` ones, of few colours, keep them exactly."""
+    """Writes an image, made smaller if it is large; ``flat`` images are stored without loss."""
     image = Image.fromarray(pixels)
     if max(image.size) > SIDE:
         scale = SIDE / max(image.size)

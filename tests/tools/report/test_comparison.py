@@ -8,8 +8,7 @@ import pytest
 
 from frih.common.errors import UserError
 from frih.evaluation.rows import by_image
-from frih.evaluation.write import write_report
-from frih.tools.report import compare
+from frih.tools.report import compare, write_report
 from frih.tools.report.comparison import short_names
 from tests.evaluation.helpers import make_evaluation, random_rows, row
 from tests.tools.report.test_html import Page
@@ -56,6 +55,10 @@ def test_a_comparison_has_tables_differences_and_a_page(pair, tmp_path):
     ]
     assert slots[3]["folder"] == "../old/images"
     assert len([1 for line in page.all("tr") if "data-place" in line]) == 12
+    assert "fMSE change old, %" in (out / "comparison.html").read_text()
+    assert "fMSE change new, %" in (out / "comparison.html").read_text()
+    one = found["systems"]["old"]
+    assert one["subsets"]["All"]["worse"] == one["intervals"]["subsets"]["All"]["worse"]["mean"] == 0
 
 
 def test_a_copy_of_the_data_in_another_format_is_paired_by_names_without_suffix(tmp_path):
@@ -80,12 +83,6 @@ def test_doubled_names_without_suffix_are_told_apart_by_it():
     assert by_image(rows[:1]) == {("A", "x"): rows[0]}
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_one_evaluation_is_no_comparison(tmp_path, count):
-    with pytest.raises(UserError, match="two evaluations or more"):
-        compare([tmp_path] * count, tmp_path)
-
-
 def test_what_was_not_measured_alike_is_refused_by_name(pair, tmp_path):
     rows = random_rows(12)
     make_evaluation(tmp_path / "new", rows[1:], images=False, protocol="frih", size=512)
@@ -103,10 +100,12 @@ def test_what_was_not_measured_alike_is_refused_by_name(pair, tmp_path):
     assert json.loads((tmp_path / "out/comparison.json").read_text())["remarks"]
 
 
-def test_nothing_in_common_cannot_be_compared_at_all(pair, tmp_path):
+def test_nothing_in_common_or_nothing_to_compare(pair, tmp_path):
     make_evaluation(tmp_path / "new", random_rows(4, subsets=("C",)), images=False)
     with pytest.raises(UserError, match="no image in common"):
         compare(pair, tmp_path / "out", anyway=True)
+    with pytest.raises(UserError, match="two evaluations or more"):
+        compare([pair["old"]], tmp_path / "out")
 
 
 @pytest.mark.parametrize(

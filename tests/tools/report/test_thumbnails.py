@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from PIL import Image
 
 from frih.data.images import read_rgb
@@ -58,17 +57,3 @@ def test_error_maps_have_one_scale():
     levels = np.sqrt(np.square(noise[0].astype(float) - noise[1]).mean(axis=2))
     assert (error_map(*noise) == colors[np.rint(levels * 255 / SCALE).clip(0, 255).astype(int)]).all()
     assert (np.diff(colors @ np.array([0.2126, 0.7152, 0.0722])) >= -0.5).all()  # ever brighter
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ({"harmonised": np.zeros((32, 32, 3), np.uint8)}, "unknown stages: harmonised"),
-        ({"coarse": np.zeros((31, 32, 3), np.uint8)}, "one size"),
-        ({"coarse": np.zeros((32, 32, 3))}, "uint8"),
-    ],
-)
-def test_other_stages_sizes_and_types_are_refused(tmp_path, change, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        Thumbnails(tmp_path).add("A", "x.jpg", {**stages(), **change})
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

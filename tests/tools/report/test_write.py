@@ -7,28 +7,22 @@ import pytest
 
 from frih.evaluation.published import COUNTS
 from frih.evaluation.rows import read_rows
-from frih.evaluation.write import write_report
-from frih.tools.report import evaluation_page
+from frih.tools.report import write_report
 from tests.evaluation.helpers import random_rows, row
 
 
 def test_written_files(tmp_path):
     rows = [row("A", "a,1.jpg", ssim=0.9), row("B", "b.jpg", fg=0.0, fmse=math.nan, ssim=0.8)]
     folder = tmp_path / "new" / "folder"
-    text = write_report(folder, rows, "idih", {"": "Mine"}, {"step": 7, "split": "test"}, evaluation_page)
+    text = write_report(folder, rows, "idih", {"": "Mine"}, {"step": 7, "split": "test"})
     names = {"rows.csv", "summary.json", "subsets.csv", "ratios.csv", "report.md", "report.html"}
     assert {path.name for path in folder.iterdir()} == names
     assert read_rows(folder / "rows.csv")[0] == rows[0]
     summary = json.loads((folder / "summary.json").read_text(), parse_constant=lambda word: pytest.fail(word))
     assert summary["protocol"] == "idih"
     assert summary["subsets"]["All"]["ssim"] == pytest.approx(0.85)
-    assert summary["intervals"]["subsets"]["All"]["fmse"] == {
-        "mean": 10.0,
-        "low": None,
-        "high": None,
-        "images": 1,
-        "photos": 1,
-    }
+    interval = {"mean": 10.0, "low": None, "high": None, "images": 1, "photos": 1}
+    assert summary["intervals"]["subsets"]["All"]["fmse"] == interval
     assert summary["about"] == {"step": 7, "split": "test"}
     markdown = (folder / "report.md").read_text()
     assert "- step: 7" in markdown
@@ -59,7 +53,7 @@ def test_intervals_and_latex_for_papers(tmp_path):
 
 
 def test_published_tables_stand_with_iharmony4_alone(tmp_path):
-    write_report(tmp_path, [row(subset, name=subset) for subset in COUNTS], "idih", page=evaluation_page)
+    write_report(tmp_path, [row(subset, name=subset) for subset in COUNTS], "idih")
     markdown = (tmp_path / "report.md").read_text()
     assert "The paper's Table 1" in markdown
     assert "The paper's Table 2" in markdown

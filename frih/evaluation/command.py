@@ -1,0 +1,113 @@
+"""Command-line arguments that name what is evaluated: a run, predictions in files, or the composites themselves."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from frih.common.errors import UserError
+from frih.config import Config
+from frih.config.recipes import load_config, with_overrides
+from frih.models import Network
+from frih.models.checkpoint import load_checkpoint, rebuild_model
+from frih.models.locate import locate
+
+
+class Subject(NamedTuple):
+    """What is evaluated, with which configuration."""
+
+    config: Config
+    model: Network | None = None
+    """None for predictions and composites."""
+    checkpoint: Path | None = None
+    """The model's file."""
+    step: int = 0
+    """Training steps of the model."""
+
+
+def subject_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments that :func:`parse_subject` reads."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="RUN key.sub=value",
+        help="a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change",
+    )
+    parser.add_argument(
+        "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="take the images in these folders"
+    )
+    parser.add_argument("--pattern", metavar="NAME", help='how predictions are named, as "{name}_out.png"')
+    parser.add_argument("--input-composite", action="store_true", help="take the composites themselves")
+    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    parser.add_argument("--split", choices=["test", "train"], default="test")
+    return parser
+
+
+def parse_subject(parser: argparse.ArgumentParser, *several: str) -> argparse.Namespace:
+    """Parses the command line.
+
+    Args:
+        parser: made by :func:`subject_parser`, perhaps with further arguments.
+        several: further options that take several words. Keys to change may follow them, too.
+
+    Returns:
+        The arguments, with ``run``, a path or None; ``overrides``, a list of ``key.sub=value``; and ``predictions``, folders by
+        name.
+
+    Raises:
+        UserError: there is not exactly one of a run, predictions and ``--input-composite``; or a folder has no proper name.
+    """
+    args = parser.parse_intermixed_args()
+    words = args.words
+    for option in ("predictions", *several):
+        words = [*words, *filter(_is_override, getattr(args, option))]
+        setattr(args, option, [word for word in getattr(args, option) if not _is_override(word)])
+    runs = [Path(word) for word in words if "=" not in word]
+    if len(runs) + bool(args.predictions) + args.input_composite != 1:
+        raise UserError("give one of: a run (runs/frih), --predictions DIR, --input-composite")
+    args.run = runs[0] if runs else None
+    args.overrides = [word for word in words if "=" in word]
+    args.predictions = _named_folders(args.predictions)
+    return args
+
+
+def load_subject(args: argparse.Namespace, *, only: Sequence[str]) -> Subject:
+    """What the arguments name, with the keys that they change.
+
+    Args:
+        args: from :func:`parse_subject`.
+        only: the keys and sections that may be changed.
+
+    Raises:
+        UserError: a checkpoint is missing or damaged, or a key cannot be changed.
+    """
+    subject = Subject(load_config(None))
+    if args.run:
+        checkpoint = locate(args.run, "best" if args.best else "last")
+        content = load_checkpoint(checkpoint)
+        model, config = rebuild_model(content, checkpoint)
+        subject = Subject(config, model, checkpoint, content["training"].get("step", 0))
+    return subject._replace(config=with_overrides(subject.config, args.overrides, only=only))
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word is ``key.sub=value``, not ``name=DIR``."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key.partition(".")[0] in Config.model_fields and "." in key
+
+
+def _named_folders(words: Sequence[str]) -> dict[str, Path]:
+    """Folders by the names that are given, or else by their own."""
+    folders: dict[str, Path] = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        path = Path(folder if equals else word)
+        name = name if equals else path.resolve().name
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise UserError(f"--predictions {word}: write it as NAME=DIR, the name of letters, digits and .+-_")
+        if name in folders:
+            raise UserError(f"--predictions {word}: {name} is there already; give another name as NAME=DIR")
+        folders[name] = path
+    return folders
