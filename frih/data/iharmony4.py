@@ -28,7 +28,7 @@ COMPOSITES = {
 }
 """The published number of iHarmony4's composites, by subset and split."""
 SUBSETS = tuple(COMPOSITES)
-"""The subsets of iHarmony4, in the order of the paper's tables; others follow by name."""
+"""The subsets of iHarmony4, in the order of the paper's tables. Others come after them, by name."""
 FOLDERS = ("composite_images", "masks", "real_images")
 """Of each subset."""
 SPLITS = ("train", "test")
