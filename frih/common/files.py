@@ -3,14 +3,20 @@
 import errno
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
 
+<<<<<<< HEAD
 from frih.common.errors import UserError
+=======
+AnyPath = TypeVar("AnyPath", str, Path)
+_held: set[int] = set()
+"""Descriptors of the locks that this process holds."""
+>>>>>>> house-workshops
 
 
 @contextmanager
@@ -50,6 +56,14 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool 
     """Writes text (UTF-8) or bytes as :func:`whole_file` does."""
     with whole_file(path, durable=durable) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def by_stem(paths: Iterable[AnyPath]) -> dict[str, list[AnyPath]]:
+    """Paths or file names by their name without suffix, sorted."""
+    stems: dict[str, list[AnyPath]] = {}
+    for path in sorted(paths, key=lambda path: (PurePath(path).stem, path)):
+        stems.setdefault(PurePath(path).stem, []).append(path)
+    return stems
 
 
 def is_part(path: Path) -> bool:

@@ -32,7 +32,7 @@ def test_defaults_are_the_papers():
     assert (config.train.epochs, config.train.batch, config.train.betas) == (180, 128, (0.9, 0.999))
     assert (config.train.milestones, config.learning_rate) == ((160, 175), 0.008)
     assert (config.submasks.cutoff, config.loss.min_area, config.data.size) == (0.1, 100, 256)
-    assert (config.train.warmup_steps, config.train.clip_norm, config.model.refine_blend) == (0, None, False)
+    assert (config.train.warmup_steps, config.train.clip_norm) == (0, None)
 
 
 def test_the_learning_rate_follows_the_batch_unless_set():

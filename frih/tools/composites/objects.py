@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frih.common.errors import UserError, did_you_mean
+from frih.common.files import by_stem
 from frih.common.processes import Map
 from frih.common.progress import progress_bar
 from frih.data.images import HALF, open_mask
@@ -203,7 +204,7 @@ def _list_masked(folders: Sequence[Path], skipped: Skipped) -> list[Object]:
 
 
 def _list_folder(folder: Path, skipped: Skipped) -> list[Object]:
-    images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
+    images, masks = _files(folder / "images"), _files(folder / "masks")
     if images and not images.keys() & masks.keys():
         raise UserError(
             f"{folder}: masks/ holds none of the photos in images/; name each mask as its photo (or give --annotations)"
@@ -278,18 +279,14 @@ def _can_be_listed(name: str) -> bool:
     return printable and name.splitlines() == [name.lstrip()] and "\\" not in name
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def _files(folder: Path) -> dict[str, list[Path]]:
     """Files by their names without suffix, sorted, without hidden files."""
-    stems: dict[str, list[Path]] = defaultdict(list)
     try:
-        for path in sorted(folder.iterdir(), key=lambda path: (path.stem, path)):
-            if not path.name.startswith(".") and path.is_file():
-                stems[path.stem].append(path)
+        return by_stem(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be listed ({error}); photos are in images/, masks of the same names in masks/"
         ) from None
-    return stems
 
 
 def _read_categories(path: Path) -> dict[str, str] | None:

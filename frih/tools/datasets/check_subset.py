@@ -1,6 +1,6 @@
 """A subset's folders and lists, and their faults that show without reading an image."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from frih.common.errors import UserError
+from frih.common.files import by_stem
 from frih.common.wording import counted
 from frih.data.iharmony4 import FOLDERS, SPLITS, read_lines
 from frih.tools.datasets.check_report import Finding, Split, published
@@ -43,7 +44,7 @@ class CheckedSubset:
         self.root, self.name = root, name
         self.findings: list[Finding] = []
         self.files = {folder: self._list_folder(folder) for folder in FOLDERS}
-        self.stems = {folder: _by_stem(files) for folder, files in self.files.items()}
+        self.stems = {folder: by_stem(files) for folder, files in self.files.items()}
         self.splits = {split: self._read_list(split) for split in SPLITS}
         self.triples = {split: self._match(found.names, found.source) for split, found in self.splits.items()}
         self.listed = any(found.source for found in self.splits.values())
@@ -180,10 +181,3 @@ def _entries_or_none(path: Path) -> list[tuple[str, str]]:
 
 def _suffix(name: str) -> str:
     return Path(name).suffix.lower()
-
-
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    stems: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        stems[Path(name).stem].append(name)
-    return stems
