@@ -10,13 +10,9 @@ from typing import BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
 
-<<<<<<< HEAD
 from frih.common.errors import UserError
-=======
+
 AnyPath = TypeVar("AnyPath", str, Path)
-_held: set[int] = set()
-"""Descriptors of the locks that this process holds."""
->>>>>>> house-workshops
 
 
 @contextmanager
