@@ -1,7 +1,7 @@
 """The protocols and metrics by which images are compared with real ones, as plain data.
 
 A new protocol is a new entry of :data:`PROTOCOLS` and nothing else: the configuration accepts its name, ``evaluate.py`` offers
-it, :mod:`frih.metrics` computes it, and the tests compare it with a literal computation. The entries are here, below
+it, :mod:`frih.metrics` computes it, and the tests compare it with a literal computation. The entries are here and not in
 :mod:`frih.metrics`, so that the configuration can refuse an unknown name before anything starts.
 """
 

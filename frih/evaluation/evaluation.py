@@ -163,11 +163,12 @@ class Evaluation:
             of_input = [target.score(case.composite) for target in targets]
             for images in systems.values():
                 for target, beside in zip(targets, of_input, strict=True):
-                    scores = beside
+                    of_images = {"": beside}
                     if images[""] is not case.composite:
-                        scores = target.score(images[""]) | _prefixed("input_", beside)
+                        of_images = {"": target.score(images[""]), "input_": beside}
                     if "coarse_" in images:
-                        scores |= _prefixed("coarse_", target.score(images["coarse_"]))
+                        of_images["coarse_"] = target.score(images["coarse_"])
+                    scores = {prefix + name: one[name] for prefix, one in of_images.items() for name in one}
                     rows.append(case.row(scores))
         except ValueError as error:
             raise UserError(f"{case.name}: cannot be evaluated: {error}") from None
@@ -357,10 +358,6 @@ def _refuse(faults: Sequence[str]) -> None:
         more = f"\n... and {len(faults) - 3} more" if len(faults) > 3 else ""
         listed = "\n".join(faults[:3])
         raise SharedError(f"{len(faults)} images cannot be evaluated, so there is no result:\n{listed}{more}")
-
-
-def _prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
-    return {prefix + name: value for name, value in scores.items()}
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ The protocols and metrics are listed in :mod:`frih.config.protocols` and compute
 :mod:`~frih.metrics.harm` says which images are worse than their composites.
 """
 
-from frih.config.protocols import METRICS, PAPER, PROTOCOLS, Metric, Protocol
+from frih.config.protocols import METRICS, PAPER, PROTOCOLS
 from frih.metrics.harm import HARM, with_harm
 from frih.metrics.scoring import Row, Scores, Scoring, Target, score
 
@@ -14,8 +14,6 @@ __all__ = [
     "METRICS",
     "PAPER",
     "PROTOCOLS",
-    "Metric",
-    "Protocol",
     "Row",
     "Scores",
     "Scoring",

@@ -60,9 +60,9 @@ def predict(folder: Path, dataset: Path, ending: str = "", kind: str = "composit
     return folder
 
 
-def launch(*words, processes=2) -> subprocess.CompletedProcess:
-    """Runs evaluate.py in several processes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def launch(*words) -> subprocess.CompletedProcess:
+    """Runs evaluate.py in two processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launcher, "evaluate.py", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
