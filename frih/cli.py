@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from frih.common.drawing import color_labels, image_sheet
 from frih.common.errors import USER_ERROR, UserError, run_command
-from frih.common.files import is_part, whole_file
+from frih.common.files import by_stem, is_part, whole_file
 from frih.common.progress import progress_bar
 from frih.data.images import SUFFIXES
 from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
@@ -118,12 +118,10 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
         return {Path(image): Path(mask)}, []
     if not images:
         raise UserError(f"{image}: holds no image")
-    by_stem: dict[str, list[Path]] = {}
-    for path in masks:
-        by_stem.setdefault(path.stem, []).append(path)
+    stems = by_stem(masks)
     pairs, failures = {}, []
     for path in images:
-        found = by_stem.get(path.stem, [])
+        found = stems.get(path.stem, [])
         if len(found) == 1:
             pairs[path] = found[0]
         elif found:

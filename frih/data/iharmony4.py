@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frih.common.errors import UserError, did_you_mean
+from frih.common.files import by_stem
 from frih.data.images import SUFFIXES
 
 COMPOSITES = {
@@ -44,6 +45,11 @@ class Item(NamedTuple):
     composite_name: str
     mask_name: str
     real_name: str
+
+    @property
+    def name(self) -> str:
+        """Sub-dataset and composite, for messages."""
+        return f"{self.subset}/{self.composite_name}"
 
     @property
     def composite(self) -> Path:
@@ -259,13 +265,11 @@ def _by_stem(folder: Path) -> dict[str, str]:
     Raises:
         UserError: two images have the same.
     """
-    names: dict[str, str] = {}
-    for name in sorted(_names(folder)):
-        if Path(name).suffix.lower() in SUFFIXES:
-            other = names.setdefault(Path(name).stem, name)
-            if other != name:
-                raise UserError(f"{folder / other} and {name}: either could be meant; keep one")
-    return names
+    stems = by_stem(name for name in _names(folder) if Path(name).suffix.lower() in SUFFIXES)
+    for name, *others in stems.values():
+        if others:
+            raise UserError(f"{folder / name} and {others[0]}: either could be meant; keep one")
+    return {stem: names[0] for stem, names in stems.items()}
 
 
 def _names(folder: Path) -> set[str]:

@@ -6,6 +6,6 @@
 evaluations are in :mod:`frih.tools.report`.
 """
 
-from frih.evaluation.evaluation import Case, Evaluation, Rows, Show, draw_stages, evenly, harmonize
+from frih.evaluation.evaluation import Evaluation, Rows, Show, draw_stages, evenly, harmonize, row_of
 
-__all__ = ["Case", "Evaluation", "Rows", "Show", "draw_stages", "evenly", "harmonize"]
+__all__ = ["Evaluation", "Rows", "Show", "draw_stages", "evenly", "harmonize", "row_of"]

@@ -25,10 +25,9 @@ from frih.common.drawing import color_labels
 from frih.common.errors import SharedError, UserError
 from frih.common.processes import cores
 from frih.common.progress import progress_bar
-from frih.data.batches import Packed, pack
+from frih.data.batches import Packed, Sample, pack
 from frih.data.dataset import CompositeDataset, open_pair
-from frih.data.iharmony4 import Item
-from frih.data.images import HALF, open_mask
+from frih.data.images import open_mask
 from frih.data.loader import evaluation_loader
 from frih.evaluation.predictions import find_predictions, open_prediction
 from frih.evaluation.unfinished import FinishedRows
@@ -89,8 +88,8 @@ class Evaluation:
             for packed in evaluation_loader(part, self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
                 images = {"": refined} if not model.refines else {"": refined, "coarse_": coarse}
-                for i, case in enumerate(_unpack(packed)):
-                    yield partial(self.score, case, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
+                for i, sample in enumerate(_unpack(packed)):
+                    yield partial(self.score, sample, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
 
         with _evaluating(model):
             return self._run(jobs, [""], 2 * self.batch)[""]
@@ -101,7 +100,7 @@ class Evaluation:
         Raises:
             UserError: an image cannot be read.
         """
-        return self._of_files(lambda case: {"": case.composite}, [""])[""]
+        return self._of_files(lambda sample: {"": sample.composite}, [""])[""]
 
     def of_predictions(self, folders: Mapping[str, Path], pattern: str | None = None) -> dict[str, Rows]:
         """Rows of harmonized images in files, with ``input_`` scores, by the names of the folders.
@@ -119,16 +118,16 @@ class Evaluation:
             for name, folder in folders.items()
         }
 
-        def images(case: Case) -> dict[str, np.ndarray]:
-            key = case.item.subset, case.item.composite_name
-            return {name: open_prediction(paths[key], case.item.composite, size) for name, paths in files.items()}
+        def images(sample: Sample) -> dict[str, np.ndarray]:
+            key = sample.item.subset, sample.item.composite_name
+            return {name: open_prediction(paths[key], sample.item.composite, size) for name, paths in files.items()}
 
         return self._of_files(images, list(folders))
 
-    def _of_files(self, images: Callable[["Case"], dict[str, np.ndarray]], systems: Sequence[str]) -> dict[str, Rows]:
+    def _of_files(self, images: Callable[[Sample], dict[str, np.ndarray]], systems: Sequence[str]) -> dict[str, Rows]:
         def job(index: int) -> list[Row]:
-            case = self._read(index)
-            return self.score(case, {name: {"": image} for name, image in images(case).items()})
+            sample = self._read(index)
+            return self.score(sample, {name: {"": image} for name, image in images(sample).items()})
 
         return self._run(lambda share: (partial(job, index) for index in share), systems)
 
@@ -140,51 +139,50 @@ class Evaluation:
         """
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
-            for case in map(self._read, share):
-                yield partial(self.score, case, {"": {"": harmonize(case.composite, case.soft_mask)}})
+            for sample in map(self._read, share):
+                yield partial(self.score, sample, {"": {"": harmonize(sample.composite, sample.soft_mask)}})
 
         return self._run(jobs, [""], ahead=1)[""]
 
-    def score(self, case: "Case", systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
+    def score(self, sample: Sample, systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
         """One row for each system and protocol.
 
         Subclasses override it to compute other scores.
 
         Args:
-            case: the composite.
+            sample: the composite.
             systems: each system's images, by the prefix of their scores.
         """
         targets = [
-            Target(case.real, case.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
+            Target(sample.real, sample.soft_mask / 255, protocol, self.scoring.metrics, self.scoring.lpips)
             for protocol in self.scoring.protocols
         ]
         rows = []
         try:
-            of_input = [target.score(case.composite) for target in targets]
+            of_input = [target.score(sample.composite) for target in targets]
             for images in systems.values():
                 for target, beside in zip(targets, of_input, strict=True):
                     of_images = {"": beside}
-                    if images[""] is not case.composite:
+                    if images[""] is not sample.composite:
                         of_images = {"": target.score(images[""]), "input_": beside}
                     if "coarse_" in images:
                         of_images["coarse_"] = target.score(images["coarse_"])
                     scores = {prefix + name: one[name] for prefix, one in of_images.items() for name in one}
-                    rows.append(case.row(scores))
+                    rows.append(row_of(sample, scores))
         except ValueError as error:
-            raise UserError(f"{case.name}: cannot be evaluated: {error}") from None
+            raise UserError(f"{sample.item.name}: cannot be evaluated: {error}") from None
         for system, show in self.show.items():
-            show(case.item.subset, case.item.composite_name, case.stages(systems[system]))
+            show(sample.item.subset, sample.item.composite_name, stages_of(sample, systems[system]))
         return rows
 
-    def _read(self, index: int) -> "Case":
-        """One image at the evaluated size; its submasks always have the network's size."""
+    def _read(self, index: int) -> Sample:
+        """One image at the evaluated size, but its labels at that of the network."""
         sample = self.images[index]
         if not self.original:
-            return Case(sample.item, sample.composite, sample.real, sample.soft_mask, sample.labels)
+            return sample
         mask = open_mask(sample.item.mask)
-        composite, real = open_pair(sample.item, mask.size)
-        shown = np.asarray(composite.image), np.asarray(real.image), np.asarray(mask)
-        return Case(sample.item, *shown, sample.labels)
+        composite, real = (np.asarray(opened.image) for opened in open_pair(sample.item, mask.size))
+        return sample._replace(composite=composite, real=real, soft_mask=np.asarray(mask))
 
     def _run(self, jobs: _Jobs, systems: Sequence[str], ahead: int = THREADS) -> dict[str, Rows]:
         """Rows of all images, by system and protocol.
@@ -247,41 +245,26 @@ class Evaluation:
         return found, faults
 
 
-@dataclass(frozen=True)
-class Case:
-    """An image to compare: arrays of one size, (H, W, 3) or (H, W), but the labels have the network's size."""
+def row_of(sample: Sample, scores: dict[str, float]) -> Row:
+    """The row of an image with these scores."""
+    item, ratio = sample.item, float(np.mean(sample.mask))
+    return Row(item.subset, item.composite_name, item.real_name, ratio, int(sample.labels.max()), scores)
 
-    item: Item
-    composite: np.ndarray
-    real: np.ndarray
-    soft_mask: np.ndarray
-    labels: np.ndarray
 
-    @property
-    def name(self) -> str:
-        """Sub-dataset and composite, for messages."""
-        return f"{self.item.subset}/{self.item.composite_name}"
-
-    def row(self, scores: dict[str, float]) -> Row:
-        """The row with these scores."""
-        ratio = float(np.mean(self.soft_mask >= HALF))
-        item = self.item
-        return Row(item.subset, item.composite_name, item.real_name, ratio, int(self.labels.max()), scores)
-
-    def stages(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The images to show, in 8 bits; ``images`` are by the prefix of their scores."""
-        submasks = Image.fromarray(color_labels(self.labels))
-        size = self.soft_mask.shape[::-1]
-        stages = {
-            "composite": self.composite,
-            "mask": self.soft_mask,
-            "submasks": np.asarray(submasks.resize(size, Image.Resampling.NEAREST)),
-        }
-        if "coarse_" in images:
-            stages |= {"coarse": _bytes(images["coarse_"]), "refined": _bytes(images[""])}
-        elif images[""] is not self.composite:
-            stages["prediction"] = _bytes(images[""])
-        return {**stages, "real": self.real}
+def stages_of(sample: Sample, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The images to show, in 8 bits; ``images`` are by the prefix of their scores."""
+    submasks = Image.fromarray(color_labels(sample.labels))
+    size = sample.soft_mask.shape[::-1]
+    stages = {
+        "composite": sample.composite,
+        "mask": sample.soft_mask,
+        "submasks": np.asarray(submasks.resize(size, Image.Resampling.NEAREST)),
+    }
+    if "coarse_" in images:
+        stages |= {"coarse": _bytes(images["coarse_"]), "refined": _bytes(images[""])}
+    elif images[""] is not sample.composite:
+        stages["prediction"] = _bytes(images[""])
+    return {**stages, "real": sample.real}
 
 
 def harmonize(model: Network, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
@@ -300,9 +283,9 @@ def draw_stages(
     rows = []
     with _evaluating(model):
         for index in indices:
-            packed = pack([images[index]])
-            coarse, refined = (np.nan_to_num(image[0]) for image in harmonize(model, packed, device))
-            rows.append(list(_unpack(packed)[0].stages({"coarse_": coarse, "": refined}).values()))
+            sample = images[index]
+            coarse, refined = (np.nan_to_num(image[0]) for image in harmonize(model, pack([sample]), device))
+            rows.append(list(stages_of(sample, {"coarse_": coarse, "": refined}).values()))
     return rows
 
 
@@ -322,9 +305,9 @@ def _evaluating(model: Network) -> Iterator[None]:
         model.train(training)
 
 
-def _unpack(packed: Packed) -> list[Case]:
+def _unpack(packed: Packed) -> list[Sample]:
     arrays = [tensor.numpy() for tensor in (packed.composite, packed.real, packed.soft_mask, packed.labels)]
-    return [Case(item, *(array[i] for array in arrays)) for i, item in enumerate(packed.items)]
+    return [Sample(*parts) for parts in zip(*arrays, packed.items, strict=True)]
 
 
 def _in_threads(jobs: Iterator[_Job], pool: ThreadPoolExecutor, ahead: int) -> Iterator[list[Row] | UserError]:

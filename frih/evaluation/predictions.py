@@ -7,6 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from frih.common.errors import UserError
+from frih.common.files import by_stem
 from frih.data.iharmony4 import Item
 from frih.data.images import SUFFIXES, open_rgb
 from frih.data.transforms import render, whole
@@ -85,13 +86,14 @@ def open_prediction(path: Path, composite: Path, size: int | None) -> np.ndarray
 
 
 def _by_name(folder: Path, items: Sequence[Item]) -> dict[Key, list[Path]]:
-    stems: dict[Path, dict[str, list[Path]]] = {}
-    for place in [folder, *(folder / subset for subset in {item.subset for item in items})]:
-        if place.is_dir():
-            stems[place] = {}
-            for path in sorted(place.iterdir()):
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                    stems[place].setdefault(path.stem, []).append(path)
+    places = [folder, *(folder / subset for subset in {item.subset for item in items})]
+    stems = {
+        place: by_stem(
+            path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        )
+        for place in places
+        if place.is_dir()
+    }
     found: dict[Key, list[Path]] = {}
     for item in items:
         there = stems.get(folder / item.subset, stems[folder])

@@ -92,7 +92,7 @@ class NonFinite:
     def _names(self, losses: Tensor, items: list[Item]) -> list[str]:
         """Images of all processes whose loss is not finite."""
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
-        names = [f"{items[i].subset}/{items[i].composite_name}" for i in bad]
+        names = [items[i].name for i in bad]
         return [name for part in self.world.gather(names) for name in part]
 
     def _tell(self, step: int, names: list[str], autocast: torch.autocast) -> None:

@@ -95,11 +95,11 @@ def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
 def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_path):
     original, seen = Evaluation.score, []
 
-    def stop(self, case, systems):
-        seen.append(case.name)
+    def stop(self, sample, systems):
+        seen.append(sample.item.name)
         if len(seen) == 5:
             raise KeyboardInterrupt
-        return original(self, case, systems)
+        return original(self, sample, systems)
 
     monkeypatch.setattr(Evaluation, "score", stop)
     arguments = (run, "--split", "train", "--out", "out", "evaluation.batch=2")

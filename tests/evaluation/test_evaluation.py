@@ -118,7 +118,7 @@ def test_an_empty_mask_has_rows_without_fmse(images, model):
 class Changed(torch.nn.Module):
     """A network that returns the composite with noise, whose standard deviation is given in levels."""
 
-    cascade = None
+    refines = False
 
     def __init__(self, noise: float) -> None:
         super().__init__()
@@ -199,11 +199,11 @@ def test_an_evaluation_goes_on_where_it_was_stopped(images, model, tmp_path, mon
     finished = FinishedRows(tmp_path, {"what": 1})
     seen, limit, original = [], 6, Evaluation.score
 
-    def counting(self, case, systems):
-        seen.append(case.name)
+    def counting(self, sample, systems):
+        seen.append(sample.item.name)
         if len(seen) > limit:
             raise KeyboardInterrupt
-        return original(self, case, systems)
+        return original(self, sample, systems)
 
     monkeypatch.setattr(Evaluation, "score", counting)
     with pytest.raises(KeyboardInterrupt):

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from frih.common.errors import UserError, did_you_mean
 from frih.config import SubmaskConfig
+from frih.data.batches import Sample
 from frih.data.images import HALF
-from frih.evaluation import Case, Evaluation
+from frih.evaluation import Evaluation, row_of
 from frih.evaluation.layout import Table, figure
 from frih.evaluation.statistics import paired
 from frih.evaluation.tables import groups
@@ -54,23 +55,23 @@ class Oracle(Evaluation):
     correction: str = "shift"
     """One of :data:`CORRECTIONS`."""
 
-    def score(self, case: Case, systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
+    def score(self, sample: Sample, systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
         """A row for each system; see the class."""
-        inside = case.soft_mask >= HALF
+        inside = sample.soft_mask >= HALF
         divisions = {
-            name: extract_submasks(case.composite, inside, **method.model_dump())[inside]
+            name: extract_submasks(sample.composite, inside, **method.model_dump())[inside]
             for name, method in self.methods.items()
         }
-        real, correct = case.real[inside].astype(np.float64), CORRECTIONS[self.correction]
+        real, correct = sample.real[inside].astype(np.float64), CORRECTIONS[self.correction]
         rows = []
         for images in systems.values():
             scores = _shares(divisions)
-            if images[""] is not case.composite:
-                images = {**images, "input_": case.composite}
+            if images[""] is not sample.composite:
+                images = {**images, "input_": sample.composite}
             for prefix, image in images.items():
                 found = remaining(image[inside].astype(np.float64), real, divisions, correct)
                 scores |= {prefix + name: value for name, value in found.items()}
-            rows.append(case.row(scores))
+            rows.append(row_of(sample, scores))
         return rows
 
 
