@@ -203,7 +203,8 @@ def _open(path: Path) -> Image.Image:
                     )
                 file.load()
                 ImageOps.exif_transpose(file, in_place=True)
-                return file
+                image: Image.Image = file
+                return image
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Image.DecompressionBombError:
