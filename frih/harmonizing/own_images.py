@@ -203,8 +203,8 @@ def _open(path: Path) -> Image.Image:
                     )
                 file.load()
                 ImageOps.exif_transpose(file, in_place=True)
-                upright: Image.Image = file
-                return upright
+                image: Image.Image = file
+                return image
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Image.DecompressionBombError:

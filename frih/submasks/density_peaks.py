@@ -65,37 +65,6 @@ def density_peaks(
     check_colors(colors)
     if len(colors) == 0:
         return DensityPeaks(np.zeros(0, np.uint8), np.zeros((0, 3), np.uint8), np.zeros(0, np.int64), np.zeros(0))
-    clusters = cluster(colors, cutoff, candidates, min_density, distance, decision)
-    scale = 255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0)
-    return DensityPeaks(
-        clusters.labels[clusters.rows],
-        clusters.palette[clusters.centers],
-        clusters.density[clusters.rows],
-        (np.sqrt(clusters.squared) / scale)[clusters.rows],
-    )
-
-
-class Clusters(NamedTuple):
-    """N colours, of which U are distinct, in K clusters."""
-
-    rows: np.ndarray
-    """(N,): index of each row's colour in the palette."""
-    palette: np.ndarray
-    """(U, 3) uint8."""
-    density: np.ndarray
-    """(U,) int64."""
-    squared: np.ndarray
-    """(U,) int64: delta^2 in levels of 0..255."""
-    centers: np.ndarray
-    """(K,): indices in the palette, in the order of the labels."""
-    labels: np.ndarray
-    """(U,) uint8."""
-
-
-def cluster(
-    colors: np.ndarray, cutoff: float, candidates: int, min_density: int, distance: str, decision: str
-) -> Clusters:
-    """:func:`density_peaks` of N >= 1 colours, by distinct colour."""
     palette, weights, rows = distinct_colors(colors)
     boxes = build_boxes(palette)
     density = densities(palette, boxes, weights, squared_limit(cutoff, distance))
@@ -103,7 +72,8 @@ def cluster(
     nearest, squared = nearest_denser(palette, boxes, rank)
     score = squared if decision == "delta" else _squared_gamma(density, squared)
     centers = _centers(score, rank, density, candidates, min_density)
-    return Clusters(rows, palette, density, squared, centers, _follow(nearest, centers))
+    delta = np.sqrt(squared) / (255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0))
+    return DensityPeaks(_follow(nearest, centers)[rows], palette[centers], density[rows], delta[rows])
 
 
 def squared_limit(cutoff: float, distance: str) -> int:

@@ -1,18 +1,15 @@
 """From an image and its mask to a map of submasks."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from frih.submasks.checks import check_choice, check_colors, check_count, describe
-from frih.submasks.density_peaks import check_options
-from frih.submasks.density_peaks import cluster as cluster_by_density
-from frih.submasks.kmeans import cluster as cluster_by_means
+from frih.submasks.checks import check_choice, check_count, describe
+from frih.submasks.density_peaks import check_options, density_peaks
+from frih.submasks.kmeans import kmeans
 
 METHODS = ("cfsfdp", "gamma", "kmeans", "whole")
 DECISIONS = {"cfsfdp": "delta", "gamma": "gamma"}
-_STRIP = 1 << 20
 
 
 def extract_submasks(
@@ -50,19 +47,11 @@ def extract_submasks(
     check_count("clusters", clusters, "8 by default")
     _check_images(composite, mask)
     labels = mask.astype(np.uint8, order="C")
-    if method == "whole" or not mask.any():
-        return labels
-    colors = np.empty((np.count_nonzero(mask), 3), np.uint8)
-    for pixels, rows in _strips(mask):
-        colors[rows] = composite.reshape(-1, 3).take(pixels, axis=0)
-    check_colors(colors)
-    found = (
-        cluster_by_means(colors, clusters)
-        if method == "kmeans"
-        else cluster_by_density(colors, cutoff, candidates, min_density, distance, DECISIONS[method])
-    )
-    for pixels, rows in _strips(mask):
-        labels.reshape(-1)[pixels] = found.labels[found.rows[rows]]
+    if method == "kmeans":
+        labels[mask] = kmeans(composite[mask], clusters).labels
+    elif method != "whole":
+        decision = DECISIONS[method]
+        labels[mask] = density_peaks(composite[mask], cutoff, candidates, min_density, distance, decision).labels
     return labels
 
 
@@ -72,15 +61,6 @@ def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> 
     for found, composite, mask in zip(labels, composites, masks, strict=True):
         found[:] = extract_submasks(composite, mask, **options)
     return labels
-
-
-def _strips(mask: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """The foreground in strips, to save memory: indices of pixels, and their rows among all foreground pixels."""
-    flat, done = mask.reshape(-1), 0
-    for start in range(0, flat.size, _STRIP):
-        pixels = np.flatnonzero(flat[start : start + _STRIP]) + start
-        yield pixels, slice(done, done + len(pixels))
-        done += len(pixels)
 
 
 def _check_images(composite: np.ndarray, mask: np.ndarray) -> None:

@@ -50,23 +50,6 @@ def kmeans(colors: np.ndarray, clusters: int = 8) -> KMeans:
     check_colors(colors)
     if len(colors) == 0:
         return KMeans(np.zeros(0, np.uint8), np.zeros((0, 3)))
-    found = cluster(colors, clusters)
-    return KMeans(found.labels[found.rows], found.centers / 256)
-
-
-class Clusters(NamedTuple):
-    """N colours, of which U are distinct, in K clusters."""
-
-    rows: np.ndarray
-    """(N,): index of each row's colour among the distinct ones."""
-    centers: np.ndarray
-    """(K, 3) int64, in 256ths of a level, in the order of the labels."""
-    labels: np.ndarray
-    """(U,) uint8."""
-
-
-def cluster(colors: np.ndarray, clusters: int) -> Clusters:
-    """:func:`kmeans` of N >= 1 colours, by distinct colour."""
     palette, weights, rows = distinct_colors(colors)
     centers = _means(_partition(palette, weights, clusters))
     while True:
@@ -78,7 +61,7 @@ def cluster(colors: np.ndarray, clusters: int) -> Clusters:
     order = np.lexsort((*centers.T[::-1], -sums[:, 0]))
     number = np.empty(len(order), np.uint8)
     number[order] = np.arange(1, len(order) + 1)
-    return Clusters(rows, centers[order], number[labels])
+    return KMeans(number[labels][rows], centers[order] / 256)
 
 
 def _means(sums: np.ndarray) -> np.ndarray:

@@ -46,11 +46,22 @@ def test_a_change_is_added_as_pytorch_enlarges_it(change, size):
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_integers_are_rounded(change, dtype, top):
     rng = np.random.default_rng(2)
-    image, mask = rng.integers(0, top + 1, (80, 90, 3)).astype(dtype), np.full((80, 90), 255, np.uint8)
+    image = rng.integers(0, top + 1, (80, 90, 3)).astype(dtype)
+    expected = top * literal(change, image / top, np.full((80, 90), 255, np.uint8), 1)
+    assert np.abs(added(change, image) - expected).max() < 0.5 + 1e-5 * top
+
+
+def fit(composite, refined, labels=None):
+    """The change of an image that is all foreground."""
+    mask = np.ones(composite.shape[:2], bool)
+    return fit_change(composite, refined, mask, mask.astype(float), mask.astype(np.uint8) if labels is None else labels)
+
+
+def added(change, image):
+    """The whole image with a change."""
     result = image.copy()
-    add_change(change, result, mask)
-    expected = top * literal(change, image / top, mask, 1)
-    assert np.abs(result - expected).max() < 0.5 + 1e-5 * top
+    add_change(change, result, np.full(image.shape[:2], 255, np.uint8))
+    return result
 
 
 def submasks(composite, mask):
@@ -68,30 +79,20 @@ def test_at_the_networks_size_its_image_comes_back():
 
 
 def test_texture_that_the_network_cannot_see_is_changed_as_what_it_sees():
-    """Halving the contrast of what the network sees halves that of twice as fine a texture, too."""
+    """If the network halves the contrast of what it sees, that of twice as fine a texture is halved too."""
     rng = np.random.default_rng(4)
     large = np.clip(0.5 + 0.1 * rng.normal(size=(4 * SIZE, 4 * SIZE, 1)) * np.ones(3), 0, 1)
     large += 0.15 * (smooth_image(seed=5, width=4 * SIZE, height=4 * SIZE) / 255 - 0.5)
-    small = large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3))
-    small = np.clip(small + 0.1 * rng.normal(size=small.shape[:2])[..., None], 0, 1)
-    large = np.clip(
-        large
-        + np.repeat(np.repeat(small, 4, 0), 4, 1)
-        - large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3)).repeat(4, 0).repeat(4, 1),
-        0,
-        1,
-    )
-    mask = np.ones((SIZE, SIZE), bool)
-    halved = 0.5 * small + 0.2
-    change = fit_change(small, halved, mask, mask.astype(float), mask.astype(np.uint8))
+    means = large.reshape(SIZE, 4, SIZE, 4, 3).mean(axis=(1, 3))
+    small = np.clip(means + 0.1 * rng.normal(size=means.shape[:2])[..., None], 0, 1)
+    large = np.clip(large + (small - means).repeat(4, 0).repeat(4, 1), 0, 1)
+    change = fit(small, 0.5 * small + 0.2)
     inner = slice(8 * 4, -8 * 4)
-    result = large.copy()
-    add_change(change, result, np.full(large.shape[:2], 255, np.uint8))
-    error = np.abs(result - (0.5 * large + 0.2))[inner, inner].mean()
-    flat = change._replace(slopes=np.zeros_like(change.slopes))
-    plain = large.copy()
-    add_change(flat, plain, np.full(large.shape[:2], 255, np.uint8))
-    assert error < 0.25 * np.abs(plain - (0.5 * large + 0.2))[inner, inner].mean()
+    ours, plain = (
+        np.abs(added(one, large) - (0.5 * large + 0.2))[inner, inner].mean()
+        for one in (change, change._replace(slopes=np.zeros_like(change.slopes)))
+    )
+    assert ours < 0.25 * plain
 
 
 def test_no_rim_of_the_old_colour_at_the_masks_border():
@@ -110,32 +111,27 @@ def test_submasks_keep_their_own_slopes():
     size = 256
     rng = np.random.default_rng(6)
     composite = 0.5 + gaussian_filter(rng.normal(size=(size, size, 3)), (2, 2, 0))
-    mask = np.ones((size, size), bool)
-    labels = submasks(composite, mask)
+    labels = submasks(composite, np.ones((size, size), bool))
     gain = np.where(labels == 1, 0.5, -0.3)[..., None]
-    change = fit_change(composite, composite + gain * (composite - 0.5), mask, mask.astype(float), labels)
+    change = fit(composite, composite + gain * (composite - 0.5), labels)
     np.testing.assert_allclose(np.diagonal(change.slopes[8:-8, 8:100].mean(axis=(0, 1))), 0.5, atol=0.05)
     np.testing.assert_allclose(np.diagonal(change.slopes[8:-8, -100:-8].mean(axis=(0, 1))), -0.3, atol=0.05)
 
 
-def test_a_network_that_blurs_does_not_have_detail_taken_away():
+def test_a_network_that_blurs_removes_no_detail():
     rng = np.random.default_rng(7)
     composite = 0.5 + 0.1 * rng.normal(size=(SIZE, SIZE, 3))
     planes = torch.from_numpy(composite).permute(2, 0, 1)[None]
     blurred = F.avg_pool2d(planes, 3, 1, 1, count_include_pad=False)[0].permute(1, 2, 0).numpy()
-    mask = np.ones((SIZE, SIZE), bool)
-    change = fit_change(composite, blurred, mask, mask.astype(float), mask.astype(np.uint8))
-    assert np.abs(change.slopes).max() < 0.1
+    assert np.abs(fit(composite, blurred).slopes).max() < 0.1
 
 
 def test_a_network_that_blurs_and_halves_the_contrast_leaves_detail_alone():
     rng = np.random.default_rng(8)
     composite = 0.5 + gaussian_filter(rng.normal(size=(SIZE, SIZE, 3)), (0.8, 0.8, 0))
-    mask = np.ones((SIZE, SIZE), bool)
     halved = 0.25 + 0.5 * composite
     for refined, slope in ((halved, 0.5), (gaussian_filter(halved, (1.2, 1.2, 0), mode="nearest"), 0)):
-        change = fit_change(composite, refined, mask, mask.astype(float), mask.astype(np.uint8))
-        inner = np.diagonal(change.slopes[16:-16, 16:-16].mean(axis=(0, 1)))
+        inner = np.diagonal(fit(composite, refined).slopes[16:-16, 16:-16].mean(axis=(0, 1)))
         np.testing.assert_allclose(inner, -slope, atol=0.03)
 
 
