@@ -13,6 +13,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -158,28 +159,20 @@ def timed(model: nn.Module, batch: Batch, device: Device, train: bool = False) -
 
 
 def peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
-    """The most bytes that one run takes beyond model and batch."""
+    """The most bytes that one run takes beyond model and batch: on a CPU the first run of a new process."""
     if device.is_gpu:
-        model = VARIANTS[name]().cuda().train(train)
-        run(model, batch, train)
+        run(VARIANTS[name]().cuda().train(train), batch, train)
         device.forget_peak()
-        before = torch.cuda.memory_allocated()
-        run(model, batch, train)
-        return device.peak() - before
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_peak_memory, args=(send, name, batch, train))
-    process.start()
-    found: float = receive.recv()
-    process.join()
-    return found
+        return _peak_memory(name, batch, device, train)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_memory, name, batch, device, train).result()
 
 
-def _peak_memory(send, name: str, batch: Batch, train: bool) -> None:
-    device, model = Device(torch.device("cpu")), VARIANTS[name]().train(train)
+def _peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
+    model = VARIANTS[name]().to(device.device).train(train)
     before = device.peak()
     run(model, batch, train)
-    send.send(device.peak() - before)
+    return device.peak() - before
 
 
 def by_count(batch: Batch, count: int) -> Batch:
