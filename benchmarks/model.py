@@ -38,7 +38,8 @@ COUNTS = (1, 2, 4, 6, 8, 10)
 def idih_like() -> FRIH:
     """The unit of the field's cost tables: a U-Net of iDIH256's kind and, nearly, size (8.30 M, 1.66 G multiply-adds)."""
     widths = (40, 72, 144, 256, 264, 264, 264)
-    return FRIH(cascade=False, fusion=False, base_widths=widths, base_decoder_width=40)
+    model = FRIH(cascade=False, fusion=False, base_widths=widths, base_decoder_width=40)
+    return model.to(memory_format=torch.contiguous_format)  # the usual layout, not FRIH's
 
 
 def compiled() -> FRIH:
