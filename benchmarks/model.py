@@ -13,6 +13,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ COUNTS = (1, 2, 4, 6, 8, 10)
 def idih_like() -> FRIH:
     """The unit of the field's cost tables: a U-Net of iDIH256's kind and, nearly, size (8.30 M, 1.66 G multiply-adds)."""
     widths = (40, 72, 144, 256, 264, 264, 264)
-    return FRIH(cascade=False, fusion=False, base_widths=widths, base_decoder_width=40)
+    model = FRIH(cascade=False, fusion=False, base_widths=widths, base_decoder_width=40)
+    return model.to(memory_format=torch.contiguous_format)  # the usual layout, not FRIH's
 
 
 def compiled() -> FRIH:
@@ -159,28 +161,20 @@ def timed(model: nn.Module, batch: Batch, device: Device, train: bool = False) -
 
 
 def peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
-    """The most bytes that one run takes beyond model and batch."""
+    """The most bytes that one run takes beyond model and batch: on a CPU the first run of a new process."""
     if device.is_gpu:
-        model = VARIANTS[name]().cuda().train(train)
-        run(model, batch, train)
+        run(VARIANTS[name]().cuda().train(train), batch, train)
         device.forget_peak()
-        before = torch.cuda.memory_allocated()
-        run(model, batch, train)
-        return device.peak() - before
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_peak_memory, args=(send, name, batch, train))
-    process.start()
-    found: float = receive.recv()
-    process.join()
-    return found
+        return _peak_memory(name, batch, device, train)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_memory, name, batch, device, train).result()
 
 
-def _peak_memory(send, name: str, batch: Batch, train: bool) -> None:
-    device, model = Device(torch.device("cpu")), VARIANTS[name]().train(train)
+def _peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
+    model = VARIANTS[name]().to(device.device).train(train)
     before = device.peak()
     run(model, batch, train)
-    send.send(device.peak() - before)
+    return device.peak() - before
 
 
 def by_count(batch: Batch, count: int) -> Batch:

@@ -10,9 +10,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -98,24 +98,18 @@ def peak_memory(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
         inputs: one image.
     """
     if inputs[0].is_cuda:
-        return _peaks(build().cuda().eval(), inputs)
+        return _peaks(build, inputs)
     if not Path("/proc/self/clear_refs").exists():
         return {}
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_send_peaks, args=(send, build, inputs), daemon=True)
     before = os.environ.get("MALLOC_MMAP_THRESHOLD_")
     os.environ["MALLOC_MMAP_THRESHOLD_"] = _MMAP_THRESHOLD  # freed memory goes back to the system at once
     try:
-        process.start()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(_peaks, build, inputs).result()
     finally:
         del os.environ["MALLOC_MMAP_THRESHOLD_"]
         if before is not None:
             os.environ["MALLOC_MMAP_THRESHOLD_"] = before
-    send.close()
-    costs: Costs = receive.recv()
-    process.join()
-    return costs
 
 
 def _run(model: FRIH, inputs: Inputs, meter: Callable[[str], AbstractContextManager[None]]) -> None:
@@ -165,8 +159,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peaks(model: FRIH, inputs: Inputs) -> Costs:
+def _peaks(build: Callable[[], FRIH], inputs: Inputs) -> Costs:
     cuda = inputs[0].is_cuda
+    model = build().to(inputs[0].device).eval()
     _run(model, inputs, lambda part: _stopwatch({}, inputs[0].device, part))  # makes what is kept
     before = torch.cuda.memory_allocated() if cuda else _status("VmRSS")
     costs: Costs = {}
@@ -182,10 +177,6 @@ def _peaks(model: FRIH, inputs: Inputs) -> Costs:
 
     _run(model, inputs, meter)
     return {**costs, "all": max(costs.values())}
-
-
-def _send_peaks(send: Connection, build: Callable[[], FRIH], inputs: Inputs) -> None:
-    send.send(_peaks(build().eval(), inputs))
 
 
 def _status(field: str) -> int:

@@ -24,7 +24,7 @@ def rates(setting: Setting) -> Iterator[Row]:
     for precision in setting.precisions():
         name = f"matrix rate, {precision}"
         if not gpu and precision == "fp16":
-            yield skipped(name, "of GPUs alone")
+            yield skipped(name, "measured on GPUs only")
             continue
         rate = side**3 / multiplying(setting, side, precision)
         found = {"precision": precision, "side": side, "multiply_adds_per_second": rate}

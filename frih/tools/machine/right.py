@@ -41,14 +41,14 @@ class Outcome(NamedTuple):
 
 
 def exactness(setting: Setting, name: str) -> Iterator[Row]:
-    """A row for each precision and layout of a network; of the dense form one row, for the first of each."""
+    """A row for each precision and layout of a network; for the dense form one row, with the first of each."""
     batch, _ = reference(setting, name)
     config = setting.recipe(name)
     network = trained_like(config).to(setting.device.device)
     most = 1 if name == DENSE else None
     for precision in setting.options.precisions[:most]:
         if precision == "tf32" and not setting.device.is_gpu:
-            yield skipped(f"{name}, tf32", "GPUs alone have it")
+            yield skipped(f"{name}, tf32", "only GPUs have it")
             continue
         for layout, memory_format in list(LAYOUTS.items())[:most]:
             network.to(memory_format=memory_format)

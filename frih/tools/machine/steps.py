@@ -27,9 +27,9 @@ from frih.training.trainer import Trainer
 UNORDERED = {
     "index_add": "sums by atomic additions; also the gradient of index_select, which cuts tiles out of features",
     "scatter_add": "sums by atomic additions; of ones here, which is exact in any order",
-    "index_put": "deterministic where it sums, for it sorts first",
+    "index_put": "deterministic where it sums, because it sorts first",
     "convolution_backward": "cuDNN may choose an algorithm of atomic additions",
-    "upsample_bilinear2d_backward": "sums by atomic additions, and has no other way; the dense head alone has it",
+    "upsample_bilinear2d_backward": "sums by atomic additions, and has no other way; only the dense head has it",
 }
 """Operators whose order of summation may vary on CUDA, by PyTorch's notes on ``use_deterministic_algorithms``."""
 
@@ -61,7 +61,7 @@ def two_steps(setting: Setting) -> Iterator[Row]:
     for precision in setting.options.precisions:
         name = f"two steps, {precision}"
         if not gpu and precision in ("tf32", "fp16"):
-            why = "GPUs alone have it" if precision == "tf32" else "scaled losses are tried on GPUs alone"
+            why = "only GPUs have it" if precision == "tf32" else "scaled losses are tried on GPUs only"
             yield skipped(name, why)
             continue
         config = small(setting, precision, lr=1e-5)
@@ -90,10 +90,10 @@ def resuming(setting: Setting) -> Iterator[Row]:
     operators, found = repeated(setting, precision, "as-it-is")
     more: Row = {"status": "right"}
     if found["resumed"] > 0.0:
-        why = "a run that went on differs, though two that nothing stopped do not"
+        why = "a resumed run differs, but two runs without a stop do not"
         more = {"status": "wrong", "why": why}
     if found["resumed"] > 0.0 and found["again"] > 0.0:
-        why = "two runs that nothing stopped differ as well: not all sums of this device have a fixed order"
+        why = "two runs without a stop differ as well: not all sums of this device have a fixed order"
         more = {"status": "told", "why": why, "unordered": {name: UNORDERED[name] for name in sorted(operators)}}
     yield {"name": f"resuming to the bit, {precision}, as it trains", "kind": "resuming", "differences": found, **more}
     if not gpu:

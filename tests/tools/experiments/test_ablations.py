@@ -172,7 +172,7 @@ def test_an_evaluation_of_something_else_does_not_count(job):
     assert not progress(job).evaluated
     pretend_evaluation(job, TEST, step=2)
     checkpoint = job.folder / "checkpoints/last.pt"
-    os.utime(checkpoint, (time.time() + 60, time.time() + 60))  # trained anew since
+    os.utime(checkpoint, (time.time() + 60, time.time() + 60))  # trained again since
     assert not progress(job).evaluated
     checkpoint.unlink()  # figures that came back from another machine without it
     assert progress(job) == (2, 2, True)
@@ -298,7 +298,7 @@ def test_a_photo_of_several_subsets_is_one_photo():
     again, same = render("3", {"frih": {0: doubled}}, "idih")
     assert "12 images of 6 real photos" in text
     assert "24 images of 6 real photos" in again
-    for end in ("mean", "low", "high"):  # what is there twice makes nothing surer
+    for end in ("mean", "low", "high"):  # a second copy does not narrow the interval
         title = PAPER[3]
         assert same["rows"][title]["psnr"][end] == pytest.approx(figures["rows"][title]["psnr"][end])
 
@@ -346,7 +346,7 @@ def test_a_table_of_nothing_says_so():
 
 @pytest.fixture
 def main(monkeypatch, capsys):
-    """Runs the program here, of which Table 3 has its first row alone; gives its status and what it printed."""
+    """Runs the program here, with the first row of Table 3 only; returns its status and what it printed."""
     monkeypatch.setitem(TABLES, "3", TABLES["3"][:1])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(ROOT)

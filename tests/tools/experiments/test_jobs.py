@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Task(NamedTuple):
-    """A job whose programs write a file each, and which goes by what is there."""
+    """A job whose programs write a file each. Its next program follows from the files."""
 
     folder: Path
     programs: tuple[str, ...]

@@ -26,7 +26,7 @@ def test_lower_precision_has_a_larger_error_within_its_own_bound(make_setting):
     assert [row["status"] for row in rows] == ["right"] * 4 + ["skipped"]
     for kind in half["errors"]:
         assert exact["allowed"][kind] < half["errors"][kind] < half["allowed"][kind]
-    assert none["why"] == "GPUs alone have it"
+    assert none["why"] == "only GPUs have it"
 
 
 def test_half_precision_that_passes_for_float32_is_found(setting, monkeypatch):

@@ -136,7 +136,7 @@ def test_the_example_of_the_document(exported, tmp_path):
     save(tmp_path / "composite.jpg", image)
     save(tmp_path / "mask.png", mask)
     (tmp_path / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
-    code = "import sys; sys.modules['torch'] = None  # there is none\n" + code
+    code = "import sys; sys.modules['torch'] = None  # not installed\n" + code
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     network, config = load_model(exported / "run.pt")
