@@ -1,18 +1,32 @@
 """A small dataset in iHarmony4's layout, and a small model, for every test that needs one."""
 
 import json
+import runpy
+import signal
+import socket
+import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 
 from frih import FRIH
+from frih.common.distributed import World
 from frih.config import Config
 from frih.data.loader import Batch
 
+ROOT = Path(__file__).parents[1]
+FORKSERVER = get_context("forkserver")
+"""Starts processes quickly, for all of them fork from one that has imported everything."""
+FORKSERVER.set_forkserver_preload(["tests.conftest", "frih.tools.composites.online", "frih.training.runs"])
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
     "data": {"size": 128, "workers": 0},
@@ -23,6 +37,12 @@ SMALL = {
     "logging": {"every": 1},
 }
 """Changes of the default configuration that make every step a matter of milliseconds."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c() -> None:
+    """In the background (``pytest &``) a shell lets processes ignore Ctrl-C, and theirs do too; the tests want to be heard."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -116,39 +136,58 @@ def random_batch(
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Call it with a test of paths: what is written to such a path breaks off after ten bytes, as on a full disk."""
+    """Call it with a test of paths: what is written to such a path fails, as on a full disk; the file is there, and empty."""
 
     def fill(is_full):
         original = Path.open
 
         def open_on_full_disk(path, mode="r", *rest, **options):
-            file = original(path, mode, *rest, **options)
             if "w" in mode and is_full(path):
-
-                def fail(content):
-                    type(file).write(file, content[:10])
-                    file.flush()
-                    raise OSError(28, "No space left on device", str(path))
-
-                return _Breaking(file, fail)
-            return file
+                path.unlink(missing_ok=True)
+                path.symlink_to("/dev/full")
+            return original(path, mode, *rest, **options)
 
         monkeypatch.setattr(Path, "open", open_on_full_disk)
 
     return fill
 
 
-class _Breaking:
-    """A file whose ``write`` is another."""
+def run_here(program: str, *arguments: object) -> int:
+    """Runs a program of the repository as a command line does, but in this process, which is faster; returns its status."""
+    before, path = sys.argv, sys.path[:]
+    sys.argv = [program, *map(str, arguments)]
+    sys.path.insert(0, str((ROOT / program).parent))
+    try:
+        runpy.run_path(str(ROOT / program), run_name="__main__")
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv, sys.path[:] = before, path
+    return 0
 
-    def __init__(self, file, write):
-        self.file, self.write = file, write
 
-    def __enter__(self):
-        return self
+def in_processes(size: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls ``work(world, *arguments)`` in so many processes, and returns what it returns in the first."""
+    if size == 1:
+        return work(World(), *arguments)
+    port = free_port()
+    with ProcessPoolExecutor(size, FORKSERVER) as pool:
+        members = [pool.submit(_member, rank, size, port, work, arguments) for rank in range(size)]
+        results = [member.result(timeout=200) for member in members]
+    return results[0]
 
-    def __exit__(self, *error):
-        self.file.close()
 
-    def __getattr__(self, name):
-        return getattr(self.file, name)
+def _member(rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size, timeout=timedelta(seconds=100))
+    found = work(World(rank, size), *arguments)
+    dist.barrier()
+    dist.destroy_process_group()
+    return found if rank == 0 else None
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
