@@ -12,7 +12,7 @@ from frih.models import build_model
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, save_checkpoint
 from frih.models.weights import SHARED_NAME
 from frih.tools.sharing.export import export
-from tests.conftest import random_batch
+from tests.conftest import SMALL, random_batch
 from tests.models.test_checkpoint import refusal
 
 
@@ -107,21 +107,22 @@ def test_weights_of_other_programs(tmp_path):
         assert refusal(load_model, path).startswith(f"{path}: does not hold weights of this version of FRIH")
 
 
-def test_metadata_that_lack_something(weights):
-    rewritten(weights, step="three", versions=None)
-    assert "metadata lack step, versions" in refusal(load_model, weights)
-
-
-def test_a_configuration_of_another_version(weights):
+@pytest.mark.parametrize(
+    ("about", "section", "message"),
+    [
+        ({"step": "three", "versions": None}, {}, "metadata lack step, versions"),
+        ({}, {"colour": {"space": "lab"}}, "colour"),
+        (
+            {},
+            {"model": {**SMALL["model"], "head_width": 5}},
+            "is a checkpoint of another model: it has in another shape",
+        ),
+    ],
+)
+def test_metadata_that_do_not_fit(weights, about, section, message):
     config = json.loads(load_checkpoint(weights)["config"])
-    rewritten(weights, config={**config, "colour": {"space": "lab"}})
-    assert "colour" in refusal(load_model, weights)
-
-
-def test_weights_of_another_model(weights):
-    config = json.loads(load_checkpoint(weights)["config"])
-    rewritten(weights, config={**config, "model": {**config["model"], "head_width": 5}})
-    assert "is a checkpoint of another model: it has in another shape head." in refusal(load_model, weights)
+    rewritten(weights, **about, config={**config, **section})
+    assert message in refusal(load_model, weights)
 
 
 def test_a_shared_folder_is_found(weights, tmp_path):

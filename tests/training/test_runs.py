@@ -34,23 +34,16 @@ def test_what_may_change_within_a_run(make, tmp_path):
         make()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_each_signal_stops_and_saves(make, number):
-    trainer = make(**LONG)
-    stop_at(trainer, 3, number)
-    assert not trainer.fit()
-    assert step_of(trainer.run) == 3
-
-
 def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(make):
     sections = {**LONG, "train": {"epochs": 3, "milestones": [2]}, "logging": {"every": 3}}
     whole = make("whole", **sections)
     whole.fit()
-    for stop in (1, 4):  # within an epoch of two steps, and at the end of one
-        trainer = make(f"stopped-{stop}", **sections)
-        stop_at(trainer, stop)
+    # within an epoch of two steps, and at the end of one
+    for step, number in ((1, signal.SIGINT), (3, signal.SIGUSR1), (4, signal.SIGTERM)):
+        trainer = make(f"stopped-{step}", **sections)
+        stop_at(trainer, step, number)
         assert not trainer.fit()
-        assert trainer.step == stop
+        assert step_of(trainer.run) == step
         assert resume(trainer.run).fit()
         assert_same(trainer.run, whole.run)
 
@@ -64,17 +57,20 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(make):
     assert lines(resumed.run) == before
 
 
-def test_checkpoints_before_the_last_are_kept_and_some_for_good(make):
-    trainer = make(**LONG, checkpoint={"every_steps": 1, "keep": 3, "keep_epochs": 2})
+@pytest.mark.parametrize(
+    ("saving", "kept"),
+    [
+        ({"keep": 1}, {"last.pt": 8}),
+        (
+            {"keep": 3, "keep_epochs": 2},
+            {"last.pt": 8, "step-00000007.pt": 7, "step-00000006.pt": 6, "epoch-0002.pt": 4, "epoch-0004.pt": 8},
+        ),
+    ],
+)
+def test_checkpoints_before_the_last_are_kept_and_some_for_good(make, saving, kept):
+    trainer = make(**LONG, checkpoint={"every_steps": 1, **saving})
     assert trainer.fit()
-    steps = {"last.pt": 8, "step-00000007.pt": 7, "step-00000006.pt": 6, "epoch-0002.pt": 4, "epoch-0004.pt": 8}
-    assert {name: step_of(trainer.run, name) for name in names(trainer.run)} == steps
-
-
-def test_one_checkpoint_alone_can_be_kept(make):
-    trainer = make(**LONG, checkpoint={"every_steps": 1, "keep": 1})
-    assert trainer.fit()
-    assert names(trainer.run) == {"last.pt"}
+    assert {name: step_of(trainer.run, name) for name in names(trainer.run)} == kept
 
 
 @pytest.mark.parametrize(("minutes", "steps"), [(1e-9, [0, 1, 2, 3, 4, 5, 6, 7]), (60, [0, 0, 2, 2, 4, 4, 6, 6])])
