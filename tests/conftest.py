@@ -26,7 +26,7 @@ from frih.data.loader import Batch
 ROOT = Path(__file__).parents[1]
 FORKSERVER = get_context("forkserver")
 """Starts processes quickly, for all of them fork from one that has imported everything."""
-FORKSERVER.set_forkserver_preload(["tests.conftest", "frih.tools.composites.online", "frih.training.runs"])
+FORKSERVER.set_forkserver_preload(["tests.conftest", "frih.tools.composites.online", "frih.training.runs", "numba"])
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
     "data": {"size": 128, "workers": 0},
