@@ -3,30 +3,20 @@
 import json
 import runpy
 import signal
-import socket
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from PIL import Image
 
 from frih import FRIH
-from frih.common.distributed import World
 from frih.config import Config
 from frih.data.loader import Batch
 
 ROOT = Path(__file__).parents[1]
-FORKSERVER = get_context("forkserver")
-"""Starts processes quickly, for all of them fork from one that has imported everything."""
-FORKSERVER.set_forkserver_preload(["tests.conftest", "frih.tools.composites.online", "frih.training.runs", "numba"])
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
     "data": {"size": 128, "workers": 0},
@@ -164,30 +154,3 @@ def run_here(program: str, *arguments: object) -> int:
     finally:
         sys.argv, sys.path[:] = before, path
     return 0
-
-
-def in_processes(size: int, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls ``work(world, *arguments)`` in so many processes, and returns what it returns in the first."""
-    if size == 1:
-        return work(World(), *arguments)
-    port = free_port()
-    with ProcessPoolExecutor(size, FORKSERVER) as pool:
-        members = [pool.submit(_member, rank, size, port, work, arguments) for rank in range(size)]
-        results = [member.result(timeout=200) for member in members]
-    return results[0]
-
-
-def _member(rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size, timeout=timedelta(seconds=100))
-    found = work(World(rank, size), *arguments)
-    dist.barrier()
-    dist.destroy_process_group()
-    return found if rank == 0 else None
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

@@ -3,14 +3,20 @@
 import os
 import runpy
 import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from frih.common.distributed import World
 from frih.config.recipes import to_yaml
@@ -18,20 +24,23 @@ from frih.data.loader import GlobalBatchSampler
 from frih.losses import harmonization_loss
 from frih.models import build_model
 from frih.training.runs import start_run
-from tests.conftest import FORKSERVER, ROOT, free_port, in_processes, random_batch, run_here, save
+from tests.conftest import ROOT, random_batch, run_here, save
 from tests.training.conftest import assert_same_weights, lines, step_of, untimed
 
+FORKSERVER = get_context("forkserver")
+"""Starts processes quickly, for all of them fork from one that has imported everything."""
+FORKSERVER.set_forkserver_preload(["tests.test_processes_agree", "frih.tools.composites.online", "numba"])
 STEPS = 8
 """Four times each image."""
 
 
 @pytest.mark.parametrize(
-    ("norm", "layouts"), [("none", [(2, 2), (4, 1)]), ("batch", [(2, 1)])], ids=["no norm", "norm over the batch"]
+    ("norm", "layouts"), [("none", [(2, 2), (4, 1)]), ("batch", [(4, 1)])], ids=["no norm", "norm over the batch"]
 )
 def test_processes_descend_alike_in_double_precision(small_config, norm, layouts):
     """With batches of 4 of 8 images, in layouts of processes, and parts of each one's share of a step.
 
-    Some processes have no pair of image and submask in some steps; they neither hang nor lose gradients.
+    Of four processes some have no pair of image and submask in a step; they neither hang nor lose gradients.
     """
     config = small_config(model={"norm": norm})
     curve, state = in_processes(1, descend, 1, config)
@@ -72,6 +81,27 @@ def descend(world: World, accumulate: int, config) -> tuple[list[float], dict[st
             curve.append(world.mean(total).item())
     state = {f"gradient of {name}": parameter.grad.numpy() for name, parameter in network.named_parameters()}
     return curve, state | {name: buffer.numpy() for name, buffer in network.named_buffers()}
+
+
+def in_processes(size: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls ``work(world, *arguments)`` in so many processes, and returns what it returns in the first."""
+    if size == 1:
+        return work(World(), *arguments)
+    port = free_port()
+    with ProcessPoolExecutor(size, FORKSERVER) as pool:
+        members = [pool.submit(_member, rank, size, port, work, arguments) for rank in range(size)]
+        results = [member.result(timeout=200) for member in members]
+    return results[0]
+
+
+def _member(rank: int, size: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size, timeout=timedelta(seconds=100))
+    found = work(World(rank, size), *arguments)
+    dist.barrier()
+    dist.destroy_process_group()
+    return found if rank == 0 else None
 
 
 def test_two_processes_train_as_one(dataset, tmp_path, small_config):
@@ -239,3 +269,9 @@ def test_sigterm_to_a_whole_job_saves_and_the_run_goes_on(recipe, job):
     assert "stopped and saved; go on with --resume" in out
     assert "Traceback" not in out
     assert step_of(job.run) == lines(job.run)[-1]["step"] > 0
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

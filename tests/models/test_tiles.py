@@ -4,12 +4,10 @@ import os
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from frih import FRIH
 from frih.losses import harmonization_loss
-from frih.models.fusion import upsample
-from frih.models.tiles import convolve_upsampled, inside, strips, touched, windows
+from frih.models.tiles import strips, touched
 from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
@@ -122,17 +120,6 @@ def test_training_takes_the_same_course():
         curves.append(curve)
     assert curves[0] == pytest.approx(curves[1], rel=1e-7)
     assert curves[0][-1] < curves[0][0]
-
-
-@pytest.mark.parametrize("factor", [1, 2, 4, 8, 16, 32, 64])
-def test_convolving_what_is_upsampled(factor):
-    size, generator = 128, torch.Generator().manual_seed(factor)
-    features = torch.rand(2, 3, size // factor, size // factor, generator=generator, dtype=torch.float64)
-    weight = torch.randn(5, 3, 3, 3, generator=generator, dtype=torch.float64)
-    tiles = touched(torch.ones(2, 1, size, size))
-    literal = F.conv2d(upsample(features, (size, size)), weight, padding=1)
-    found = convolve_upsampled(features, weight, tiles, (size, size))
-    torch.testing.assert_close(found * inside(tiles, 1, (size, size)), windows(literal, tiles, 1), rtol=0, atol=1e-12)
 
 
 def test_touched_tiles_are_those_that_hold_a_pixel():
