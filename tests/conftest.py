@@ -26,18 +26,18 @@ SMALL = {
     "evaluation": {"batch": 3},
     "logging": {"every": 1},
 }
-"""Changes of the default configuration that make every step a matter of milliseconds."""
+"""Changes to the default configuration; a step then takes milliseconds."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c() -> None:
-    """In the background (``pytest &``) a shell lets processes ignore Ctrl-C, and theirs do too; the tests want to be heard."""
+    """Lets the tests and their processes hear Ctrl-C, which a shell makes a background job (``pytest &``) ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """The tests run side by side; one thread each is fastest, and makes sums repeatable."""
+    """The tests run side by side. One thread each is fastest and makes sums repeatable."""
     torch.set_num_threads(1)
 
 
@@ -99,7 +99,7 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def no_weight_is_zero(model: FRIH) -> FRIH:
-    """Gives weights that are zero at first random ones, so that everything has a gradient and changes something."""
+    """Replaces weights that are all zero by random ones, so that every part of the network has a gradient."""
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -126,7 +126,7 @@ def random_batch(
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Call it with a test of paths: what is written to such a path fails, as on a full disk; the file is there, and empty."""
+    """Call it with a predicate of paths: writing to a path that meets it fails as on a full disk and leaves an empty file."""
 
     def fill(is_full):
         original = Path.open
@@ -143,7 +143,7 @@ def full_disk(monkeypatch):
 
 
 def run_here(program: str, *arguments: object) -> int:
-    """Runs a program of the repository as a command line does, but in this process, which is faster; returns its status."""
+    """Runs a program of the repository in this process, which is faster than a new one; returns its exit status."""
     before, path = sys.argv, sys.path[:]
     sys.argv = [program, *map(str, arguments)]
     sys.path.insert(0, str((ROOT / program).parent))

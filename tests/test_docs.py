@@ -43,7 +43,7 @@ def helps() -> dict[str, str]:
 
 
 def arguments(text: str) -> dict[str, str]:
-    """What each option takes by a program's help, as ``{"--predictions": "[NAME=]DIR"}``, and under "" all besides options."""
+    """What each option takes, read from a program's help: ``{"--predictions": "[NAME=]DIR"}``; "" is for the positionals."""
     positional = "".join(re.findall(r"^positional arguments:\n((?:  .*\n)+)", text, re.MULTILINE))
     return {"": positional, **dict(re.findall(r"^  (?:-\w.*, )?(--[\w-]+)(?: (\S+))?", text, re.MULTILINE))}
 

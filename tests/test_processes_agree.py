@@ -28,7 +28,7 @@ from tests.conftest import ROOT, random_batch, run_here, save
 from tests.training.conftest import assert_same_weights, lines, step_of, untimed
 
 FORKSERVER = get_context("forkserver")
-"""Starts processes quickly, for all of them fork from one that has imported everything."""
+"""Starts processes quickly: they fork from one that has imported everything."""
 FORKSERVER.set_forkserver_preload(["tests.test_processes_agree", "frih.tools.composites.online", "numba"])
 STEPS = 8
 """Four times each image."""
@@ -84,7 +84,7 @@ def descend(world: World, accumulate: int, config) -> tuple[list[float], dict[st
 
 
 def in_processes(size: int, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls ``work(world, *arguments)`` in so many processes, and returns what it returns in the first."""
+    """Calls ``work(world, *arguments)`` in ``size`` processes and returns the first one's result."""
     if size == 1:
         return work(World(), *arguments)
     port = free_port()
@@ -241,7 +241,7 @@ def test_a_killed_process_ends_the_others(recipe, job):
 
 
 def test_two_machines_train_stop_and_go_on(recipe, job):
-    """Two launchers meet, as on two machines, and a scheduler stops them; Slurm goes on, and warns each process."""
+    """Two launchers meet, as on two machines, and a scheduler stops them. Slurm then resumes the run and warns each process."""
     job.start(recipe, launchers=2)
     job.wait_for("metrics.jsonl")
     job.send(signal.SIGTERM, 0, 1)
@@ -260,7 +260,7 @@ def test_two_machines_train_stop_and_go_on(recipe, job):
 
 
 def test_sigterm_to_a_whole_job_saves_and_the_run_goes_on(recipe, job):
-    """As a scheduler sends it: to the loader's workers too."""
+    """A scheduler sends it to the loader's workers too."""
     job.start(recipe, size=1)
     job.wait_for("metrics.jsonl")
     os.killpg(job.members[0].pid, signal.SIGTERM)

@@ -19,7 +19,7 @@ from frih.training.trainer import Trainer
 
 @pytest.fixture
 def dataset(dataset) -> Path:
-    """Five images of the usual ones to train on, each of another photo; for speed."""
+    """Keeps five training images, each of another photo, for speed."""
     for subset, count in (("A", 3), ("B", 2)):
         listed = dataset / subset / f"{subset}_train.txt"
         listed.write_text("".join(f"{name}\n" for name in listed.read_text().splitlines()[::2][:count]))

@@ -179,7 +179,7 @@ def test_what_changes_speed_changes_no_results(make):
 
 
 def poison(trainer: Trainer, *steps: int) -> list[str]:
-    """Puts a NaN into one real image of some steps; returns a list that these images' names will be added to."""
+    """Puts a NaN into one real image of some steps; the returned list collects the names of these images."""
     names = []
 
     def spoil(step, batch):
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_samples_name_and_keeps_the_che
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_step_that_is_not_finite_can_be_left_out(make, capsys, precision):
-    """What it leaves is what it found: weights, averages, statistics of batches."""
+    """Such a step changes no weights, averages or batch statistics."""
     trainer = make(
         train={"epochs": 3, "milestones": [3], "on_nonfinite": "skip", "ema": 0.5, "precision": precision},
         validation=NO_VALIDATION,
