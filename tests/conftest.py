@@ -1,6 +1,9 @@
 """A small dataset in iHarmony4's layout, and a small model, for every test that needs one."""
 
 import json
+import runpy
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from frih.config import Config
 from frih.data.batches import Batch
 from frih.data.iharmony4 import Item
 
+ROOT = Path(__file__).parents[1]
 SMALL = {
     "model": {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [4] * 7, "head_width": 4},
     "data": {"size": 128, "workers": 0},
@@ -23,12 +27,18 @@ SMALL = {
     "evaluation": {"batch": 3},
     "logging": {"every": 1},
 }
-"""Changes of the default configuration that make every step a matter of milliseconds."""
+"""Changes to the default configuration; a step then takes milliseconds."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c() -> None:
+    """Lets the tests and their processes hear Ctrl-C, which a shell makes a background job (``pytest &``) ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """The tests run side by side; one thread each is fastest, and makes sums repeatable."""
+    """The tests run side by side. One thread each is fastest and makes sums repeatable."""
     torch.set_num_threads(1)
 
 
@@ -90,7 +100,7 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def no_weight_is_zero(model: FRIH) -> FRIH:
-    """Gives weights that are zero at first random ones, so that everything has a gradient and changes something."""
+    """Replaces weights that are all zero by random ones, so that every part of the network has a gradient."""
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -117,39 +127,31 @@ def random_batch(
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Call it with a test of paths: what is written to such a path breaks off after ten bytes, as on a full disk."""
+    """Call it with a predicate of paths: writing to a path that meets it fails as on a full disk and leaves an empty file."""
 
     def fill(is_full):
         original = Path.open
 
         def open_on_full_disk(path, mode="r", *rest, **options):
-            file = original(path, mode, *rest, **options)
             if "w" in mode and is_full(path):
-
-                def fail(content):
-                    type(file).write(file, content[:10])
-                    file.flush()
-                    raise OSError(28, "No space left on device", str(path))
-
-                return _Breaking(file, fail)
-            return file
+                path.unlink(missing_ok=True)
+                path.symlink_to("/dev/full")
+            return original(path, mode, *rest, **options)
 
         monkeypatch.setattr(Path, "open", open_on_full_disk)
 
     return fill
 
 
-class _Breaking:
-    """A file whose ``write`` is another."""
-
-    def __init__(self, file, write):
-        self.file, self.write = file, write
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
+def run_here(program: str, *arguments: object) -> int:
+    """Runs a program of the repository in this process, which is faster than a new one; returns its exit status."""
+    before, path = sys.argv, sys.path[:]
+    sys.argv = [program, *map(str, arguments)]
+    sys.path.insert(0, str((ROOT / program).parent))
+    try:
+        runpy.run_path(str(ROOT / program), run_name="__main__")
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv, sys.path[:] = before, path
+    return 0

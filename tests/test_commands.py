@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,33 +13,24 @@ from PIL import Image
 
 from frih.config import Config
 from frih.config.recipes import to_yaml
-from tests.conftest import SMALL, make_dataset
-
-ROOT = Path(__file__).parents[1]
-
-
-def run(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
-    """Runs a Python program of the repository; paths of programs are relative to it."""
-    program, *rest = map(str, arguments)
-    return subprocess.run(
-        [sys.executable, ROOT / program, *rest],
-        cwd=folder or ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+from tests.conftest import ROOT, SMALL, make_dataset, run_here
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a dataset and a trained run."""
-
+    """A folder with a dataset and a run, trained in a process of its own."""
     place = tmp_path_factory.mktemp("place")
     dataset = make_dataset(place / "dataset")
     tree = {**SMALL, "data": {**SMALL["data"], "root": str(dataset)}, "run": str(place / "run")}
     (place / "recipe.yaml").write_text(to_yaml(Config.model_validate_json(json.dumps(tree))))
-    done = run("train.py", place / "recipe.yaml")
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", place / "recipe.yaml"],
+        cwd=place,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert "10 composites of" in done.stdout
     assert done.stdout.splitlines()[-1] == f"{place / 'run'}: step 2 of 2, complete"
@@ -48,28 +38,34 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def refusal(monkeypatch, capsys):
-    """The one line that a program prints before it exits with status 2; in this process, for speed."""
+def run(capsys):
+    """Runs a program; returns what it prints. Its exit status is that given."""
 
-    def run_here(program: str, *arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
-        monkeypatch.syspath_prepend(ROOT)
+    def call(program: str, *arguments: object, status: int = 0):
         capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(ROOT / program), run_name="__main__")
-        assert caught.value.code == 2
-        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1
-        return lines[0]
+        found = run_here(program, *arguments)
+        printed = capsys.readouterr()
+        assert found == status, printed.err
+        return printed
 
-    return run_here
+    return call
 
 
-def test_evaluating_a_run(place):
-    done = run("evaluate.py", place / "run")
-    assert done.returncode == 0, done.stderr
-    assert "Input composite" in done.stdout
-    assert "protocol idih" in done.stdout
+@pytest.fixture
+def refusal(run):
+    """The one line that a program prints before it exits with status 2."""
+
+    def call(program: str, *arguments: object) -> str:
+        [line] = [line for line in run(program, *arguments, status=2).err.splitlines() if line.startswith("error: ")]
+        return line
+
+    return call
+
+
+def test_evaluating_a_run(place, run):
+    printed = run("evaluate.py", place / "run").out
+    assert "Input composite" in printed
+    assert "protocol idih" in printed
     out = place / "run/evaluation/test"
     summary = json.loads((out / "summary.json").read_text())
     assert summary["about"]["checkpoint"] == str(place / "run/checkpoints/last.pt")
@@ -80,80 +76,71 @@ def test_evaluating_a_run(place):
         assert sheet.width > 6 * 128
 
 
-def test_evaluating_other_checkpoints_splits_and_folders(place, tmp_path):
-    done = run("evaluate.py", place / "run/checkpoints/best.pt", "--split", "train", "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+def test_evaluating_other_checkpoints_splits_and_folders(place, tmp_path, run):
+    run("evaluate.py", place / "run/checkpoints/best.pt", "--split", "train", "--out", tmp_path / "out")
     assert json.loads((tmp_path / "out/summary.json").read_text())["images"] == 10
 
 
-def test_evaluating_composites_and_predictions(place, tmp_path):
-    root = f"data.root={place / 'dataset'}"
-    done = run("evaluate.py", "--input-composite", root, "data.workers=0", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    inputs = json.loads((tmp_path / "outputs/input-composite/summary.json").read_text())
+def test_evaluating_composites_and_predictions(place, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = f"data.root={place / 'dataset'}", "data.workers=0"
+    run("evaluate.py", "--input-composite", *keys)
     # the composites as predictions are the input composites, whatever their names' suffix
     (tmp_path / "theirs").mkdir()
-    for subset in "AB":
-        for path in (place / f"dataset/{subset}/composite_images").iterdir():
-            Image.open(path).save(tmp_path / "theirs" / f"{path.stem}.png")
-    done = run("evaluate.py", "--predictions", "theirs", root, "data.workers=0", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    theirs = json.loads((tmp_path / "outputs/theirs/summary.json").read_text())
+    for path in (place / "dataset").glob("*/composite_images/*"):
+        Image.open(path).save(tmp_path / "theirs" / f"{path.stem}.png")
+    run("evaluate.py", "--predictions", "theirs", *keys)
+    inputs, theirs = (
+        json.loads((tmp_path / "outputs" / name / "summary.json").read_text())["subsets"]["All"]
+        for name in ("input-composite", "theirs")
+    )
     for name in ("mse", "psnr", "fmse", "ssim"):
-        assert (
-            theirs["subsets"]["All"][name]
-            == inputs["subsets"]["All"][name]
-            == theirs["subsets"]["All"].get(f"input_{name}")
-        )
+        assert theirs[name] == inputs[name] == theirs.get(f"input_{name}")
 
 
-def test_harmonizing(place, tmp_path):
+def test_harmonizing(place, tmp_path, run):
     image = place / "dataset/A/composite_images/a-0_x_1_1.jpg"
-    mask = place / "dataset/A/masks/a-0_x_1.png"
-    done = run("scripts/harmonize.py", place / "run", image, mask, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
+    run("scripts/harmonize.py", place / "run", image, place / "dataset/A/masks/a-0_x_1.png", "--out", tmp_path)
     with Image.open(tmp_path / "a-0_x_1_1.jpg") as result, Image.open(image) as original:
         assert result.size == original.size
 
 
-def test_harmonizing_a_folder_goes_on_after_a_failure(place, tmp_path, refusal):
-    images, masks = tmp_path / "images", tmp_path / "masks"
-    for folder in (images, masks):
+def test_harmonizing_a_folder_goes_on_after_a_failure(place, tmp_path, run, refusal):
+    images, masks, out = tmp_path / "images", tmp_path / "masks", tmp_path / "out"
+    for folder, value in ((images, np.full((40, 50, 3), 90, np.uint8)), (masks, np.full((40, 50), 255, np.uint8))):
         folder.mkdir()
-    for name in "abc":
-        Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(images / f"{name}.png")
-        Image.fromarray(np.full((40, 50), 255, np.uint8)).save(masks / f"{name}.png")
+        for name in "abc":
+            Image.fromarray(value).save(folder / f"{name}.png")
     (images / "b.png").write_bytes((images / "b.png").read_bytes()[:60])
-    done = run("scripts/harmonize.py", place / "run", images, masks, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert f"error: {images / 'b.png'}: cannot be read as an image" in done.stderr
-    assert "2 of 3 harmonized" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    printed = run("scripts/harmonize.py", place / "run", images, masks, "--out", out, status=2)
+    assert f"error: {images / 'b.png'}: cannot be read as an image" in printed.err
+    assert "2 of 3 harmonized" in printed.out
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
     (masks / "c.png").unlink()
     (images / "b.png").unlink()
-    message = refusal("scripts/harmonize.py", place / "run", images, masks, "--out", tmp_path / "out")
+    message = refusal("scripts/harmonize.py", place / "run", images, masks, "--out", out)
     assert message == f"error: {masks}: has no mask for c.png; a mask is named as its image"
 
 
-def test_resuming_a_finished_run(place):
-    done = run("train.py", "--resume", place / "run")
-    assert done.returncode == 0, done.stderr
-    assert "step 2 of 2, complete" in done.stdout
+def test_resuming_a_finished_run(place, run):
+    assert "step 2 of 2, complete" in run("train.py", "--resume", place / "run").out
 
 
-def test_command_lines_that_make_no_sense(refusal):
-    assert "give either one recipe" in refusal("train.py")
-    assert "give either one recipe" in refusal("train.py", "a.yaml", "--resume", "run")
-    assert "give one of: a run" in refusal("evaluate.py")
-    assert "give one of: a run" in refusal("evaluate.py", "run", "--input-composite")
-
-
-def test_recipes_and_keys_that_are_wrong(refusal):
-    assert "did you mean 'frih.yaml'?" in refusal("train.py", ROOT / "configs/firh.yaml")
-    assert "command line: data.rot: unknown key; did you mean 'data.root'?" in refusal(
-        "train.py", "configs/frih.yaml", "data.rot=x"
-    )
-    assert refusal("train.py", ROOT / "configs/frih.yaml").startswith("error: data.root: not set")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train.py", "give either one recipe"),
+        ("train.py a.yaml --resume run", "give either one recipe"),
+        ("train.py configs/firh.yaml", "did you mean 'frih.yaml'?"),
+        ("train.py configs/frih.yaml data.rot=x", "command line: data.rot: unknown key; did you mean 'data.root'?"),
+        ("train.py configs/frih.yaml", "error: data.root: not set"),
+        ("evaluate.py", "give one of: a run"),
+        ("evaluate.py run --input-composite", "give one of: a run"),
+    ],
+)
+def test_command_lines_that_make_no_sense(refusal, monkeypatch, command, message):
+    monkeypatch.chdir(ROOT)
+    assert message in refusal(*command.split())
 
 
 def test_runs_and_checkpoints_that_are_wrong(place, tmp_path, refusal):
@@ -176,8 +163,7 @@ def test_a_truncated_image_stops_training_by_name(place, tmp_path, refusal):
     dataset = make_dataset(tmp_path / "dataset")
     for path in (dataset / "A/composite_images").iterdir():
         path.write_bytes(path.read_bytes()[:400])
-    message = refusal(
-        "train.py", place / "recipe.yaml", f"data.root={dataset}", f"run={tmp_path / 'run'}", "data.workers=1"
-    )
+    keys = f"data.root={dataset}", f"run={tmp_path / 'run'}", "data.workers=1"
+    message = refusal("train.py", place / "recipe.yaml", *keys)
     assert str(dataset / "A/composite_images") in message
     assert "cannot be read as an image" in message

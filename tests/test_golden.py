@@ -1,6 +1,7 @@
-"""The loss curve of 20 tiny steps, as committed: whatever moves it changes numbers, and CHANGELOG.md must say so.
+"""Compares the loss curve of 20 small steps with the committed one.
 
-``python -m tests.test_golden`` writes it anew. It runs through everything: files, boxes, submasks, both stages, the optimizer.
+A change that moves the curve changes results, and CHANGELOG.md must say so; ``python -m tests.test_golden`` then writes a new
+curve. The steps use everything: files, boxes, submasks, both stages and the optimizer.
 """
 
 import json
@@ -20,7 +21,7 @@ TRAIN = {"batch": 4, "epochs": 10, "milestones": [8], "lr": 1e-3, "device": "cpu
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
-    """Trains on lossless images, for decoders of JPEG differ."""
+    """Trains on lossless images, because JPEG decoders differ."""
     dataset = make_dataset(folder / "dataset", "png")
     tree = {
         **SMALL,

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from frih.common.distributed import World
 from frih.common.errors import SharedError
-from frih.data.batches import Packed
+from frih.data.batches import Batch, Packed
 from frih.data.iharmony4 import Item
 
 MOST_IN_A_ROW = 10
@@ -97,7 +97,8 @@ class NonFinite:
 
     def _tell(self, step: int, names: list[str], autocast: torch.autocast) -> None:
         with autocast:
-            origins = self.world.gather(first_nonfinite(self.network, self.batch_of(step), self.world.device))
+            batch = self.batch_of(step).unpack(self.world.device)
+            origins = self.world.gather(first_nonfinite(self.network, batch))
         origin = next((one for one in origins if one), "the loss or its gradient")
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         what = f"the loss of {', '.join(names[:4])}{more} is not finite" if names else "the gradient is not finite"
@@ -116,7 +117,7 @@ class NonFinite:
             tqdm.write(f"{message}. Left out")
 
 
-def first_nonfinite(network: nn.Module, packed: Packed, device: torch.device) -> str | None:
+def first_nonfinite(network: nn.Module, batch: Batch) -> str | None:
     """Where the first value that is not finite comes from: a weight, or the output of a module, by its name; None: elsewhere.
 
     Runs the batch through the network once more. Every process must call it, for they share the statistics of batches.
@@ -124,7 +125,6 @@ def first_nonfinite(network: nn.Module, packed: Packed, device: torch.device) ->
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():
             return f"the weights {name}"
-    batch = packed.unpack(device)
     found: list[str] = []
 
     def look(name: str) -> Any:

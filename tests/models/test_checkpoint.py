@@ -1,4 +1,5 @@
 import pickle
+from io import BytesIO
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from frih import FRIH
 from frih.common.errors import UserError
 from frih.models import build_model
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, load_weights, save_checkpoint
+from tests.conftest import SMALL
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ def saved(tmp_path, small_config):
 def refusal(call, *args) -> str:
     with pytest.raises(UserError) as caught:
         call(*args)
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -33,18 +36,14 @@ def test_a_model_is_rebuilt_from_its_checkpoint_alone(saved):
     assert load_checkpoint(path)["training"] == {"step": 3}
 
 
-def test_a_failed_writing_leaves_the_old_checkpoint_whole(saved, monkeypatch):
+def test_a_failed_writing_leaves_the_old_checkpoint_whole(saved, full_disk):
     path, config, model = saved
     before = path.read_bytes()
-
-    def full_disk(content, file):
-        file.write(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
+    full_disk(lambda file: file.parent == path.parent)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, config, model, {"step": 4})
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -52,54 +51,60 @@ def test_damaged_checkpoints_are_named(saved, share):
     path = saved[0]
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    message = refusal(load_model, path)
-    assert message.startswith(f"{path}: is damaged, incomplete or no checkpoint")
-    assert "\n" not in message
+    assert refusal(load_model, path).startswith(f"{path}: is damaged, incomplete or no checkpoint")
 
 
 class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
     def __reduce__(self):
-        return exec, ("import pathlib, tempfile; pathlib.Path(tempfile.gettempdir(), 'frih-was-run').touch()",)
+        return exec, (f"import pathlib; pathlib.Path({str(self.path)!r}).touch()",)
 
 
-def test_a_hostile_checkpoint_is_not_run(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    path = saved[0]
-    torch.save({"format": "frih-1", "model": Hostile()}, path)
-    assert "incomplete or no checkpoint" in refusal(load_model, path)
-    path.write_bytes(pickle.dumps(Hostile()))
-    assert "incomplete or no checkpoint" in refusal(load_model, path)
-    assert not (tmp_path / "frih-was-run").exists()
+@pytest.mark.parametrize("name", ["last.pt", "model.safetensors"])
+@pytest.mark.parametrize("container", [{"format": "frih-1"}, None])
+def test_a_hostile_checkpoint_is_not_run(tmp_path, name, container):
+    path, proof = tmp_path / name, tmp_path / "was-run"
+    if container:
+        torch.save({**container, "model": Hostile(proof)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Hostile(proof)))
+    assert "is damaged, incomplete or no" in refusal(load_model, path)
+    assert not proof.exists()
+    torch.load(BytesIO(path.read_bytes()), weights_only=False) if container else pickle.loads(path.read_bytes())
+    assert proof.exists()  # the trap works
 
 
 def test_checkpoints_of_other_programs(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "theirs.pt")
     assert "not a checkpoint of this version of FRIH" in refusal(load_model, tmp_path / "theirs.pt")
-    assert "no such checkpoint" in refusal(load_model, tmp_path / "nothing.pt")
+    for name in ("nothing.pt", "nothing.safetensors"):
+        assert "no such checkpoint" in refusal(load_model, tmp_path / name)
 
 
 def test_a_checkpoint_that_lacks_a_part(saved):
     path = saved[0]
     content = load_checkpoint(path)
-    torch.save({**content, "training": None, "model": 5}, path)
-    assert "incomplete checkpoint of FRIH (without model, training)" in refusal(load_model, path)
-    torch.save({**content, "model": {**content["model"], "base.output.to_rgb.bias": [0.0] * 3}}, path)
-    assert "damaged checkpoint of FRIH (base.output.to_rgb.bias is no tensor)" in refusal(load_model, path)
+    odd = {**content["model"], "base.output.to_rgb.bias": [0.0] * 3}
+    for change, message in (
+        ({"training": None, "model": 5}, "incomplete checkpoint of FRIH (without model, training)"),
+        ({"model": odd}, "damaged checkpoint of FRIH (base.output.to_rgb.bias is no tensor)"),
+        ({"config": "{"}, "is damaged (its configuration is no JSON); take another"),
+    ):
+        torch.save({**content, **change}, path)
+        assert message in refusal(load_model, path)
     del content["model"]
     torch.save(content, path)
     assert "incomplete checkpoint of FRIH (without model)" in refusal(load_model, path)
 
 
-def test_a_configuration_that_is_no_json(saved):
-    path = saved[0]
-    torch.save({**load_checkpoint(path), "config": "{"}, path)
-    assert "is damaged (its configuration is no JSON); take another" in refusal(load_model, path)
-
-
 def test_weights_of_another_model(saved):
     path, _, model = saved
     weights = dict(model.state_dict())
-    wider = FRIH(base_widths=[5] * 7, base_decoder_width=4, cascade_widths=[4] * 7, head_width=4)
+    wider = FRIH(**{**SMALL["model"], "base_widths": [5] * 7})
     assert "has in another shape base.encoder.0.0.weight" in refusal(load_weights, wider, weights, path)
     alone = FRIH(base_widths=[4] * 7, base_decoder_width=4, cascade=False, fusion=False)
     assert "has, and the model has not, cascade." in refusal(load_weights, alone, weights, path)

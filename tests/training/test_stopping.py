@@ -17,32 +17,16 @@ def test_a_signal_is_a_request(number):
     assert signal.getsignal(number) == before
 
 
-def test_a_second_ctrl_c_stops_at_once():
-    def work():
-        with stop_requests():
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(60)
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-
-
-def test_among_processes_the_launchers_repetition_is_no_second_one(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-
-    def work():
-        with stop_requests() as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            now[0] = 1.0
+@pytest.mark.parametrize(("processes", "times"), [("1", [0.0, 0.0]), ("2", [0.0, 1.0, 6.0])])
+def test_a_second_ctrl_c_stops_at_once(monkeypatch, processes, times):
+    """Among several processes only after seconds: the launcher repeats what its processes got as well."""
+    if processes != "1":
+        monkeypatch.setenv("WORLD_SIZE", processes)
+    clock = iter(times)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with stop_requests() as stop:
+        for _ in times[:-1]:
             os.kill(os.getpid(), signal.SIGINT)
             assert stop.is_set()
-            now[0] = 6.0
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(60)
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert now == [6.0]
