@@ -7,7 +7,7 @@ import torch
 
 from frih import FRIH
 from frih.losses import harmonization_loss
-from frih.models.tiles import strips
+from frih.models.tiles import find, strips
 from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}

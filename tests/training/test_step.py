@@ -36,12 +36,12 @@ def test_an_ordinary_step_waits_for_no_device(dataset, tmp_path, small_config, m
     config = small_config(
         run=str(tmp_path / "run"),
         data={"root": str(dataset)},
-        train={"clip_norm": 1.0, "on_nonfinite": "skip", "precision": precision},
+        train={"batch": 2, "clip_norm": 1.0, "on_nonfinite": "skip", "precision": precision},
     )
     trainer = start_run(config, World())
     # the optimizer of a GPU
     trainer.optimizer = torch.optim.Adam(trainer.network.parameters(), lr=0.1, fused=True)
-    batch = pack([trainer.training[(0, index)] for index in range(4)]).unpack(torch.device("cpu"))
+    batch = pack([trainer.training[(0, index)] for index in range(2)]).unpack(torch.device("cpu"))
     assert batch.labels.max() > 1
     trainer.train_step(batch)
     mode, find = NoWaiting(), tiles.find
@@ -83,7 +83,7 @@ def test_another_network_trains_validates_and_is_loaded(dataset, tmp_path, small
         run=str(tmp_path / "run"),
         data={"root": str(dataset)},
         model={"network": "shift", "arguments": {"start": 0.5}},
-        train={"lr": 0.05},
+        train={"batch": 2, "lr": 0.05},
     )
     trainer = start_run(config, World())
     assert trainer.fit()
