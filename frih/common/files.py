@@ -6,13 +6,16 @@ import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+import filelock
 from filelock import FileLock, Timeout
 
 from frih.common.errors import UserError
 
 AnyPath = TypeVar("AnyPath", str, Path)
+_HARD: dict[str, Any] = {"fallback_to_soft": False} if int(filelock.__version__.split(".")[0]) >= 4 else {}
+"""Where the file system knows no locks, version 4 would take the existence of the file for one unless told otherwise."""
 
 
 @contextmanager
@@ -82,9 +85,7 @@ def locked(path: Path) -> Iterator[None]:
         OSError: the file cannot be made there.
     """
     process = os.getpid()
-    lock = FileLock(
-        path, timeout=0.1, fallback_to_soft=False
-    )  # a little time, for a holder that is just removing its file
+    lock = FileLock(path, timeout=0.1, **_HARD)  # a little time, for a holder that is just removing its file
     try:
         lock.acquire()
     except Timeout:

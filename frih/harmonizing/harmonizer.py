@@ -1,4 +1,4 @@
-"""One's own image: a trained network behind a function from an image and its mask to the harmonized image."""
+"""Your own images: a trained network as a function from an image and its mask to the harmonized image."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

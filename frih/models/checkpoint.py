@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running any code they might hold."""
+"""Checkpoints: written atomically, and read without running any code in them."""
 
 import io
 import json
@@ -23,8 +23,8 @@ from frih.models.network import Network
 from frih.models.weights import SHARED_NAME, SUFFIX, read_weights
 
 FORMAT = "frih-1"
-"""Names what a checkpoint holds: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``; for going on with a run
-also ``training``, the trainer's own state. A run with ``train.ema`` has the averaged weights as ``average``."""
+"""Identifies the content of a checkpoint: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``, and to resume
+``training``, the trainer's state. With ``train.ema`` there are also the averaged weights, ``average``."""
 _ANY = object()
 _RETIRED = {
     ("model", "refine_blend"): False,
@@ -32,14 +32,14 @@ _RETIRED = {
     ("train", "max_skips"): _ANY,
     ("validation", "pictures"): _ANY,
 }
-"""Keys of earlier versions, and the value they must have had; any where they changed no result."""
+"""Keys of earlier versions and the value they must have had; any value if the key changed no result."""
 _NEEDED = {"config": str, "model": dict, "training": dict, "versions": dict}
 
 
 class Checkpoints:
     """The checkpoints of a run: ``last.pt``, those kept before it, and ``best.pt``.
 
-    Each is written under a temporary name, forced to the disk, and renamed, so that whatever happens ``last.pt`` is whole.
+    Each is written under a temporary name, flushed to the disk and renamed. So ``last.pt`` is always complete.
 
     Args:
         folder: is made when the first is written.
@@ -120,12 +120,12 @@ def pack_checkpoint(
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint under a temporary name, waits for the disk, and renames: a crash leaves the old one whole.
+    """Writes a checkpoint under a temporary name, flushes it to the disk and renames it. A crash leaves the old one intact.
 
     Raises:
         OSError: the disk is full, or refuses.
     """
-    memory = io.BytesIO()  # torch would tell a full disk as an error of its own
+    memory = io.BytesIO()  # torch would report a full disk by an error of its own
     torch.save(dict(content), memory)
     write_whole(path, memory.getbuffer(), durable=True)
 
@@ -142,7 +142,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return read_weights(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint
+            warnings.simplefilter("ignore")  # about files that are no checkpoints
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a damaged or hostile file makes the unpickler raise
         raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take {_another(path)}") from None
@@ -201,13 +201,13 @@ def read_config(text: str, path: Path) -> Config:
 
 
 def _modern(text: str, path: Path) -> str:
-    """A stored configuration without the keys that are no more: each must have had the value that is now the only one."""
+    """A stored configuration without retired keys. Each must have had the value that is now the only one."""
     try:
         tree = json.loads(text)
         for (section, key), only in _RETIRED.items():
             value = tree.get(section, {}).pop(key, only)
             if only is not _ANY and value != only:
-                raise UserError(f"{path}: was trained with {section}.{key}={json.dumps(value)}, which is no more")
+                raise UserError(f"{path}: was trained with {section}.{key}={json.dumps(value)}, a key that no longer exists")
         return json.dumps(tree)
     except (ValueError, TypeError, AttributeError):
         return text  # and validation says what is wrong

@@ -1,7 +1,7 @@
-"""Weights in a safetensors file: numbers and text alone, so that a file from anyone is safe to read.
+"""Weights in a safetensors file. It holds only numbers and text, so a file from anyone is safe to read.
 
-The weights lie under their names in the network. The metadata hold one entry, ``frih``, in JSON: ``format`` (:data:`FORMAT`),
-``config``, ``step``, ``versions``, and what else the writer says of them.
+The weights have their names in the network. The metadata have one entry, ``frih``, in JSON: ``format`` (:data:`FORMAT`),
+``config``, ``step``, ``versions`` and further remarks of the writer.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from frih.common.files import write_whole
 from frih.config import Config
 
 FORMAT = "weights-1"
-"""Names what such a file holds."""
+"""Identifies the content of such a file."""
 SUFFIX = ".safetensors"
 SHARED_NAME = f"model{SUFFIX}"
-"""Its name in a folder to be shared."""
+"""The file's name in a shared folder."""
 _PLACES = (("", "run"), ("data", "root"), ("data", "label_cache"), ("train", "init_from"), ("evaluation", "lpips"))
-"""Keys that name folders and files of the machine that trained."""
+"""Keys that name folders and files of the training machine."""
 _NEEDED = {"config": dict, "step": int, "versions": dict}
 
 
 def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, half: bool = False) -> dict[str, Any]:
-    """What an exported file says of itself, in JSON.
+    """The metadata of an exported file, as JSON.
 
     Args:
         content: of the checkpoint.
-        config: of the checkpoint; it is told whole but for names of folders, which are nobody else's business.
+        config: of the checkpoint; the names of folders are left out.
         checkpoint: its file.
         half: whether the weights become float16.
     """
@@ -53,19 +53,19 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any], *, half: bool = False) -> None:
-    """Writes weights whole or not at all; the same weights give the same bytes.
+    """Writes weights atomically. The same weights give the same bytes.
 
     Args:
         path: the file, in a folder that exists.
         weights: a state dict.
         about: ``config``, ``step``, ``versions`` and more, for the metadata.
-        half: round floating-point values to float16, which halves the file.
+        half: round to float16, which halves the file.
 
     Raises:
         UserError: a value is too large for float16.
     """
     tensors = {name: (_half(value, name) if half else value).contiguous() for name, value in weights.items()}
-    # one entry alone: the library writes several in an order of chance
+    # one entry: the library writes several in random order
     write_whole(path, save(tensors, {"frih": json.dumps({**about, "format": FORMAT})}))
 
 
