@@ -22,14 +22,12 @@ from frih.common.errors import SharedError, UserError, alike, run_command
 from frih.common.files import write_whole
 from frih.common.wording import counted
 from frih.config import SubmaskConfig
-from frih.config.recipes import load_config, with_overrides
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
+from frih.evaluation.command import load_subject, parse_subject, subject_parser
 from frih.evaluation.rows import read_rows, write_rows
 from frih.metrics import Row
-from frih.models.checkpoint import load_checkpoint, rebuild_model
-from frih.models.locate import locate
 from frih.tools.experiments.oracle import (
     CORRECTIONS,
     METHODS,
@@ -52,14 +50,11 @@ def main() -> int:
         args = parse()
         methods = {name: parse_method(name) for name in args.methods}
         evaluations = [read_rows(folder / "rows.csv") for folder in args.evaluations or ()]
-        model, config = None, load_config(None)
-        if args.run:
-            checkpoint = locate(args.run, "best" if args.best else "last")
-            model, config = rebuild_model(load_checkpoint(checkpoint), checkpoint)
-        config = with_overrides(config, args.overrides, only=("data", "submasks", "train.device"))
+        subject = load_subject(args, only=("data", "submasks", "train.device"))
+        model, config = subject.model, subject.config
         items = read_split(config.data.root, args.split, config.data.subsets).items
         items = [items[index] for index in evenly(len(items), args.images or len(items))]
-        submasks = config.submasks if model and model.cascade else SubmaskConfig(method="whole")
+        submasks = config.submasks if model and model.refines else SubmaskConfig(method="whole")
         images = CompositeDataset(items, config.data, submasks)
 
     with connect(config.train.device) as world:
@@ -74,10 +69,10 @@ def main() -> int:
         names = {"input_": "Input composite"}
         if model:
             by_protocol = oracle.of_model(model.to(world.device))
-            names |= {"coarse_": "Coarse", "": "Refined"} if model.cascade else {"": "Baseline"}
+            names |= {"coarse_": "Coarse", "": "Refined"} if model.refines else {"": "Baseline"}
         elif args.predictions:
-            by_protocol = oracle.of_predictions({"": args.predictions}, args.pattern)[""]
-            names |= {"": args.predictions.resolve().name}
+            by_protocol = oracle.of_predictions(args.predictions, args.pattern).popitem()[1]
+            names |= {"": next(iter(args.predictions))}
         else:
             by_protocol, names = oracle.of_input(), {"": "Input composite"}
         (rows,) = by_protocol.values()  # an oracle has no protocols
@@ -125,31 +120,20 @@ def write_csv(path: Path, lines: list[list[object]]) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line: one of a run, a folder of predictions, or the composites; and overrides."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = subject_parser(__doc__)
     option = parser.add_argument
-    what = "a run, a checkpoint, weights (.safetensors, hf://USER/NAME); keys to change"
-    option("words", nargs="*", metavar="RUN key.sub=value", help=what)
-    option("--predictions", type=Path, metavar="DIR", help="look at the images in this folder")
-    option("--pattern", metavar="NAME", help='how predictions are named, as "{name}_out.png"')
-    option("--input-composite", action="store_true", help="look at the composites themselves")
-    option("--best", action="store_true", help="take the run's best checkpoint, not its last")
-    option("--split", choices=["test", "train"], default="test")
     option("--images", type=int, metavar="N", help="of the split, evenly spaced; all by default")
     usual = f"divisions (default: {' '.join(METHODS)})"
     option("--methods", nargs="+", default=list(METHODS), metavar="M", help=usual)
     option("--correction", choices=list(CORRECTIONS), default="shift", help="default: shift")
     option("--evaluations", nargs=2, type=Path, metavar="DIR", help="two, of the same test split")
     option("--out", type=Path, metavar="DIR", help="write tables and each image's figures there")
-    args = parser.parse_intermixed_args()
-    words = [*args.words, *(word for word in args.methods if "=" in word)]
-    args.methods = list(dict.fromkeys(word for word in args.methods if "=" not in word))
-    args.overrides = [word for word in words if "=" in word]
-    runs = [Path(word) for word in words if "=" not in word]
-    if len(runs) + bool(args.predictions) + args.input_composite != 1:
-        raise UserError("give one of: a run (runs/frih), --predictions DIR, --input-composite")
+    args = parse_subject(parser, "methods")
+    args.methods = list(dict.fromkeys(args.methods))
+    if len(args.predictions) > 1:
+        raise UserError("--predictions: takes one folder here")
     if args.images is not None and args.images < 1:
         raise UserError("--images: must be 1 or more")
-    args.run = runs[0] if runs else None
     return args
 
 

@@ -156,3 +156,8 @@ def choose_device(device: str, local_rank: int = 0) -> torch.device:
     if local_rank >= gpus:
         raise UserError(f"torchrun: process {local_rank} of this machine has no GPU of its own; start at most {gpus}")
     return torch.device("cuda", local_rank)
+
+
+def set_tf32(on: bool) -> None:
+    """Lets GPUs multiply float32 with the 10 bits of mantissa of TF32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on

@@ -207,7 +207,9 @@ def _modern(text: str, path: Path) -> str:
         for (section, key), only in _RETIRED.items():
             value = tree.get(section, {}).pop(key, only)
             if only is not _ANY and value != only:
-                raise UserError(f"{path}: was trained with {section}.{key}={json.dumps(value)}, a key that no longer exists")
+                raise UserError(
+                    f"{path}: was trained with {section}.{key}={json.dumps(value)}, a key that no longer exists"
+                )
         return json.dumps(tree)
     except (ValueError, TypeError, AttributeError):
         return text  # and validation says what is wrong

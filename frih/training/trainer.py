@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from frih.common.distributed import World
+from frih.common.distributed import World, set_tf32
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError
 from frih.common.files import write_whole
@@ -93,7 +93,7 @@ class Trainer:
                 self.training, self.order, config.data.workers, pin=world.device.type == "cuda"
             )
 
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train.tf32
+        set_tf32(train.tf32)
         self.network = build_model(config)
         if not train.channels_last:
             self.network.to(memory_format=torch.contiguous_format)

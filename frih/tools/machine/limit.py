@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from frih.common.distributed import set_tf32
 from frih.tools.machine.fast import worker
 from frih.tools.machine.record import NO_TIME, Record, Row, skipped
-from frih.tools.machine.setting import PRECISIONS, Setting, set_tf32
+from frih.tools.machine.setting import PRECISIONS, Setting
 
 
 def rates(setting: Setting) -> Iterator[Row]:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frih.common.distributed import CPU
+from frih.common.distributed import CPU, set_tf32
 from frih.config import Config
 from frih.data.batches import Batch, pack
 from frih.losses import harmonization_loss
 from frih.models import Network
 from frih.tools.machine.record import Row, judged, skipped
-from frih.tools.machine.setting import DENSE, PRECISIONS, Setting, set_tf32, trained_like
+from frih.tools.machine.setting import DENSE, PRECISIONS, Setting, trained_like
 
 SUMS = 2.0**-24
 """Round-off of float32, in which every arithmetic sums."""

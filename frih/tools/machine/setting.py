@@ -203,8 +203,3 @@ def trained_like(config: Config) -> Network:
             elif name.endswith("running_var"):
                 buffer.mul_((0.2 * noise).exp())
     return network
-
-
-def set_tf32(on: bool) -> None:
-    """Switches TF32 on or off, as the trainer does for ``train.tf32``."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
