@@ -54,7 +54,7 @@ def main() -> int:
 
     name, about = next(iter(args.predictions), METHODS["input_"]), {}
     if model:
-        name = "Refined" if model.cascade else "Baseline"
+        name = "Refined" if model.refines else "Baseline"
         about = {"checkpoint": str(subject.checkpoint), "step": subject.step}
     about |= {"split": args.split, "data": listing.describe()}
     about |= {"size": "original" if settings.original_size else config.data.size}
