@@ -11,7 +11,7 @@ Equal = Literal["submasks", "pixels"]
 
 
 class Losses(NamedTuple):
-    """Each (B,): one value an image. A batch's loss is their mean."""
+    """Each (B,): one value for each image. The loss of a batch is their mean."""
 
     total: Tensor
     """L_total = L_coarse + L_refine (6)."""

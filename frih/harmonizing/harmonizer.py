@@ -22,7 +22,7 @@ from frih.models.locate import locate
 from frih.submasks import extract_submasks
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
-"""The weights that come with the software; README.md in that folder says what they can do."""
+"""The weights that come with the software; README.md in that folder describes them."""
 
 
 class Details(NamedTuple):
@@ -117,7 +117,7 @@ class Harmonizer:
     def frames(
         self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float = 1.0
     ) -> Iterator[Image.Image | np.ndarray]:
-        """Harmonizes images one after the other, each by itself, as they are asked for.
+        """Harmonizes images one after the other, each when it is asked for.
 
         Args:
             images: as above, of any sizes and kinds.

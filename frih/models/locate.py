@@ -1,7 +1,6 @@
-"""Where weights lie: a run, a file, a folder of exported weights, or a repository on the Hugging Face Hub.
+"""Finds weights: in a run, a file, a folder of exported weights, or a repository on the Hugging Face Hub.
 
-Where a path could stand as well, a repository on the Hub is written ``hf://user/name``. Only what speaks with the Hub needs the
-package ``huggingface_hub``.
+A repository on the Hub is written ``hf://user/name``. Only access to the Hub needs the package ``huggingface_hub``.
 """
 
 import re
@@ -46,11 +45,11 @@ def download(name: str) -> Path:
 
 
 def open_hub() -> Any:
-    """The package that speaks with the Hub."""
+    """The package ``huggingface_hub``."""
     need("huggingface_hub", extra="hub")
     return import_module("huggingface_hub")
 
 
 def first_line(error: Exception) -> str:
-    """What an error of the network says first."""
+    """The first line of an error."""
     return next(filter(None, str(error).splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Batch normalisation over all images of a step, whichever process holds them."""
+"""Batch normalisation over all images of a step, in whichever process they are."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation for batches that may be empty here and full elsewhere.
+    """Batch normalisation for batches that may be empty in some processes.
 
     Among several processes it takes the statistics of all of them, in float32 whatever the input's precision, on GPUs and CPUs
     alike; processes without a pair take part with nothing. A batch of one value a channel has no variance: it is normalised as

@@ -1,4 +1,4 @@
-"""The last layer of either stage: from features, and the image that the stage was given, to the image it gives."""
+"""The last layer of both stages: from features and the stage's input image to its output image."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Kind = Literal["plain", "blend", "add"]
 
 
 class Output(nn.Module):
-    """A 1x1 convolution to RGB, and one of three ways to make an image of that.
+    """A 1x1 convolution to RGB, and one of three ways to make an image of it.
 
     ``plain``: it is the image. ``blend``, iDIH's blending layer: it is mixed with the given image, pixel by pixel,
     a * image + (1 - a) * rgb with a = sigmoid(3 conv1x1(features)). ``add``: it is a change that is added to the given
@@ -69,7 +69,7 @@ class ColorSpace(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Sets every convolution of ``module`` to Xavier-Gaussian weights and a zero bias, but one that adds a change to none."""
+    """Gives convolutions Gaussian Xavier weights and zero biases. Convolutions that predict a change get zero weights."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_normal_(part.weight)

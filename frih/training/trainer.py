@@ -1,4 +1,4 @@
-"""Training: the loop, its state, and what makes a run go on where it stopped."""
+"""Training: the loop, the step, and the state from which a run resumes."""
 
 import hashlib
 import math
@@ -61,13 +61,13 @@ MAY_CHANGE = (
     "checkpoint.keep",
     "checkpoint.keep_epochs",
 )
-"""Keys that may differ from the start of a run to its continuation: where and how it runs, not what it computes."""
+"""Keys that a resumed run may change: where and how it runs, not what it computes."""
 LOSSES = ("loss", "loss_coarse", "loss_refine", "loss_unchanged")
-"""The last is the coarse loss of the composite as it is: what a network that does nothing would have."""
+"""The last is the coarse loss of the unchanged composite: that of a network that does nothing."""
 
 
 class Trainer:
-    """One run: the model, its optimizer, the images, and how far it has come.
+    """One run: the network, its optimizer, the images, and the progress.
 
     Args:
         config: the resolved recipe.
@@ -139,10 +139,10 @@ class Trainer:
         return averaged
 
     def fit(self) -> bool:
-        """Trains from where the run stands to its end.
+        """Trains to the end of the run.
 
         Returns:
-            Whether the end was reached; False if a signal asked to stop (:mod:`frih.training.stopping`), the state being saved.
+            Whether the end was reached; False after a signal (:mod:`frih.training.stopping`), with the state saved.
 
         Raises:
             UserError: an image cannot be read, a gradient is not finite, or a checkpoint cannot be written.
@@ -177,7 +177,7 @@ class Trainer:
                 self._validate_if_due()
 
     def _overdue(self) -> bool:
-        """Whether the last checkpoint is old; only the process that writes them knows."""
+        """Whether the last checkpoint is too old; only the process that writes them knows."""
         minutes = self.config.checkpoint.every_minutes
         return self.world.is_main and minutes is not None and self.checkpoints.age() > 60 * minutes
 
@@ -212,7 +212,7 @@ class Trainer:
         return self._watch(batch, found, norm, norms)
 
     def losses(self, out: Harmonized, batch: Batch) -> Losses:
-        """Of each image, by what the network made of it."""
+        """The losses of each image."""
         loss = self.config.loss
         return harmonization_loss(
             out,
@@ -247,7 +247,7 @@ class Trainer:
         return torch.autocast(self.world.device.type, precision, enabled=precision != torch.float32)
 
     def learning_rate(self) -> float:
-        """The rate of the step to come: tenfold less after each milestone, rising linearly over the warm-up."""
+        """The rate of the next step: it rises linearly over the warm-up and falls tenfold at each milestone."""
         train = self.config.train
         fallen = sum(self.step >= milestone * len(self.order) for milestone in train.milestones)
         warm = min(1.0, (self.step + 1) / train.warmup_steps) if train.warmup_steps else 1.0
@@ -262,7 +262,7 @@ class Trainer:
             self.save()
 
     def validate(self) -> None:
-        """Evaluates on the images held out, logs it, and keeps the weights if they are the best so far."""
+        """Evaluates the held-out images, logs the result, and keeps the weights if they are the best so far."""
         self.validated = self.step
         if self.logger:
             self._draw(self.logger)
@@ -291,7 +291,7 @@ class Trainer:
         """Writes ``checkpoints/last.pt`` or ``best.pt``. Every process must call it.
 
         Raises:
-            UserError: the disk is full, or refuses; the checkpoints written before are still there.
+            UserError: the disk is full or not writable; earlier checkpoints are intact.
         """
         self.nonfinite.check(self.autocast())
         state = self.state_dict()
@@ -316,7 +316,7 @@ class Trainer:
         self.checkpoints.save(content, self.step, epoch if within == 0 else None, best=best)
 
     def write_config(self) -> None:
-        """Makes the run's folder, with its ``config.yaml``."""
+        """Makes the run's folder and its ``config.yaml``."""
         self.run.mkdir(parents=True, exist_ok=True)
         write_whole(self.run / "config.yaml", to_yaml(self.config))
 
@@ -332,7 +332,7 @@ class Trainer:
             print(f"weights of {path}" + (f"; it has none for {', '.join(anew)}, which start anew" if anew else ""))
 
     def load(self, path: Path) -> None:
-        """Goes back to where a checkpoint was written.
+        """Restores the state of a checkpoint.
 
         Raises:
             UserError: the checkpoint is damaged, or was trained on other images or by another configuration.
@@ -358,9 +358,9 @@ class Trainer:
             self.checkpoints.go_back_to(path, self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it takes to go on, besides the weights; every process must call it.
+        """Everything besides the weights that a run resumes from; every process must call it.
 
-        All randomness follows from the seed and the step, so there are no generators' states. The learning rate does as well.
+        Randomness and learning rate follow from the seed and the step, so they are not part of it.
         """
         return {
             "step": self.step,
@@ -374,7 +374,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes back to a saved state."""
+        """Restores a saved state."""
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
         self.nonfinite.skips, self.nonfinite.in_a_row = state["skips"]
         self.meter.load_state_dict(state["meter"])
@@ -404,7 +404,7 @@ class Trainer:
         )
 
     def _draw(self, logger: RunLogger) -> None:
-        """Shows the same few images each time: held out ones if there are any."""
+        """Shows the same few images each time, held-out ones if there are any."""
         indices = evenly(len(self.shown), self.config.validation.images)
         rows = draw_stages(self.evaluated, self.shown, indices, self.world.device)
         for index, row in zip(indices, rows, strict=True):
@@ -437,13 +437,13 @@ def datasets(
 
 
 def fingerprint(listing: Listing) -> str:
-    """What tells images from others: the names of all, in order, and the sizes in bytes of up to 1,000 of them."""
+    """Identifies a set of images by all their names, in order, and the sizes in bytes of up to 1,000 of them."""
     digest = hashlib.sha256()
     for item in listing.items:
         digest.update(f"{item.subset}/{item.composite_name}\n".encode())
     for index in evenly(len(listing.items), 1000):
         item = listing.items[index]
-        with suppress(OSError):  # what cannot be read is told when it is
+        with suppress(OSError):  # reported when it is read
             digest.update(str([path.stat().st_size for path in (item.composite, item.mask, item.real)]).encode())
     return digest.hexdigest()[:16]
 
@@ -453,7 +453,7 @@ def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
 
 
 def _refuse_changes(path: Path, trained: str, config: Config) -> None:
-    """Compares a checkpoint's configuration (JSON) with that of the run's folder, but for what may change."""
+    """Refuses a checkpoint whose configuration (JSON) differs from the run's in a key that may not change."""
     changes = differences(read_config(trained, path), config)
     for key, (old, new) in changes.items():
         if key not in MAY_CHANGE:
