@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ class Trainer:
         self.validated = 0
         """The step of the last validation."""
         self.best = -math.inf
+        again = partial(_batch_of, self.order, self.training)  # and no method, which would keep the loader alive
         skip = train.on_nonfinite == "skip"
-        self.nonfinite = NonFinite(skip, self.network, self.scaler if fp16 else None, world, self._batch_of)
+        self.nonfinite = NonFinite(skip, self.network, self.scaler if fp16 else None, world, again)
         self.gate = Gate(self.network)
         norms = ("grad_norm", *(f"grad_norm_{name}" for name in self.parts))
         self.meter = Meter((*LOSSES, *self.gate.names, *norms), config.submasks.most, world)
@@ -235,11 +237,6 @@ class Trainer:
         submasks = batch.labels.flatten(1).amax(dim=1).long()
         self.meter.add([*means, norm, *norms], submasks, counts)
         return losses
-
-    def _batch_of(self, step: int) -> Packed:
-        """This process's batch of a step, made again."""
-        keys = self.order.batch_of(*divmod(step - 1, len(self.order)))
-        return pack([self.training[key] for key in keys])
 
     def autocast(self) -> torch.autocast:
         """The precision of the forward pass."""
@@ -446,6 +443,11 @@ def fingerprint(listing: Listing) -> str:
         with suppress(OSError):  # reported when it is read
             digest.update(str([path.stat().st_size for path in (item.composite, item.mask, item.real)]).encode())
     return digest.hexdigest()[:16]
+
+
+def _batch_of(order: GlobalBatchSampler, training: CompositeDataset, step: int) -> Packed:
+    """This process's batch of a step, made again."""
+    return pack([training[key] for key in order.batch_of(*divmod(step - 1, len(order)))])
 
 
 def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
