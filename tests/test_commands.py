@@ -119,7 +119,7 @@ def test_harmonizing_a_folder_goes_on_after_a_failure(place, tmp_path, run, refu
     (masks / "c.png").unlink()
     (images / "b.png").unlink()
     message = refusal("scripts/harmonize.py", place / "run", images, masks, "--out", out)
-    assert message == f"error: {masks}: has no mask for c.png; a mask is named as its image"
+    assert message == f"error: {masks}: has no mask for c.png; a mask has the name of its image"
 
 
 def test_resuming_a_finished_run(place, run):

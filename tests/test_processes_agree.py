@@ -236,7 +236,7 @@ def test_a_killed_process_ends_the_others(recipe, job):
     job.send(signal.SIGKILL, 1)
     statuses, out = job.end()
     assert statuses == [2, -signal.SIGKILL]
-    assert "error: ended, for another process of the run has" in out
+    assert "error: ended, because another process of the run ended" in out
     assert step_of(job.run) > 0
 
 

@@ -23,6 +23,9 @@ class Section(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a field may be a dict
+
 
 class DataConfig(Section):
     """Which images are read, and how."""

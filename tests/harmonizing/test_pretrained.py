@@ -21,7 +21,7 @@ def test_they_are_small_and_of_the_whole_network(harmonizer):
     assert (PRETRAINED / SHARED_NAME).stat().st_size < 25e6
     assert "# FRIH: weights" in (PRETRAINED / "README.md").read_text()
     assert harmonizer.model.cascade is not None
-    assert harmonizer.model.fusion
+    assert harmonizer.model.head.fusion
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "rocket"])

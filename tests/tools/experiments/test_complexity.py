@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frih import FRIH
-from frih.models.tiles import TILE, strips, touched
+from frih.models.tiles import TILE, find, strips
 from frih.tools.experiments.complexity import made_image, multiply_adds, parameters, peak_memory, seconds
 
 BASE, CASCADE, DECODER, HEAD, SIZE = [3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8], 5, 6, 128
@@ -84,8 +84,7 @@ def test_multiply_adds_of_the_literal_form(pairs):
 @pytest.mark.parametrize(("pairs", "share"), [(1, 0.2), (3, 0.2), (3, 1.0)])
 def test_multiply_adds_of_the_default_form(pairs, share):
     inputs = made_image(SIZE, share, pairs)
-    submasks = torch.stack([inputs[2] == label + 1 for label in range(pairs)])
-    tiles = len(touched(submasks).pair)
+    tiles = len(find(inputs[2], torch.device("cpu")).tiles.pair)
     costs = multiply_adds(small().eval(), inputs)
     assert costs["base"] == base_by_hand()
     assert costs["cascade"] == cascade_by_hand(pairs, last=tiles * (TILE // 2 + 4) ** 2)

@@ -39,7 +39,7 @@ def test_a_batch_that_does_not_fit_is_skipped_with_all_larger_ones(make_setting,
     original = Trainer.train_step
 
     def small_memory(self, batch):
-        if len(batch.name) > 2:
+        if len(batch.items) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return original(self, batch)
 

@@ -68,7 +68,7 @@ def arrays(ks, seed=1):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_exported_network_is_the_literal_one(exported, kind):
     network, config = load_model(exported / "run.pt")
-    literal = FRIH(**{**config.model.model_dump(), "dense": True}).eval()
+    literal = build_model(config.model_copy(update={"model": config.model.model_copy(update={"dense": True})})).eval()
     literal.load_state_dict(network.state_dict())
     run = open_exported(exported / f"model{FORMATS[kind]}", kind)
     for ks in BATCHES:
