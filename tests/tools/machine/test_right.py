@@ -103,9 +103,10 @@ def test_processes_that_do_not_share_statistics_are_found(setting, monkeypatch):
 
 
 def test_a_process_that_fails_is_told_with_its_words(setting):
+    before = multiprocessing.active_children()  # loader processes of earlier tests may not have ended yet
     with pytest.raises(RuntimeError, match=r"process 0: .*backend"):
         together.compare(setting, "no-such-backend", 1, "one")
-    assert not multiprocessing.active_children()
+    assert not [process for process in multiprocessing.active_children() if process not in before]
 
 
 def test_a_gpu_without_nccl_is_skipped(setting, monkeypatch):
