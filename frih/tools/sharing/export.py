@@ -26,6 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from frih.common.errors import UserError, need
 from frih.common.files import write_whole
 from frih.config import Config
+from frih.data.batches import network_input
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.models import Network
@@ -160,15 +161,15 @@ def read_input(composite: Path, mask: Path, config: Config) -> Arrays:
     """
     image, cover = open_rgb(composite), open_mask(mask)
     small = render(image, whole(image), config.data.size)
-    foreground = render(cover, whole(cover), config.data.size) >= HALF
-    return _as_input(small, foreground, config)
+    return _as_input(small, render(cover, whole(cover), config.data.size), config)
 
 
-def _as_input(image: np.ndarray, foreground: np.ndarray, config: Config) -> Arrays:
-    """(H, W, 3) uint8 and (H, W) bool as a batch of one."""
-    labels = extract_submasks(image, foreground, **config.submasks.model_dump())
-    composite = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
-    return composite, foreground[None, None].astype(np.float32), labels[None]
+def _as_input(image: np.ndarray, soft_mask: np.ndarray, config: Config) -> Arrays:
+    """(H, W, 3) and (H, W) uint8 as a batch of one."""
+    labels = extract_submasks(image, soft_mask >= HALF, **config.submasks.model_dump())
+    pixels, cover = torch.from_numpy(image[None]), torch.from_numpy(soft_mask[None])
+    composite, mask = network_input(pixels, cover, torch.device("cpu"))
+    return composite.numpy(), mask.numpy(), labels[None]
 
 
 def _made(config: Config) -> Arrays:
@@ -177,9 +178,9 @@ def _made(config: Config) -> Arrays:
     batches = []
     for share in (0.75, 0.25, 0.0):
         coarse = rng.integers(256, size=(size // 16, size // 16, 3), dtype=np.uint8)
-        foreground = np.zeros((size, size), dtype=bool)
-        foreground[: int(share * size), : int(share * size)] = True
-        batches.append(_as_input(coarse.repeat(16, axis=0).repeat(16, axis=1), foreground, config))
+        mask = np.zeros((size, size), dtype=np.uint8)
+        mask[: int(share * size), : int(share * size)] = 255
+        batches.append(_as_input(coarse.repeat(16, axis=0).repeat(16, axis=1), mask, config))
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
