@@ -12,8 +12,6 @@ twelve numbers instead of a shift. --evaluations compares two networks by the sh
 """
 
 import argparse
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
 from frih.evaluation.command import load_subject, parse_subject, subject_parser
 from frih.evaluation.rows import read_rows, write_rows
+from frih.evaluation.write import write_csv
 from frih.metrics import Row
 from frih.tools.experiments.oracle import (
     CORRECTIONS,
@@ -109,13 +108,6 @@ def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str], eva
         about = {"correction": args.correction, "fmse": of_systems, "submasks": of_methods}
         write_whole(args.out / "oracle.json", json.dumps(about, indent=2) + "\n")
         print(f"\nwritten: oracle.md, oracle.csv, oracle.json, rows.csv in {args.out}")
-
-
-def write_csv(path: Path, lines: list[list[object]]) -> None:
-    """Writes a CSV file."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
-    write_whole(path, file.getvalue())
 
 
 def parse() -> argparse.Namespace:

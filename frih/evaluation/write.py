@@ -33,7 +33,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, lines: Sequence[Sequence[str]]) -> None:
+def write_csv(path: Path, lines: Sequence[Sequence[object]]) -> None:
     """Writes lines of cells."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(lines)

@@ -1,6 +1,6 @@
 """Steps whose gradient is not finite: left out by the optimizer, found later, named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -63,9 +63,8 @@ class NonFinite:
         counts = norm.isfinite()
         self.open.append((step, norm, losses, items))
         if self.buffers:
-            with torch.no_grad():
-                for buffer, before in zip(self.network.buffers(), self.buffers, strict=True):
-                    buffer.copy_(torch.where(counts, buffer, before))
+            pairs = zip(self.network.buffers(), self.buffers, strict=True)
+            restore(self.network.buffers(), (torch.where(counts, now, before) for now, before in pairs))
         return counts
 
     def check(self, autocast: torch.autocast) -> None:
@@ -142,7 +141,12 @@ def first_nonfinite(network: nn.Module, batch: Batch) -> str | None:
     finally:
         for hook in hooks:
             hook.remove()
-        with torch.no_grad():
-            for buffer, before in zip(network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
+        restore(network.buffers(), buffers)
     return f"the output of {found[0]}" if found else None
+
+
+def restore(tensors: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Gives tensors other values, as those they had before."""
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)

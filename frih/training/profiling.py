@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function, schedule
+from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
 from frih.common.distributed import World
@@ -41,6 +42,7 @@ class Profile:
         self.seen = 0
         self.within_step = False
         self.profiler: profile | None = None
+        self.hooks: list[RemovableHandle] = []
 
     @contextmanager
     def step(self, packed: Packed, waited: float) -> Iterator[None]:
@@ -69,7 +71,7 @@ class Profile:
             tqdm.write(
                 f"train.profile: nothing was profiled; that begins after {WARM_UP} steps, and {self.seen} were made"
             )
-        self.profiler = None
+        self._end()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -118,8 +120,10 @@ class Profile:
         base = getattr(self.network, "base", None)
         if base is not None:
             begun = []
-            base.register_forward_pre_hook(lambda *_: begun.append(self._now() if self._recording() else 0.0))
-            base.register_forward_hook(lambda *_: self._add_base(begun.pop()))
+            self.hooks = [
+                base.register_forward_pre_hook(lambda *_: begun.append(self._now() if self._recording() else 0.0)),
+                base.register_forward_hook(lambda *_: self._add_base(begun.pop())),
+            ]
 
     def _add_base(self, begun: float) -> None:
         if self.within_step:  # and not in a validation between two steps
@@ -138,7 +142,13 @@ class Profile:
         (self.folder / f"parts-{self.world.rank}.txt").write_text(table + "\n", encoding="utf-8")
         if self.world.is_main:
             tqdm.write(f"{table}\n  traces: {self.folder}/trace-*.json")
+        self._end()
+
+    def _end(self) -> None:
+        """After this, steps are as fast as before."""
         self.profiler = None
+        for hook in self.hooks:
+            hook.remove()
 
     def _now(self) -> float:
         if self.world.device.type == "cuda":

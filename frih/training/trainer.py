@@ -423,10 +423,9 @@ def datasets(
     listing: Listing, config: Config, restyling: Restyling | None = None
 ) -> tuple[CompositeDataset, CompositeDataset]:
     """The training images and those held out for validation."""
-    parts = split_validation(listing.items, config.validation.fraction, config.seed)
+    training, validation = split_validation(listing.items, config.validation.fraction, config.seed)
     # without a cascade nothing reads the submasks, so nothing clusters
     submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
-    training, validation = parts
     return (
         CompositeDataset(training, config.data, submasks, config.seed, restyling),
         CompositeDataset(validation, config.data, submasks, config.seed),

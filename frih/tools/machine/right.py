@@ -19,6 +19,7 @@ from frih.losses import harmonization_loss
 from frih.models import Network
 from frih.tools.machine.record import Row, judged, skipped
 from frih.tools.machine.setting import DENSE, PRECISIONS, Setting, trained_like
+from frih.training.nonfinite import restore
 
 SUMS = 2.0**-24
 """Round-off of float32, in which every arithmetic sums."""
@@ -139,9 +140,7 @@ def outcome(network: Network, batch: Batch, config: Config, precision: str = "fp
     scale = LARGEST_SCALE if precision == "fp16" else 1.0
     while True:
         training, gradient = train_once(network, batch, config, precision, scale)
-        with torch.no_grad():
-            for buffer, before in zip(network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
+        restore(network.buffers(), buffers)
         if scale <= 1 or gradient.isfinite().all():
             return Outcome(_exact(inference), training, gradient)
         scale /= 2

@@ -98,13 +98,8 @@ def _member(rank: int, size: int, backend: str, config: Config, batch: Batch, pl
     for module in network.modules():  # `wrap` does this for several processes only
         if hasattr(module, "synchronized"):
             module.synchronized = True  # type: ignore[assignment]
-    torch.save(step(model, part_of(batch, rank, size), config), place / f"{rank}.pt")
+    torch.save(step(model, batch.parts(size)[rank], config), place / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-def part_of(batch: Batch, rank: int, size: int) -> Batch:
-    """A process's equal part of a batch."""
-    return batch.parts(size)[rank]
 
 
 def step(model: nn.Module, batch: Batch, config: Config) -> Found:

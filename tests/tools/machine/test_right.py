@@ -92,7 +92,7 @@ def test_processes_that_do_not_share_statistics_are_found(setting, monkeypatch):
 
     def apart(config, batch, size, backend, folder):
         network = trained_like(config)
-        parts = [together.step(network, together.part_of(batch, rank, 2), config) for rank in range(2)]
+        parts = [together.step(network, part, config) for part in batch.parts(2)]
         images, gradients, statistics = zip(*parts, strict=True)
         return torch.cat(images, dim=1), sum(gradients) / 2, statistics[1]
 
