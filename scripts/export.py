@@ -14,8 +14,8 @@ docs/export.md.
 import argparse
 from pathlib import Path
 
-from frih.cli import find_pairs
 from frih.common.errors import UserError, run_command
+from frih.harmonizing.pairs import find_pairs
 from frih.models.checkpoint import load_model
 from frih.models.locate import locate
 from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported

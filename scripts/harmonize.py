@@ -7,7 +7,7 @@ CHECKPOINT is a run's folder, a file or a folder of weights, or hf://USER/NAME. 
 
 import argparse
 
-from frih.cli import add_arguments, harmonize_files
+from frih.cli import add_arguments, harmonize_files, parse
 from frih.common.errors import run_command
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", metavar="CHECKPOINT")
     add_arguments(parser)
-    return harmonize_files(parser.parse_args())
+    return harmonize_files(parse(parser))
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def test_hostile_weights_are_not_run(place, frih):
 
 def test_a_folder_that_cannot_be_written_in_is_told_before_any_work(place, frih, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, _: path != place)
-    monkeypatch.setattr("frih.cli.Harmonizer.load", lambda *_: pytest.fail("at work"))
+    monkeypatch.setattr("frih.Harmonizer.load", lambda *_: pytest.fail("at work"))
     status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "new/out")
     assert status == 2
     assert errors == [f"-o: {place} cannot be written; change its permissions, or give another place"]

@@ -14,7 +14,8 @@ from frih.config import Config
 from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
-from frih.harmonizing.own_images import AnyImage, check_sizes, read_image, read_mask, to_bytes
+from frih.harmonizing.own_images import AnyImage, check_sizes, is_opaque, read_image, read_mask
+from frih.harmonizing.transparency import render_visible
 from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
 from frih.models.checkpoint import load_model
@@ -74,15 +75,30 @@ class Harmonizer:
         return cls(model, config, choose_device(device), size)
 
     @overload
-    def __call__(self, image: np.ndarray, mask: AnyImage, strength: float = 1.0) -> np.ndarray: ...
-    @overload
-    def __call__(self, image: Image.Image | str | Path, mask: AnyImage, strength: float = 1.0) -> Image.Image: ...
+    def __call__(
+        self, image: np.ndarray, mask: AnyImage, strength: float = 1.0, *, invert_mask: bool = False
+    ) -> np.ndarray: ...
     @overload
     def __call__(
-        self, image: AnyImage, mask: AnyImage, strength: float = 1.0, *, return_details: Literal[True]
+        self, image: Image.Image | str | Path, mask: AnyImage, strength: float = 1.0, *, invert_mask: bool = False
+    ) -> Image.Image: ...
+    @overload
+    def __call__(
+        self,
+        image: AnyImage,
+        mask: AnyImage,
+        strength: float = 1.0,
+        *,
+        return_details: Literal[True],
+        invert_mask: bool = False,
     ) -> tuple[Image.Image | np.ndarray, Details]: ...
     def __call__(
-        self, image: AnyImage, mask: AnyImage, strength: float = 1.0, return_details: bool = False
+        self,
+        image: AnyImage,
+        mask: AnyImage,
+        strength: float = 1.0,
+        return_details: bool = False,
+        invert_mask: bool = False,
     ) -> Image.Image | np.ndarray | tuple[Image.Image | np.ndarray, Details]:
         """Harmonizes one image.
 
@@ -93,24 +109,28 @@ class Harmonizer:
                 foreground (with alpha) the alpha channel is the mask.
             strength: share of the network's change that is made, 0 to 1.
             return_details: return a pair with :class:`Details` as well.
+            invert_mask: black is foreground.
 
         Returns:
             The image in the form it came in: an array as an array of its type, everything else as a PIL image, with alpha,
-            colour profile and metadata. Outside the mask it is the input; without foreground, everywhere.
+            colour profile and metadata. Outside the mask it is the input; without foreground, everywhere. So are the colours
+            of transparent pixels, which the network does not see (:mod:`frih.harmonizing.transparency`).
 
         Raises:
             UserError: a file cannot be read; the image is of a kind that has no room for new colours (greyscale, palette,
-                CMYK); image and mask differ in size; values are not finite.
+                CMYK); the mask is coloured or holds label numbers; image and mask differ in size; values are not finite.
         """
         if not 0 <= strength <= 1:
             raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
         own, cover = read_image(image), read_mask(mask)
         names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
         check_sizes(own.pixels, cover, names)
+        cover = 255 - cover if invert_mask else cover
         details, change = self._look(own.pixels, cover)
         pixels = own.pixels.copy()
         if change is not None:
-            add_change(change, pixels, cover, strength)
+            seen = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
+            add_change(change, pixels, seen, strength)
         result = own.give_back(pixels)
         return (result, details) if return_details else result
 
@@ -142,9 +162,10 @@ class Harmonizer:
     def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
         """What the network makes of an image; no change where it sees no foreground."""
         size = self.size
-        image, grey = Image.fromarray(to_bytes(pixels[..., :3])), Image.fromarray(cover)
-        composite, soft = render(image, whole(image), size), render(grey, whole(grey), size)
+        grey = Image.fromarray(cover)
+        soft = render(grey, whole(grey), size)
         mask = soft >= HALF
+        composite = render_visible(pixels, mask, size)
         labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
         x, inside = network_input(torch.from_numpy(composite[None]), torch.from_numpy(soft[None]), self.device)
         with torch.inference_mode():

@@ -4,7 +4,6 @@ Data sets are read strictly (:mod:`frih.data.images`). Your own image may have 1
 form without room for new colours, such as greyscale, is refused; the message names the remedy.
 """
 
-import struct
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from frih.common.errors import UserError
-from frih.data.images import HALF
+from frih.data.images import as_grey, check_foreground, reading
 
 AnyImage = Image.Image | np.ndarray | str | Path
 
@@ -63,6 +62,8 @@ def read_image(image: AnyImage, name: str = "image") -> Own:
     if isinstance(image, np.ndarray):
         return Own(_check_array(image, name), image, name)
     name, image = _as_image(image, name)
+    if image.mode == "RGB" and "transparency" in image.info:  # one colour stands for transparent
+        image = image.convert("RGBA")
     if image.mode not in ("RGB", "RGBA"):
         kind = _ROOMLESS.get(image.mode, "is greyscale of 16 bits" if image.mode[0] == "I" else f"is {image.mode}")
         wanted = "RGBA" if image.mode in ("LA", "PA") or "transparency" in image.info else "RGB"
@@ -79,25 +80,30 @@ def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
     Args:
         mask: a file, PIL image or array, grey or boolean, of any depth. 0 is background, the largest value of its type (1 for
             floating point) is foreground, and values between them blend. If it has an alpha channel that is not opaque
-            everywhere, as a cut-out foreground has, the mask is that channel.
+            everywhere, as a cut-out foreground has, the mask is that channel. Other channels must agree.
         name: for messages about a mask that is not a file.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        UserError: it cannot be read, or it is not a mask.
+        UserError: it cannot be read, or it is not a mask: it is coloured, or holds label numbers.
     """
     if not isinstance(mask, np.ndarray):
         name, image = _as_image(mask, name)
-        mask = _grey(image)
-    elif mask.ndim == 3 and mask.shape[2] in (1, 4):
-        mask = mask[..., -1]
-    if mask.ndim != 2:
+        mask = _grey(image, name)
+    if mask.ndim not in (2, 3) or mask.shape[2:] not in ((), (1,), (3,), (4,)) or 0 in mask.shape:
         raise UserError(f"{name}: must be (H, W), or (H, W, 4) with alpha, not {mask.shape}")
     _check_values(mask, name)
-    if mask.dtype != np.bool_ and mask.dtype.kind == "u" and mask.size and mask.max() == 1:
-        raise UserError(f"{name}: is a mask of 0 and 1; its foreground must be {np.iinfo(mask.dtype).max}, or boolean")
+    if mask.ndim == 3:
+        mask = _channel(mask, name)
+    if mask.dtype == np.uint8:
+        check_foreground(int(mask.max()), name)
+    elif mask.dtype.kind == "u" and 0 < mask.max() <= np.iinfo(mask.dtype).max // 2:
+        raise UserError(
+            f"{name}: is a mask whose largest value is {mask.max()} of {np.iinfo(mask.dtype).max}, and foreground begins at "
+            "one half; bring it to 8 bits, 255 = foreground"
+        )
     return to_bytes(mask)
 
 
@@ -120,6 +126,11 @@ def full(dtype: np.dtype) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
+def is_opaque(pixels: np.ndarray) -> bool:
+    """Whether an image (H, W, 3 or 4) has no transparent pixel, not even partly."""
+    return pixels.shape[2] == 3 or bool(pixels[..., 3].min() == full(pixels.dtype))
+
+
 def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) -> None:
     """Checks that a mask is as large as its image.
 
@@ -131,6 +142,8 @@ def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) ->
         return
     if abs(wide * height - tall * width) <= max(width, height, wide, tall):
         remedy = f"the shapes agree, so resize the mask to {width} x {height}"
+    elif wide == tall:
+        remedy = f"it was most likely squashed to a square, as networks do; if so, resize it to {width} x {height}"
     elif (tall, wide) == (width, height):
         remedy = "one of them lies on its side; turn it"
     else:
@@ -172,7 +185,7 @@ def _check_values(array: np.ndarray, name: str) -> None:
             )
 
 
-def _grey(mask: Image.Image) -> np.ndarray:
+def _grey(mask: Image.Image, name: str) -> np.ndarray:
     """A mask as an array: its alpha channel if it is not opaque, its grey otherwise."""
     if mask.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in mask.info:
         alpha = mask.convert("RGBA").getchannel("A")
@@ -180,37 +193,37 @@ def _grey(mask: Image.Image) -> np.ndarray:
             return np.asarray(alpha)
     if mask.mode.startswith("I;16"):
         return np.asarray(mask).astype(np.uint16)
-    if mask.mode == "I" and mask.getextrema()[1] > HALF:  # type: ignore[operator]
-        return np.asarray(mask).clip(0, 65535).astype(np.uint16)
-    return np.asarray(mask if mask.mode in ("L", "F") else mask.convert("L"))
+    if mask.mode == "I":
+        top = 255 if mask.getextrema()[1] <= 255 else 65535  # type: ignore[operator]
+        return np.asarray(mask).clip(0, top).astype(np.uint8 if top == 255 else np.uint16)
+    return np.asarray(mask if mask.mode == "F" else as_grey(mask, name))
+
+
+def _channel(mask: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) of a mask of 1, 3 or 4 channels, chosen as :func:`_grey` does."""
+    if mask.shape[2] == 4 and mask[..., 3].min() < full(mask.dtype):
+        return mask[..., 3]
+    if mask.shape[2] > 1:
+        as_grey(Image.fromarray(to_bytes(mask[..., :3])), name)
+    return mask[..., 0]
 
 
 def _open(path: Path) -> Image.Image:
     """A file's image, turned upright."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
-            with Image.open(path) as file:
-                frames = getattr(file, "n_frames", 1)
-                if frames > 1 and file.format != "MPO":
-                    raise UserError(
-                        f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
-                    )
-                if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
-                    raise UserError(
-                        f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
-                        "uint16, or save it in 8 bits"
-                    )
-                file.load()
-                ImageOps.exif_transpose(file, in_place=True)
-                image: Image.Image = file
-                return image
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise UserError(f"{path}: has more than {limit} megapixels; make it smaller, or cut it into parts") from None
-    except UserError:
-        raise
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error}); restore it from its source") from None
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
+        with Image.open(path) as file:
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1 and file.format != "MPO":
+                raise UserError(
+                    f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
+                )
+            if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
+                raise UserError(
+                    f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
+                    "uint16, or save it in 8 bits"
+                )
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)
+            image: Image.Image = file
+    return image

@@ -1,0 +1,162 @@
+"""Where results are written, in which format, and what they must not replace."""
+
+import os
+import struct
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from frih.common.errors import UserError
+from frih.common.files import whole_file
+from frih.harmonizing.own_images import is_opaque, read_image
+
+PNG: tuple[str, dict[str, Any]] = "PNG", {}
+JPEG: tuple[str, dict[str, Any]] = "JPEG", {"quality": 95, "subsampling": 0}
+BMP: tuple[str, dict[str, Any]] = "BMP", {}
+WEBP: tuple[str, dict[str, Any]] = "WEBP", {"lossless": True}
+TIFF: tuple[str, dict[str, Any]] = "TIFF", {"compression": "tiff_lzw"}
+FORMATS = {".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".bmp": BMP, ".webp": WEBP, ".tif": TIFF, ".tiff": TIFF}
+"""How a file is written, by suffix. Every format but JPEG keeps every value."""
+_OPAQUE = "JPEG", "BMP"
+"""Formats without alpha."""
+_DESCRIPTIONS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700)
+"""The tags below 1000 that describe an image (maker, date, artist, XMP, ...). The others say how its pixels are stored."""
+
+
+def target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
+    """The file for an image's result.
+
+    Args:
+        image: its file.
+        out: a file or a folder, as the user names it.
+        suffix: of files in a folder; None for the image's own, or .png where that format is not written.
+        count: number of images.
+
+    Raises:
+        UserError: ``out`` is one file for several images, or of an unknown format.
+    """
+    if out.suffix.lower() in FORMATS and not out.is_dir():
+        if count > 1:
+            raise UserError(f"-o {out}: is one file for {count} images; give a folder")
+        return out
+    if out.suffix and count == 1 and not out.is_dir():
+        raise UserError(f"-o {out}: its format is unknown; take one of {', '.join(sorted(FORMATS))}, or name a folder")
+    if not suffix and image.suffix.lower() not in FORMATS:
+        return out / f"{image.stem}.png"
+    return out / f"{image.stem}{suffix or image.suffix}"
+
+
+def beside(target: Path, what: str) -> Path:
+    """The file of a sheet that accompanies a result."""
+    return target.with_name(f"{target.stem}-{what}.png")
+
+
+def check_outputs(outputs: Mapping[Path, list[Path]], inputs: Iterable[Path], overwrite: bool) -> None:
+    """Checks, before any work, that outputs replace neither each other nor any input.
+
+    Args:
+        outputs: by image; the first is its result, the others accompany it.
+        inputs: all images and masks that were named.
+        overwrite: a result may replace its own image.
+
+    Raises:
+        UserError: two outputs have one name, an output is an input, or a folder cannot be written.
+    """
+    writers: dict[str, Path] = {}
+    for image, paths in outputs.items():
+        for path in paths:
+            other = writers.setdefault(_key(path), image)
+            if other != image:
+                raise UserError(f"{other} and {image}: would both become {path}; keep one, or rename it")
+    for folder in {path.parent for paths in outputs.values() for path in paths}:
+        _check_folder(folder)
+    known: dict[tuple[int, int], set[Path]] = {}
+    for path in filter(Path.exists, inputs):
+        known.setdefault(_identity(path), set()).add(path)
+    for image, paths in outputs.items():
+        for path in filter(Path.exists, paths):
+            replaced = known.get(_identity(path), set())
+            if path == paths[0] and replaced == {image}:
+                if not overwrite:
+                    raise UserError(f"{path}: is the image itself; give another place with -o, or --overwrite")
+            elif replaced:
+                raise UserError(f"{path}: is an image or a mask that is to be read; give another place with -o")
+
+
+def check_alpha(image: Path, path: Path) -> None:
+    """Checks, before the work, that an image's result can be written.
+
+    Raises:
+        UserError: the image has transparent pixels, and the format of ``path`` has no alpha.
+    """
+    if _format(path) in _OPAQUE and _format(image) != "JPEG":
+        _check_opaque(read_image(image).pixels, path)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Writes an image with its colour profile and metadata, completely or not at all.
+
+    Raises:
+        UserError: the format cannot hold it.
+        OSError: the file cannot be written.
+    """
+    format_, options = FORMATS[path.suffix.lower()]
+    if format_ in _OPAQUE:
+        _check_opaque(np.asarray(image), path)
+        image = image.convert("RGB")
+    kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(name)}
+    if format_ == "TIFF" and "exif" in kept:
+        kept["exif"] = _descriptions(kept["exif"])
+        options = {}  # libtiff, which compresses, takes no such metadata
+    with whole_file(path) as file:
+        try:
+            image.save(file, format=format_, **kept, **options)
+        except (ValueError, struct.error) as error:
+            raise UserError(f"{path}: cannot be written as {format_} ({error}); take .png or .tif") from None
+
+
+def _descriptions(exif: bytes) -> Image.Exif:
+    """Metadata without what it says of the pixels of the file it comes from, for TIFF keeps both in one place."""
+    kept = Image.Exif()
+    kept.load(exif)
+    for tag in list(kept):
+        if tag < 1000 and tag not in _DESCRIPTIONS:
+            del kept[tag]
+    return kept
+
+
+def _format(path: Path) -> str | None:
+    return FORMATS[path.suffix.lower()][0] if path.suffix.lower() in FORMATS else None
+
+
+def _check_opaque(pixels: np.ndarray, path: Path) -> None:
+    if not is_opaque(pixels):
+        raise UserError(
+            f"{path}: its image has transparent pixels, which {_format(path)} cannot keep; take .png, .webp or .tif"
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise UserError(f"-o: {there} is a file, not a folder; give another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"-o: {there} cannot be written; change its permissions, or give another place")
+
+
+def _key(path: Path) -> str:
+    """A path in the form by which the system tells files apart."""
+    if sys.platform in ("darwin", "win32"):
+        return unicodedata.normalize("NFC", str(path)).casefold()
+    return str(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Of a file; all of its names and links have the same."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

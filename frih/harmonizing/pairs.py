@@ -1,0 +1,69 @@
+"""Which mask belongs to which image: of two files, two folders or two patterns."""
+
+import glob
+from pathlib import Path
+
+from frih.common.errors import UserError
+from frih.common.files import by_stem
+from frih.data.images import is_image_name
+
+
+def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
+    """Images with their masks, and a message for each image without one.
+
+    In a folder a mask has the name of its image. As in iHarmony4, X_M is the mask of X_M_K where there is no image X_M.
+
+    Args:
+        image: a file, a folder or a pattern.
+        mask: as ``image``.
+
+    Raises:
+        UserError: one of them is a file and the other is not; there is no image; or images and masks are the same files.
+    """
+    images, masks = find_images(image), find_images(mask)
+    if (images is None) != (masks is None):
+        raise UserError(f"{image} and {mask}: give two files, or two folders or patterns")
+    if images is None or masks is None:
+        if _same(Path(image), Path(mask)):
+            raise UserError(f"{mask}: is the image itself; give its mask")
+        return {Path(image): Path(mask)}, []
+    if not images:
+        raise UserError(f"{image}: holds no image")
+    if len(images) == len(masks) and all(map(_same, images, masks)):
+        folder = image if Path(image).is_dir() else Path(image).parent
+        raise UserError(
+            f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
+            f'"{folder}/*.jpg" "{folder}/*.png"'
+        )
+    stems, names = by_stem(masks), {path.stem for path in images}
+    pairs, failures = {}, []
+    for path in images:
+        photo_and_mask = path.stem.rpartition("_")[0]
+        shared = stems.get(photo_and_mask, []) if "_" in photo_and_mask and photo_and_mask not in names else []
+        found = [one for one in stems.get(path.stem, []) if not _same(one, path)] or shared
+        if len(found) == 1:
+            pairs[path] = found[0]
+        elif found:
+            failures.append(f"{found[0]} and {found[1].name}: either could be the mask of {path.name}; keep one")
+        elif path.stem in stems:
+            failures.append(f"{stems[path.stem][0]}: is the image itself; give its mask")
+        else:
+            failures.append(f"{mask}: has no mask for {path.name}; a mask has the name of its image")
+    return pairs, failures
+
+
+def find_images(name: str) -> list[Path] | None:
+    """The images in a folder or of a pattern, sorted; None for the name of one file."""
+    path = Path(name)
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif not path.exists() and glob.has_magic(name):
+        found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    else:
+        return None
+    return sorted(one for one in found if is_image_name(one))
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file; links count."""
+    return one.exists() and other.exists() and one.samefile(other)
