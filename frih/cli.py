@@ -28,6 +28,7 @@ from frih.common.progress import progress_bar
 from frih.common.wording import counted
 from frih.data.images import HALF
 from frih.harmonizing.outputs import FORMATS, beside, check_alpha, check_outputs, save, target
+from frih.harmonizing.own_images import is_seen
 from frih.harmonizing.pairs import find_images, find_pairs
 
 if TYPE_CHECKING:  # torch takes seconds; a mistake on the command line is told before
@@ -164,12 +165,15 @@ def _check_seen(image: Image.Image, labels: np.ndarray, name: Path, mask: Path) 
             f"{mask}: has no foreground at {size} x {size} pixels, as the network sees it; white is foreground, and with "
             "--invert-mask black is"
         )
-    alpha = np.asarray(image.convert("RGBA").getchannel("A").resize((size, size), Image.Resampling.BILINEAR))
-    if not alpha[labels > 0].any():
-        raise UserError(f"{name}: is transparent wherever its mask is white, so nothing of its foreground can be seen")
+    seen = Image.fromarray(is_seen(np.asarray(image.convert("RGBA").getchannel("A"))))
+    share = np.asarray(seen.convert("L").resize((size, size), Image.Resampling.BILINEAR))
+    if not share[labels > 0].any():
+        raise UserError(
+            f"{name}: is less than half opaque wherever its mask is white, so there is no foreground to see"
+        )
     if labels.all():
         tqdm.write(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
-    elif (alpha[labels == 0] < HALF).all():
+    elif (share[labels == 0] < HALF).all():
         tqdm.write(f"{name}: its background is transparent, so the network saw none to go by", file=sys.stderr)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from frih.common.errors import UserError
-from frih.data.images import as_grey, check_foreground, reading
+from frih.data.images import HALF, as_grey, check_foreground, reading
 
 AnyImage = Image.Image | np.ndarray | str | Path
 
@@ -129,6 +130,12 @@ def full(dtype: np.dtype) -> float:
 def is_opaque(pixels: np.ndarray) -> bool:
     """Whether an image (H, W, 3 or 4) has no transparent pixel, not even partly."""
     return pixels.shape[2] == 3 or bool(pixels[..., 3].min() == full(pixels.dtype))
+
+
+def is_seen(alpha: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels are seen: those at least half opaque; in an image without any, all that are not fully transparent."""
+    seen = alpha >= HALF
+    return seen if seen.any() else alpha > 0
 
 
 def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) -> None:

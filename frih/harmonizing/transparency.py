@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frih.data.transforms import render, whole
-from frih.harmonizing.own_images import is_opaque, to_bytes
+from frih.harmonizing.own_images import is_opaque, is_seen, to_bytes
 from frih.harmonizing.upsampling import extend
 
 
 def render_visible(pixels: np.ndarray, mask: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
-    """Renders an image at the network's size S; colours count by their alpha.
+    """Renders an image at the network's size S. Pixels that are not seen are filled from those nearby that are.
 
     Args:
         pixels: (H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or floating point in [0, 1].
@@ -24,12 +24,20 @@ def render_visible(pixels: np.ndarray, mask: NDArray[np.bool_], size: int) -> ND
     Returns:
         (S, S, 3) uint8. Where neither foreground nor background is visible it is filled from the other.
     """
-    opaque = is_opaque(pixels)
-    image = Image.fromarray(to_bytes(pixels[..., :3] if opaque else pixels))
-    rendered = render(image, whole(image), size)  # by which Pillow multiplies with alpha before it resizes
-    if opaque:
+    image = Image.fromarray(to_bytes(pixels[..., :3] if is_opaque(pixels) else _seen(pixels)))
+    rendered: NDArray[np.uint8] = render(
+        image, whole(image), size
+    )  # by which Pillow multiplies with alpha before it resizes
+    if rendered.shape[2] == 3:
         return rendered
-    colours, alpha = rendered[..., :3].astype(np.float32), rendered[..., 3].astype(np.float32) / 255
-    sides = (alpha * side for side in (mask, ~mask))
-    foreground, background = (extend(colours, side if side.any() else alpha) for side in sides)
+    colours, seen = rendered[..., :3].astype(np.float32), rendered[..., 3].astype(np.float32) / 255
+    sides = (seen * mask, seen * ~mask)
+    foreground, background = (extend(colours, side if side.any() else seen) for side in sides)
     return np.rint(np.where(mask[..., None], foreground, background)).astype(np.uint8)
+
+
+def _seen(pixels: np.ndarray) -> np.ndarray:
+    """An image (H, W, 4) of 8 bits whose pixels are either seen, and opaque, or not."""
+    result = to_bytes(pixels).copy()
+    result[..., 3] = np.where(is_seen(result[..., 3]), 255, 0)
+    return result
