@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from frih import __version__
@@ -165,15 +165,18 @@ def _check_seen(image: Image.Image, labels: np.ndarray, name: Path, mask: Path) 
             f"{mask}: has no foreground at {size} x {size} pixels, as the network sees it; white is foreground, and with "
             "--invert-mask black is"
         )
-    seen = Image.fromarray(is_seen(np.asarray(image.convert("RGBA").getchannel("A"))))
-    share = np.asarray(seen.convert("L").resize((size, size), Image.Resampling.BILINEAR))
+    if labels.all():
+        tqdm.write(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
+    if image.mode != "RGBA":
+        return
+    seen = Image.fromarray(is_seen(np.asarray(image.getchannel("A")))).convert("L")
+    share = np.asarray(seen.resize((size, size), Image.Resampling.BILINEAR))
     if not share[labels > 0].any():
         raise UserError(
             f"{name}: is less than half opaque wherever its mask is white, so there is no foreground to see"
         )
-    if labels.all():
-        tqdm.write(f"{mask}: is all foreground, so the network saw no background to go by", file=sys.stderr)
-    elif (share[labels == 0] < HALF).all():
+    border = np.asarray(Image.fromarray(labels).filter(ImageFilter.MaxFilter(5))) > 0  # where a cut-out's alpha is soft
+    if share.min() < HALF and (share[~border] < HALF).all():
         tqdm.write(f"{name}: its background is transparent, so the network saw none to go by", file=sys.stderr)
 
 

@@ -1,20 +1,24 @@
 """``frih harmonize`` as a user runs it."""
 
+import os
 import pickle
+import platform
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from frih import Harmonizer
+from frih import Harmonizer, __version__
 from frih.cli import main
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
 from frih.tools.sharing.hub import save_pretrained
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
+from tests.conftest import ellipse, no_weight_is_zero, run_here, save, smooth_image
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def test_a_folder_its_formats_and_what_is_there_already(place, frih):
     (place / "out/b.jpg").unlink()
     _, said, _ = frih("harmonize", place / "images", place / "masks", "-o", place / "out")
     assert "1 of 3 harmonized" in said
-    assert "2 more exist already" in said
+    assert "2 files kept, there already; --overwrite replaces them" in said
     assert (place / "out/a.png").read_bytes() == b"precious"
     _, said, _ = frih("harmonize", place / "images", place / "masks", "-o", place / "out", "--overwrite")
     assert said.startswith("3 of 3 harmonized")
@@ -119,6 +123,11 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
         "half": (np.full((40, 50, 3), 9, np.uint8), np.full((40, 50), 255, np.uint8), "half.png: cannot be read"),
         "moving": (None, np.full((40, 50), 255, np.uint8), "moving.gif: holds 2 images"),
         "lone": (np.full((40, 50, 3), 9, np.uint8), None, "has no mask for lone.png"),
+        "pipe": (None, np.full((40, 50), 255, np.uint8), "pipe.png: is no regular file"),
+        "folder": (None, np.full((40, 50), 255, np.uint8), "folder.jpg: is a folder"),
+        "phone": (None, np.full((40, 50), 255, np.uint8), "phone.jpg: is HEIC"),
+        "colour": (smooth_image(seed=5, width=9, height=9), smooth_image(seed=5, width=9, height=9), "is coloured"),
+        "labels": (np.full((9, 9, 3), 9, np.uint8), np.full((9, 9), 38, np.uint8), "whose largest value is 38"),
     }
     for name, (image, mask, _) in wrong.items():
         if image is not None:
@@ -128,13 +137,123 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
     frames = [Image.new("RGB", (50, 40), colour) for colour in ("red", "blue")]
     frames[0].save(images / "moving.gif", save_all=True, append_images=frames[1:])
     (images / "half.png").write_bytes((images / "half.png").read_bytes()[:60])
+    (images / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    (images / "folder.jpg").mkdir()
+    os.mkfifo(images / "pipe.png")
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "notes.txt"):
+        (images / name).write_bytes(b"no image")
     status, said, errors = frih("harmonize", images, masks, "-o", place / "out")
     assert status == 2
-    assert said.startswith("3 of 9 harmonized")
+    assert said.startswith("3 of 14 harmonized")
     assert sorted(path.name for path in (place / "out").iterdir()) == ["a.png", "b.jpg", "c.tif"]
     assert len(errors) == len(wrong)
     for *_, message in wrong.values():
         assert sum(message in error for error in errors) == 1
+
+
+def test_any_exception_of_one_image_is_its_failure(place, frih, monkeypatch):
+    calls = []
+
+    def call(self, *arguments, original=Harmonizer.__call__, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Harmonizer, "__call__", call)
+    status, said, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "out")
+    assert (status, said[:17]) == (2, "2 of 3 harmonized")
+    assert errors == [f"{place}/images/b.jpg: cannot be harmonized (RuntimeError: out of memory)"]
+
+
+def test_every_format_is_taken_and_those_that_are_not_written_become_png(place, frih):
+    image = Image.fromarray(smooth_image(seed=0, width=60, height=50))
+    for name, form in (("d.tga", "TGA"), ("e.jfif", "JPEG"), ("f.ppm", "PPM"), ("g.JP2", "JPEG2000")):
+        image.save(place / "images" / name, form)
+        save(place / "masks" / f"{name[0]}.png", ellipse(60, 50, grow=3))
+    status, said, _ = frih("harmonize", place / "images", place / "masks", "-o", place / "out")
+    assert (status, said[:17]) == (0, "7 of 7 harmonized")
+    assert {path.name for path in (place / "out").iterdir()} >= {"d.png", "e.png", "f.png", "g.png"}
+    image.save(place / "images/d.png")
+    status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "new")
+    assert (status, len(errors)) == (2, 1)
+    assert f"would both become {place}/new/d.png" in errors[0]
+
+
+def test_inverted_masks(place, frih):
+    image, mask, inverted = place / "images/a.png", place / "masks/a.png", place / "inverted.png"
+    save(inverted, 255 - pixels(mask))
+    assert frih("harmonize", image, inverted, "-o", place / "out.png", "--invert-mask")[0] == 0
+    assert np.array_equal(pixels(place / "out.png"), harmonized(place / "model.pt", image, mask))
+
+
+@pytest.mark.parametrize("program", ["frih", "scripts/harmonize.py"])
+def test_a_pattern_without_quotes(place, capsys, monkeypatch, program):
+    """The shell puts the names of files in its place."""
+    files = [*(place / "images").iterdir(), *(place / "masks").iterdir()]
+    if program == "frih":
+        monkeypatch.setattr(sys, "argv", ["frih", "harmonize", *map(str, files), "-o", "out"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 2
+    else:
+        assert run_here(program, "model.pt", *files, "-o", "out") == 2
+    assert "one IMAGE and one MASK, not 6 files; give two folders, or put patterns in quotes" in capsys.readouterr().err
+
+
+def test_an_unknown_option(place, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["frih", "harmonize", "a.png", "b.png", "-o", "out", "--strenth"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "unrecognized arguments: --strenth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["frih", "frih.cli"])
+def test_as_a_module(module, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["frih", "--version"])
+    monkeypatch.delitem(sys.modules, "frih.cli")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module(module, run_name="__main__")
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"frih {__version__}, Python {platform.python_version()}, PyTorch {torch.__version__[:4]}")
+
+
+def test_a_transparent_image_has_no_place_in_jpeg_and_an_opaque_alpha_channel_has(place, frih, monkeypatch):
+    alpha = np.full((50, 60, 1), 255, np.uint8)
+    image = np.concatenate([smooth_image(seed=0, width=60, height=50), alpha], axis=2)
+    save(place / "opaque.png", image)
+    image[:10, :10, 3] = 254
+    save(place / "clear.png", image)
+    for name in ("out.jpg", "out.bmp"):
+        assert frih("harmonize", place / "opaque.png", place / "masks/a.png", "-o", place / name)[0] == 0
+        assert pixels(place / name).shape == (50, 60, 3)
+    monkeypatch.setattr(Harmonizer, "__call__", lambda *_, **__: pytest.fail("at work"))
+    for name, form in (("o.jpg", "JPEG"), ("o.bmp", "BMP")):
+        status, _, errors = frih("harmonize", place / "clear.png", place / "masks/a.png", "-o", place / name)
+        assert status == 2
+        assert errors == [
+            f"{place}/{name}: its image has transparent pixels, which {form} cannot keep; take .png, .webp or .tif"
+        ]
+
+
+def test_a_transparent_foreground_is_refused_and_a_transparent_background_is_told(place, capsys, monkeypatch):
+    mask = ellipse(60, 50, grow=3)
+    image = smooth_image(seed=0, width=60, height=50)
+    for alpha, status, says in (
+        (mask, 0, "background is transparent, so the network saw none"),
+        (np.where(mask > 0, 0, 255).astype(np.uint8), 2, "is less than half opaque wherever its mask is white"),
+        (np.full((50, 60), 90, np.uint8), 0, ""),
+        (np.full((50, 60), 255, np.uint8), 0, ""),
+    ):
+        save(place / "clear.png", np.dstack([image, alpha]))
+        arguments = ["harmonize", place / "clear.png", place / "masks/a.png", "-o", place / "o.png", "--overwrite"]
+        monkeypatch.setattr(sys, "argv", ["frih", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == status
+        told = capsys.readouterr().err
+        assert says in told if says else not told
 
 
 def test_a_image_is_not_replaced_by_its_result_unless_asked(place, frih):
@@ -147,6 +266,29 @@ def test_a_image_is_not_replaced_by_its_result_unless_asked(place, frih):
     assert image.read_bytes() == before
     assert frih("harmonize", image, mask, "-o", image, "--overwrite")[0] == 0
     assert image.read_bytes() != before
+
+
+def test_sheets_that_are_there_stay_and_those_that_are_not_are_added(place, frih):
+    run = "harmonize", place / "images/a.png", place / "masks/a.png", "-o", place / "out/"
+    frih(*run)
+    before = (place / "out/a.png").stat().st_mtime_ns
+    (place / "out/a-submasks.png").write_bytes(b"precious")
+    status, said, _ = frih(*run, "--submasks", "--compare")
+    assert status == 0
+    assert "(2 files kept, there already" in said
+    assert (place / "out/a-submasks.png").read_bytes() == b"precious"
+    assert (place / "out/a.png").stat().st_mtime_ns == before
+    assert pixels(place / "out/a-compare.png").shape[1] > 4 * 60
+    frih(*run, "--submasks", "--overwrite")
+    assert pixels(place / "out/a-submasks.png").shape == (50, 60, 3)
+
+
+def test_a_mask_is_never_replaced(place, frih, monkeypatch):
+    monkeypatch.setattr(Harmonizer, "load", lambda *_: pytest.fail("at work"))
+    for more in ((), ("--overwrite",)):
+        status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "masks", *more)
+        assert status == 2
+        assert errors == [f"{place}/masks/a.png: is an image or a mask that is to be read; give another place with -o"]
 
 
 def test_nothing_half_written(place, frih, full_disk):

@@ -24,8 +24,10 @@ FORMATS = {".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".bmp": BMP, ".webp": WEBP,
 """How a file is written, by suffix. Every format but JPEG keeps every value."""
 _OPAQUE = "JPEG", "BMP"
 """Formats without alpha."""
-_DESCRIPTIONS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700)
+_RESOLUTION = 282, 283, 296
+_DESCRIPTIONS = *_RESOLUTION, 270, 271, 272, 305, 306, 315, 316, 700
 """The tags below 1000 that describe an image (maker, date, artist, XMP, ...). The others say how its pixels are stored."""
+_PROFILE = 34675
 
 
 def target(image: Path, out: Path, suffix: str | None, count: int) -> Path:
@@ -112,7 +114,8 @@ def save(image: Image.Image, path: Path) -> None:
     kept = {name: image.info[name] for name in ("icc_profile", "exif", "dpi", "xmp") if image.info.get(name)}
     if format_ == "TIFF" and "exif" in kept:
         kept["exif"] = _descriptions(kept["exif"])
-        options = {}  # libtiff, which compresses, takes no such metadata
+        if any(tag not in _RESOLUTION for tag in kept["exif"]):
+            options = {"compression": "raw"}  # libtiff, which compresses, fails on a camera's metadata
     with whole_file(path) as file:
         try:
             image.save(file, format=format_, **kept, **options)
@@ -125,7 +128,7 @@ def _descriptions(exif: bytes) -> Image.Exif:
     kept = Image.Exif()
     kept.load(exif)
     for tag in list(kept):
-        if tag < 1000 and tag not in _DESCRIPTIONS:
+        if tag == _PROFILE or (tag < 1000 and tag not in _DESCRIPTIONS):
             del kept[tag]
     return kept
 

@@ -25,11 +25,10 @@ def render_visible(pixels: np.ndarray, mask: NDArray[np.bool_], size: int) -> ND
         (S, S, 3) uint8. Where neither foreground nor background is visible it is filled from the other.
     """
     image = Image.fromarray(to_bytes(pixels[..., :3] if is_opaque(pixels) else _seen(pixels)))
-    rendered: NDArray[np.uint8] = render(
-        image, whole(image), size
-    )  # by which Pillow multiplies with alpha before it resizes
+    rendered: NDArray[np.uint8] = render(image, whole(image), size)
     if rendered.shape[2] == 3:
         return rendered
+    # Pillow has multiplied by alpha before it resized, so alpha is now the share of each pixel that is seen
     colours, seen = rendered[..., :3].astype(np.float32), rendered[..., 3].astype(np.float32) / 255
     sides = (seen * mask, seen * ~mask)
     foreground, background = (extend(colours, side if side.any() else seen) for side in sides)
@@ -38,6 +37,6 @@ def render_visible(pixels: np.ndarray, mask: NDArray[np.bool_], size: int) -> ND
 
 def _seen(pixels: np.ndarray) -> np.ndarray:
     """An image (H, W, 4) of 8 bits whose pixels are either seen, and opaque, or not."""
-    result = to_bytes(pixels).copy()
+    result: NDArray[np.uint8] = to_bytes(pixels).copy()
     result[..., 3] = np.where(is_seen(result[..., 3]), 255, 0)
     return result

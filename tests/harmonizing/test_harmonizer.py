@@ -73,7 +73,7 @@ def test_arrays_keep_their_type_and_their_depth(harmonizer, image, mask, dtype, 
 
 
 def test_alpha_profile_and_metadata_are_kept(harmonizer, image, mask):
-    alpha = np.arange(50 * 60, dtype=np.uint8).reshape(50, 60, 1)
+    alpha = 128 + np.arange(50 * 60, dtype=np.uint8).reshape(50, 60, 1) % 128
     given = Image.fromarray(np.concatenate([image, alpha], axis=2))
     given.info.update(icc_profile=b"profile", dpi=(300, 300))
     given.getexif()[0x010F] = "maker"
@@ -110,12 +110,64 @@ def test_masks_of_all_kinds_say_the_same(harmonizer, image, mask):
         Image.fromarray(cut_out),
         Image.fromarray(deep),
         Image.fromarray(mask).convert("RGB"),
+        np.dstack([mask] * 3),
+        np.dstack([deep] * 3),
+        np.dstack([mask] * 3 + [np.full_like(mask, 255)]),
+        Image.fromarray(mask.astype(np.int32)),
     ):
         assert np.array_equal(harmonizer(image, same), expected)
     binary = mask >= 128
     expected = harmonizer(image, binary.astype(np.uint8) * 255)
     for same in (binary, Image.fromarray(binary), binary.astype(float)):
         assert np.array_equal(harmonizer(image, same), expected)
+
+
+def test_an_inverted_mask(harmonizer, image, mask):
+    assert np.array_equal(harmonizer(image, 255 - mask, invert_mask=True), harmonizer(image, mask))
+    assert np.array_equal(harmonizer(image, mask == 0, invert_mask=True), harmonizer(image, mask > 0))
+
+
+def test_what_is_no_mask(harmonizer, image, mask):
+    """A photo, instances in colours, classes by number or by palette; as arrays, PIL images and with opaque alpha."""
+    red = mask[..., None] * np.array([1, 0, 0], np.uint8)
+    classes = Image.fromarray((mask > 0).astype(np.uint8) * 15)
+    classes.putpalette([0, 0, 0] * 15 + [192, 128, 128])
+    opaque = np.full_like(mask, 255)
+    for wrong in (image, red, red / 255, red * np.uint16(257), np.dstack([red, opaque])):
+        with pytest.raises(UserError, match="mask: is coloured, so it is no mask"):
+            harmonizer(image, wrong)
+        if wrong.dtype == np.uint8:
+            with pytest.raises(UserError, match="mask: is coloured, so it is no mask"):
+                harmonizer(image, Image.fromarray(wrong))
+    with pytest.raises(UserError, match="mask: is coloured, so it is no mask"):
+        harmonizer(image, classes)
+    numbers = (mask > 0) * np.uint8(15)
+    for wrong, says in (
+        (numbers, "largest value is 15"),
+        (Image.fromarray(numbers), "largest value is 15"),
+        (Image.fromarray(numbers.astype(np.int32)), "largest value is 15"),
+        (mask.astype(np.uint16), "largest value is 255 of 65535"),
+        (Image.fromarray(mask.astype(np.uint16)), "largest value is 255 of 65535"),
+    ):
+        with pytest.raises(UserError, match=f"mask: is a mask whose {says}"):
+            harmonizer(image, wrong)
+
+
+def test_images_that_look_the_same_are_changed_alike(harmonizer, image, mask):
+    """Whatever is stored under pixels that are not seen, there and in the colour that stands for transparent."""
+    hidden = smooth_image(seed=1, width=60, height=50)[..., 0] > 128
+    alpha = np.where(hidden, 0, 255).astype(np.uint8)
+    black, white = (np.where(hidden[..., None], value, image).astype(np.uint8) for value in (0, 255))
+    first, second = (harmonizer(np.dstack([one, alpha]), mask) for one in (black, white))
+    assert np.array_equal(first[~hidden], second[~hidden])
+    assert not np.array_equal(first[~hidden][:, :3], image[~hidden])
+    for result, given in ((first, black), (second, white)):
+        assert np.array_equal(result[hidden][:, :3], given[hidden])
+    keyed = Image.fromarray(np.where(hidden[..., None], (1, 2, 3), np.maximum(image, 9)).astype(np.uint8))
+    keyed.info["transparency"] = (1, 2, 3)
+    result = harmonizer(keyed, mask)
+    assert result.mode == "RGBA"
+    assert np.array_equal(np.asarray(result)[~hidden], first[~hidden])
 
 
 def test_a_file_is_turned_upright(harmonizer, image, mask, tmp_path):
@@ -162,7 +214,8 @@ def test_frames(harmonizer, image, mask):
     [
         ((120, 100), "the shapes agree, so resize the mask to 60 x 50"),
         ((50, 60), "one of them lies on its side"),
-        ((10, 10), r"their shapes differ too \(1 : 1 and 1\.2 : 1\)"),
+        ((10, 10), "it was most likely squashed to a square, as networks do; if so, resize it to 60 x 50"),
+        ((10, 30), r"their shapes differ too \(0\.333 : 1 and 1\.2 : 1\)"),
     ],
 )
 def test_masks_of_another_size(harmonizer, image, size, says):
@@ -199,7 +252,8 @@ def test_arrays_that_are_no_images(harmonizer, image, mask):
         with pytest.raises(UserError, match=says):
             harmonizer(wrong, mask)
     for wrong, says in (
-        (image, r"mask: must be \(H, W\)"),
+        (image[:, :, :2], r"mask: must be \(H, W\)"),
+        (mask[:0], r"mask: must be \(H, W\)"),
         (mask // 255, "is a mask of 0 and 1; its foreground must be 255"),
         (np.full((50, 60), np.inf), "mask: holds values that are not finite"),
         (mask.astype(int), "mask: must be of uint8"),
