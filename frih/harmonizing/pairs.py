@@ -1,10 +1,10 @@
 """Which mask belongs to which image: of two files, two folders or two patterns."""
 
 import glob
+import unicodedata
 from pathlib import Path
 
 from frih.common.errors import UserError
-from frih.common.files import by_stem
 from frih.data.images import is_image_name
 
 
@@ -35,18 +35,19 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
             f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
             f'"{folder}/*.jpg" "{folder}/*.png"'
         )
-    stems, names = by_stem(masks), {path.stem for path in images}
+    stems, names = _by_stem(masks), _by_stem(images)
     pairs, failures = {}, []
     for path in images:
-        photo_and_mask = path.stem.rpartition("_")[0]
+        stem = _stem(path)
+        photo_and_mask = stem.rpartition("_")[0]
         shared = stems.get(photo_and_mask, []) if "_" in photo_and_mask and photo_and_mask not in names else []
-        found = [one for one in stems.get(path.stem, []) if not _same(one, path)] or shared
+        found = [one for one in stems.get(stem, []) if not _same(one, path)] or shared
         if len(found) == 1:
             pairs[path] = found[0]
         elif found:
             failures.append(f"{found[0]} and {found[1].name}: either could be the mask of {path.name}; keep one")
-        elif path.stem in stems:
-            failures.append(f"{stems[path.stem][0]}: is the image itself; give its mask")
+        elif stem in stems:
+            failures.append(f"{stems[stem][0]}: is the image itself; give its mask")
         else:
             failures.append(f"{mask}: has no mask for {path.name}; a mask has the name of its image")
     return pairs, failures
@@ -62,6 +63,18 @@ def find_images(name: str) -> list[Path] | None:
     else:
         return None
     return sorted(one for one in found if is_image_name(one))
+
+
+def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:
+    stems: dict[str, list[Path]] = {}
+    for path in paths:
+        stems.setdefault(_stem(path), []).append(path)
+    return stems
+
+
+def _stem(path: Path) -> str:
+    """A name without suffix; macOS writes letters with accents in another form than other systems."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _same(one: Path, other: Path) -> bool:

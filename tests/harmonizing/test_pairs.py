@@ -29,6 +29,13 @@ def test_a_mask_has_the_name_of_its_image(made):
     ]
 
 
+def test_names_with_accents_agree_in_both_forms_of_unicode(made):
+    assert made(["e\u0301.jpg", "\u00e0.jpg"], ["\u00e9.png", "a\u0300.png"]) == (
+        {"e\u0301.jpg": "\u00e9.png", "\u00e0.jpg": "a\u0300.png"},
+        [],
+    )
+
+
 def test_masks_of_a_data_set(made):
     """X_M is the mask of X_M_K: after a mask of the very name, and unless it is the mask of an image X_M."""
     images = ["c1_9_1.jpg", "c1_9_2.jpg", "d_5_1.jpg", "e_2.jpg", "e_2_1.jpg", "f_1.jpg"]
