@@ -133,13 +133,14 @@ def test_what_is_missing_is_said(harmonizer, image, tmp_path):
     for look in (lambda: demo.open_image(huge), lambda: demo.harmonize(harmonizer, image, None, huge, 1.0)):
         with pytest.raises(UserError, match=r"huge\.png: has more than 50 megapixels"):
             look()
-    faint = np.full(SIZE[::-1], 40, np.uint8)
+    speck = np.zeros(SIZE[::-1], np.uint8)
+    speck[45, 100] = 128
     for arguments, says in (
         ((None, None, None), "there is no image yet"),
         ((image, None, None), "no foreground is marked; paint over it, or open a mask"),
         ((image, paint(), None), "no foreground is marked"),
-        ((image, paint(0 * faint), None), "no foreground is marked"),
-        ((image, paint(faint), None), "too small for the network to see"),
+        ((image, paint(0 * speck), None), "no foreground is marked"),
+        ((image, paint(speck), None), "too small for the network to see"),
         ((image, None, str(tmp_path / "no.png")), r"no\.png: no such file"),
     ):
         with pytest.raises(UserError, match=says):
