@@ -79,4 +79,4 @@ def _stem(path: Path) -> str:
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two names are of one file; links count."""
-    return one.exists() and other.exists() and one.samefile(other)
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
