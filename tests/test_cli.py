@@ -166,6 +166,14 @@ def test_any_exception_of_one_image_is_its_failure(place, frih, monkeypatch):
     assert errors == [f"{place}/images/b.jpg: cannot be harmonized (RuntimeError: out of memory)"]
 
 
+def test_ctrl_c_stops_at_once(place, frih, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Harmonizer, "__call__", stop)
+    assert frih("harmonize", place / "images", place / "masks", "-o", place / "out")[:2] == (130, "")
+
+
 def test_every_format_is_taken_and_those_that_are_not_written_become_png(place, frih):
     image = Image.fromarray(smooth_image(seed=0, width=60, height=50))
     for name, form in (("d.tga", "TGA"), ("e.jfif", "JPEG"), ("f.ppm", "PPM"), ("g.JP2", "JPEG2000")):

@@ -119,7 +119,7 @@ def save(image: Image.Image, path: Path) -> None:
     with whole_file(path) as file:
         try:
             image.save(file, format=format_, **kept, **options)
-        except (ValueError, struct.error) as error:
+        except (ValueError, TypeError, OverflowError, RuntimeError, struct.error) as error:
             raise UserError(f"{path}: cannot be written as {format_} ({error}); take .png or .tif") from None
 
 

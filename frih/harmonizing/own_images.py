@@ -38,14 +38,21 @@ class Own(NamedTuple):
     name: str
 
     def give_back(self, pixels: np.ndarray) -> Image.Image | np.ndarray:
-        """Puts new pixels into the form of this image: an array, or a PIL image with the metadata."""
+        """Puts new pixels into the form of this image: an array, or a PIL image with the metadata.
+
+        Raises:
+            UserError: the metadata is damaged.
+        """
         if isinstance(self.source, np.ndarray):
             return pixels.astype(self.source.dtype, copy=False)
         result = Image.fromarray(pixels)
         result.info = dict(self.source.info)
-        exif = self.source.getexif()
-        if exif:
-            result.info["exif"] = exif.tobytes()
+        try:
+            exif = self.source.getexif()
+            if exif:
+                result.info["exif"] = exif.tobytes()
+        except Exception as error:  # Pillow checks none of the types that a file declares
+            raise UserError(f"{self.name}: its EXIF metadata is damaged ({error}); remove it") from None
         return result
 
 
@@ -64,7 +71,8 @@ def read_image(image: AnyImage, name: str = "image") -> Own:
         return Own(_check_array(image, name), image, name)
     name, image = _as_image(image, name)
     if image.mode == "RGB" and "transparency" in image.info:  # one colour stands for transparent
-        image = image.convert("RGBA")
+        shown = image.convert("RGBA")
+        image = image if is_opaque(np.asarray(shown)) else shown
     if image.mode not in ("RGB", "RGBA"):
         kind = _ROOMLESS.get(image.mode, "is greyscale of 16 bits" if image.mode[0] == "I" else f"is {image.mode}")
         wanted = "RGBA" if image.mode in ("LA", "PA") or "transparency" in image.info else "RGB"

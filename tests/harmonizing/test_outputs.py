@@ -99,3 +99,16 @@ def test_a_tiff_without_metadata_is_compressed_without_loss(tmp_path, compressio
     with Image.open(tmp_path / "out.tif") as result:
         assert result.info["compression"] == "tiff_lzw"
         assert np.array_equal(np.asarray(result), own.pixels)
+
+
+def test_damaged_metadata_is_told(tmp_path):
+    image = Image.fromarray(smooth_image(seed=0, width=60, height=50))
+    image.save(tmp_path / "a.png")
+    own = read_image(tmp_path / "a.png")
+    own.source.getexif()[0x010F] = object()
+    with pytest.raises(UserError, match=r"a\.png: its EXIF metadata is damaged"):
+        own.give_back(own.pixels)
+    image.info["dpi"] = (1e30, 1e30)
+    with pytest.raises(UserError, match=r"out\.png: cannot be written as PNG"):
+        save(image, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
