@@ -19,8 +19,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, TypeAdapter
+
 from frih.common.distributed import World
 from frih.common.errors import UserError
+from frih.common.lines import json_lines
 from frih.config import Config
 from frih.config.recipes import differences, load_config
 from frih.data.iharmony4 import Item, read_split
@@ -28,7 +31,6 @@ from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint
-from frih.tools.experiments.run_log import read_lines
 from frih.training.trainer import MAY_CHANGE, datasets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -214,11 +216,22 @@ def training_steps(config: Config) -> int:
     return config.train.epochs * len(epoch)
 
 
+class Piece(BaseModel):
+    """A piece of training: a line of ``costs.jsonl``."""
+
+    recipe: str
+    steps: NonNegativeInt
+    seconds: NonNegativeFloat
+
+
 def seconds_per_step(costs: Path, recipe: str) -> float | None:
-    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured."""
-    pieces = [piece for piece in read_lines(costs) if piece["recipe"] == recipe]
-    steps = sum(piece["steps"] for piece in pieces)
-    return sum(piece["seconds"] for piece in pieces) / steps if steps else None
+    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured.
+
+    Lines that cannot be read are passed over.
+    """
+    pieces = [piece for _, piece in json_lines(costs, TypeAdapter(Piece)) if piece and piece.recipe == recipe]
+    steps = sum(piece.steps for piece in pieces)
+    return sum(piece.seconds for piece in pieces) / steps if steps else None
 
 
 def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
