@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from frih import __version__
@@ -19,6 +19,7 @@ from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import CheckpointConfig, Config
 from frih.models.build import build_model, shapes
+from frih.models.checks import Step, check_weights
 from frih.models.damaged import SUFFIX, another, by_step, damaged
 from frih.models.network import Network
 from frih.models.weights import SHARED_NAME, read_weights
@@ -34,6 +35,8 @@ _RETIRED = {
     ("validation", "pictures"): _ANY,
 }
 """Keys of earlier versions and the value they must have had; any value if the key changed no result."""
+_LONGEST = 1 << 20
+"""Most characters of a configuration; the usual ones have 3,000."""
 
 
 class Stored(BaseModel):
@@ -46,7 +49,8 @@ Part = TypeVar("Part", bound=Stored)
 
 
 class _Training(Stored):
-    step: NonNegativeInt = 0
+    step: Step = 0
+    steps: Step = 0
 
 
 class _Content(Stored):
@@ -235,6 +239,8 @@ def read_config(text: str, path: Path) -> Config:
     Raises:
         UserError: it is of another version.
     """
+    if len(text) > _LONGEST:
+        raise damaged(path, f"its configuration has {len(text)} characters")
     try:
         return Config.model_validate_json(_modern(text, path))
     except ValidationError as error:
@@ -256,7 +262,8 @@ def _modern(text: str, path: Path) -> str:
     try:
         tree = json.loads(text)
         for (section, key), only in _RETIRED.items():
-            value = tree.get(section, {}).pop(key, only)
+            keys = tree.get(section)
+            value = keys.pop(key, only) if isinstance(keys, dict) else only
             if only is not _ANY and value != only:
                 raise UserError(
                     f"{path}: was trained with {section}.{key}={json.dumps(value)}, a key that no longer exists"
@@ -287,64 +294,6 @@ def load_weights(model: Network, weights: Mapping[str, Tensor], path: Path, *, p
     check_weights(weights, {name: one for name, one in own.items() if name.partition(".")[0] not in kept}, path)
     model.load_state_dict({**own, **weights})
     return kept
-
-
-def check_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    """Checks that weights are those of a model, and that no value of them gives images without meaning.
-
-    Args:
-        weights: a state dict.
-        own: the model's own, perhaps without memory.
-        path: where they come from, for messages.
-
-    Raises:
-        UserError: a name or a shape does not fit; a tensor holds integers in place of floating-point numbers, or complex
-            ones; a value is not finite; a variance is negative.
-    """
-    missing = [name for name in own if name not in weights]
-    surplus = [name for name in weights if name not in own]
-    misshapen = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    for what, names in (
-        ("lacks", missing),
-        ("has, and the model has not,", surplus),
-        ("has in another shape", misshapen),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(f"{path}: is a checkpoint of another model: it {what} {names[0][:80]}{more}")
-    for name, value in weights.items():
-        fault = _fault(value, own[name].dtype)
-        if not fault and name.endswith("running_var") and (value < 0).any():
-            fault = "variances that are negative"
-        if fault:
-            raise UserError(f"{path}: holds {fault}, in {name}; take {another(path)}")
-
-
-def _fault(value: Tensor, dtype: torch.dtype) -> str | None:
-    """What is wrong with a tensor that is to become one of another type, if anything is."""
-    if not is_plain(value):
-        return "a tensor without its values"
-    if _kind(value.dtype) != _kind(dtype):
-        return f"{str(value.dtype).removeprefix('torch.')} where weights are {str(dtype).removeprefix('torch.')}"
-    if not value.to(dtype).isfinite().all():
-        return "weights that are not finite (NaN or infinite)"
-    return None
-
-
-def is_plain(value: Tensor) -> bool:
-    """Whether a tensor is an ordinary one, with memory for each of its elements."""
-    return (
-        value.device.type == "cpu"
-        and value.layout is torch.strided
-        and not value.is_quantized
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
-
-
-def _kind(dtype: torch.dtype) -> str:
-    if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
-        return "complex" if dtype.is_complex else "floating" if dtype.is_floating_point else "bool"
-    return "integer"
 
 
 def find_checkpoint(run_or_file: Path, which: str = "last") -> Path:

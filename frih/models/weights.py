@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,6 +20,7 @@ from frih import __version__
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import Config
+from frih.models.checks import Step, kind
 from frih.models.damaged import SUFFIX, damaged
 
 FORMAT = "weights-1"
@@ -36,7 +37,8 @@ class _About(BaseModel):
     model_config = ConfigDict(strict=True)
 
     config: dict[str, object]
-    step: NonNegativeInt
+    step: Step
+    steps: Step = 0
     versions: dict[str, str]
 
 
@@ -107,7 +109,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: its metadata lack {', '.join(wrong)}; export it again") from None
     return {
         "config": json.dumps(about["config"]),
-        "model": {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
+        "model": {name: value.float() if kind(value.dtype) == "floating" else value for name, value in weights.items()},
         "training": {"step": about["step"]},
         "versions": about["versions"],
     }

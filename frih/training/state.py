@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from frih.models.checkpoint import Stored, is_plain, validate
+from frih.models.checkpoint import Stored, validate
+from frih.models.checks import Step, is_plain
 from frih.models.damaged import damaged
 from frih.training.meter import Meter
 
@@ -99,8 +100,8 @@ class _Meter(Stored):
 class _State(Stored):
     """What :meth:`frih.training.trainer.Trainer.state_dict` makes. The rest of it follows from the configuration."""
 
-    step: NonNegativeInt
-    validated: NonNegativeInt
+    step: Step
+    validated: Step
     best: Annotated[float, AfterValidator(_psnr)]
     skips: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)]
     meter: _Meter

@@ -134,15 +134,17 @@ def test_checkpoints_are_in_the_order_of_their_steps_whatever_the_clock_said(tmp
     assert [path.name for path in checkpoints.before()] == ["step-00000010.pt", "step-00000009.pt"]
 
 
-HUGE = {"base_widths": [10**6] * 7, "cascade_widths": [10**6] * 7, "head_width": 10**6}
+HUGE = {"base_widths": [2048] * 7, "cascade_widths": [2048] * 7, "head_width": 2048}
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
         ({"model": HUGE}, "is a checkpoint of another model: it has in another shape base.encoder.0.0.weight and"),
-        ({"model": {"base_widths": [10**9] * 7}}, "model: describes a network that cannot be built"),
-        ({"model": {"base_widths": [10**30] * 7}}, "model: describes a network that cannot be built"),
+        ({"model": {**HUGE, "base_widths": [10**6] * 7}}, ""),
+        ({"model": {"network": "firh"}}, "model.network: there is no network firh"),
+        ({"model": None}, "is damaged (its configuration has no valid value of model)"),
+        ({f"key{i}": 1 for i in range(10**5)}, "take another (its configuration has 1"),
         ({"model": {"base_widths": "wide"}}, "is damaged (its configuration has no valid value of model.base_widths)"),
         ({"model": [1], "train": 5}, "is damaged (its configuration has no valid value of model, train)"),
         ({"seed": -1, "run": 3}, "is damaged (its configuration has no valid value of run, seed)"),
