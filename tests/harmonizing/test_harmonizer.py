@@ -185,6 +185,14 @@ def test_weights_that_diverged_are_refused(tmp_path, small_config):
         Harmonizer.load(tmp_path / "model.pt")
 
 
+@pytest.mark.parametrize("part", ["base", "head"])
+def test_a_prediction_that_is_not_finite_is_refused(harmonizer, image, mask, part):
+    """Weights that are finite, and too large: clamped, such an image would be white or black."""
+    torch.nn.init.constant_(getattr(harmonizer.model, part).output.to_rgb.weight, 3e38)
+    with pytest.raises(UserError, match=r"image: the network's prediction is not finite .* take other weights"):
+        harmonizer(image, mask)
+
+
 def test_arrays_that_are_no_images(harmonizer, image, mask):
     for wrong, says in (
         (image.astype(float), r"floating point must be in \[0, 1\], not"),

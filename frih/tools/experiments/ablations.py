@@ -23,6 +23,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
 from frih.common.distributed import World
 from frih.common.errors import UserError
+from frih.common.files import sha256_of
 from frih.common.lines import json_lines
 from frih.config import Config
 from frih.config.recipes import differences, load_config
@@ -164,8 +165,8 @@ def check_data(jobs: Sequence[Job]) -> None:
 def progress(job: Job) -> Progress:
     """How far a job has come.
 
-    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and not older
-    than the checkpoint. The checkpoint itself may be gone.
+    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and of this
+    very checkpoint. The checkpoint itself may be gone.
 
     Raises:
         UserError: the dataset or the checkpoint cannot be read.
@@ -266,11 +267,13 @@ def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:
     summary, rows = job.evaluation / "summary.json", job.evaluation / "rows.csv"
     try:
         found = json.loads(summary.read_text(encoding="utf-8"))
-        old = checkpoint.is_file() and rows.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns
+        about = found["about"]
         names = {(row.subset, row.name) for row in read_rows(rows)}
-    except (OSError, ValueError):  # missing, or cut off
+    except (OSError, ValueError, KeyError, TypeError):  # missing, cut off, or another program's
         return False
-    if old or found["protocol"] != job.config.evaluation.protocol or found["about"]["step"] != steps:
+    if found["protocol"] != job.config.evaluation.protocol or about["step"] != steps:
+        return False
+    if "sha256" in about and checkpoint.is_file() and sha256_of(checkpoint) != about["sha256"]:
         return False
     return names == {(item.subset, item.composite_name) for item in _test_items(job)}
 
