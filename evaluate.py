@@ -12,7 +12,6 @@ that was stopped continues when the same command is given again.
 """
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +23,7 @@ from frih import __version__
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, run_command
-from frih.common.files import locked, write_whole
+from frih.common.files import locked, sha256_of, write_whole
 from frih.config import EvaluationConfig
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
@@ -55,7 +54,7 @@ def main() -> int:
     name, about = next(iter(args.predictions), METHODS["input_"]), {}
     if model:
         name = "Refined" if model.refines else "Baseline"
-        about = {"checkpoint": str(subject.checkpoint), "step": subject.step}
+        about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": sha256_of(subject.checkpoint)}
     about |= {"split": args.split, "data": listing.describe()}
     about |= {"size": "original" if settings.original_size else config.data.size}
     out = args.out or default_folder(args, subject)
@@ -123,7 +122,6 @@ def what_is_evaluated(
     args: argparse.Namespace, subject: Subject, scoring: Scoring, images: CompositeDataset
 ) -> dict[str, Any]:
     """Everything that decides the figures: finished rows of anything else are not used."""
-    content = subject.checkpoint.read_bytes() if subject.checkpoint else b""
     return {
         "frih": __version__,
         "scoring": scoring._asdict(),
@@ -131,7 +129,7 @@ def what_is_evaluated(
         "size": subject.config.data.size,
         "submasks": subject.config.submasks.model_dump(),
         "images": repr(list(images.items)),
-        "checkpoint": hashlib.sha256(content).hexdigest(),
+        "checkpoint": sha256_of(subject.checkpoint),
         "predictions": {name: [str(folder), folder_state(folder)] for name, folder in args.predictions.items()},
         "pattern": args.pattern,
     }

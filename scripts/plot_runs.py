@@ -7,7 +7,6 @@ every N lines of the log, except for validation.
 """
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from matplotlib import pyplot as plt
 
 from frih.common.errors import UserError, did_you_mean, run_command
 from frih.common.files import whole_file
+from frih.tools.experiments.run_log import read_lines
 from frih.tools.report.comparison import short_names
+from frih.training.logged import Logged
 
 DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 
@@ -35,9 +36,11 @@ def main() -> int:
     if args.smooth < 1:
         raise UserError("--smooth: must be 1 or more")
     logs = {name: read(run) for name, run in short_names(args.runs).items()}
-    known = sorted({name for lines in logs.values() for line in lines for name in line} - {"step"})
+    histograms = {name for lines in logs.values() for line in lines for name in line if isinstance(line[name], list)}
+    known = sorted({name for lines in logs.values() for line in lines for name in line} - {"step", *histograms})
     mpl.use("Agg")
     mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "frih"})
+    mpl.rcParams["text.parse_math"] = False  # names may hold dollar signs
     figure, axes = plt.subplots(1, len(args.figures), figsize=(4 * len(args.figures), 3), squeeze=False)
     for axis, name in zip(axes[0], args.figures, strict=True):
         if name not in known:
@@ -65,13 +68,11 @@ def smoothed(points: list[tuple[float, float]], count: int) -> tuple[list[float]
     return steps, values
 
 
-def read(run: Path) -> list[dict[str, float]]:
+def read(run: Path) -> list[Logged]:
     """The lines of a run's log."""
-    try:
-        text = (run / "metrics.jsonl").read_text(encoding="utf-8")
-    except OSError:
-        raise UserError(f"{run}: holds no metrics.jsonl; give the folders of runs") from None
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if not (run / "metrics.jsonl").is_file():
+        raise UserError(f"{run}: holds no metrics.jsonl; give the folders of runs")
+    return read_lines(run / "metrics.jsonl")
 
 
 if __name__ == "__main__":

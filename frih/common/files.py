@@ -1,6 +1,7 @@
 """Files that are either complete or absent, whatever stops the program; and folders with one writer at a time."""
 
 import errno
+import hashlib
 import os
 import platform
 from collections.abc import Iterable, Iterator
@@ -55,6 +56,16 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool 
     """Writes text (UTF-8) or bytes as :func:`whole_file` does."""
     with whole_file(path, durable=durable) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def sha256_of(path: Path | None) -> str:
+    """Identifies a file's content, whatever its name and time; without a file, nothing's."""
+    digest = hashlib.sha256()
+    if path:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def by_stem(paths: Iterable[AnyPath]) -> dict[str, list[AnyPath]]:

@@ -37,13 +37,14 @@ def load_config(recipe: Path | None, overrides: Sequence[str] = ()) -> Config:
     return _validate(settings.updated(_parse_overrides(overrides)))
 
 
-def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[str]) -> Config:
+def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[str], otherwise: str = "") -> Config:
     """Changes some keys of a configuration.
 
     Args:
         config: the configuration.
         overrides: ``"key.sub=value"``.
         only: the keys and sections that may be changed.
+        otherwise: what to do to change others, for the message.
 
     Raises:
         UserError: as :func:`load_config`; or the value of another key would change.
@@ -55,6 +56,7 @@ def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[s
     if fixed:
         raise UserError(
             f"command line: {', '.join(fixed)}: is fixed by the run; here only {', '.join(only)} can be given"
+            + (f"; {otherwise}" if otherwise else "")
         )
     return changed
 

@@ -140,7 +140,11 @@ class Evaluation:
 
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
             for sample in map(self._read, share):
-                yield partial(self.score, sample, {"": {"": harmonize(sample.composite, sample.soft_mask)}})
+                try:
+                    image = harmonize(sample.composite, sample.soft_mask)
+                except UserError as error:
+                    raise UserError(f"{sample.item.name}: cannot be evaluated: {error}") from None
+                yield partial(self.score, sample, {"": {"": image}})
 
         return self._run(jobs, [""], ahead=1)[""]
 
@@ -268,11 +272,12 @@ def stages_of(sample: Sample, images: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def harmonize(model: Network, packed: Packed, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    """Coarse and refined images of a batch: (B, H, W, 3) float, 0..255, clamped."""
+    """Coarse and refined images of a batch: (B, H, W, 3) float, 0..255, clamped; NaN where they are not finite."""
     batch = packed.unpack(device)
     with torch.inference_mode():
         images = model(batch.composite, batch.mask, batch.labels)
-    coarse, refined = (image.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy() for image in images[:2])
+    finite = (image.float().nan_to_num(*3 * [math.nan]) for image in images[:2])  # clamped, infinity would be white
+    coarse, refined = (image.clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy() for image in finite)
     return coarse, refined
 
 

@@ -66,12 +66,10 @@ class Harmonizer:
             size: side in pixels at which the network sees images, a multiple of 128; by default that of its training.
 
         Raises:
-            UserError: the weights are missing, damaged, not finite or another program's; there is no GPU; the size is none.
+            UserError: the weights are missing, damaged (also: not finite) or another program's; there is no GPU; the size is
+                none.
         """
-        path = locate(path_or_name)
-        model, config = load_model(path)
-        if not all(weight.isfinite().all() for weight in model.parameters()):
-            raise UserError(f"{path}: holds weights that are not finite (NaN or infinite); take an earlier checkpoint")
+        model, config = load_model(locate(path_or_name))
         return cls(model, config, choose_device(device), size)
 
     @overload
@@ -118,7 +116,8 @@ class Harmonizer:
 
         Raises:
             UserError: a file cannot be read; the image is of a kind that has no room for new colours (greyscale, palette,
-                CMYK); the mask is coloured or holds label numbers; image and mask differ in size; values are not finite.
+                CMYK); the mask is coloured or holds label numbers; image and mask differ in size; values are not finite, in
+                the image or in the network's prediction.
         """
         if not 0 <= strength <= 1:
             raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
@@ -126,7 +125,7 @@ class Harmonizer:
         names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
         check_sizes(own.pixels, cover, names)
         cover = 255 - cover if invert_mask else cover
-        details, change = self._look(own.pixels, cover)
+        details, change = self._look(own.pixels, cover, own.name)
         pixels = own.pixels.copy()
         if change is not None:
             seen = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
@@ -159,7 +158,7 @@ class Harmonizer:
                 raise UserError(f"image {number}, counted from 0: {error}") from None
             yield result
 
-    def _look(self, pixels: np.ndarray, cover: np.ndarray) -> tuple[Details, Change | None]:
+    def _look(self, pixels: np.ndarray, cover: np.ndarray, name: str) -> tuple[Details, Change | None]:
         """What the network makes of an image; no change where it sees no foreground."""
         size = self.size
         grey = Image.fromarray(cover)
@@ -171,6 +170,8 @@ class Harmonizer:
         with torch.inference_mode():
             out = self.model(x, inside, torch.from_numpy(labels[None]))
             refined = torch.where(inside > 0, out.refined.clamp(0, 1), x)
+        if not all(planes.isfinite().all() for planes in out):
+            raise UserError(f"{name}: the network's prediction is not finite (NaN or infinite); take other weights")
         coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
         details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen)
         if not mask.any():

@@ -1,8 +1,11 @@
 """The networks that a configuration can name: the only place where a network meets the configuration."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from frih.common.errors import UserError, did_you_mean
 from frih.config import Config
@@ -22,6 +25,28 @@ def build_model(config: Config) -> Network:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(config.seed)
         return NETWORKS[name](config)
+
+
+def shapes(config: Config) -> dict[str, Tensor] | None:
+    """The names, shapes and types of the weights that :func:`build_model` would make, as tensors without memory.
+
+    None if the network cannot be built so, as one that reads values of tensors while it is built. FRIH always can.
+
+    Raises:
+        UserError: as :func:`build_model`.
+    """
+    try:
+        with torch.device("meta"), _Unfilled():
+            return build_model(config).state_dict()
+    except RuntimeError:
+        return None
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the random initial values, which take seconds without memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def build_frih(config: Config) -> FRIH:

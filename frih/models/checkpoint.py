@@ -8,19 +8,21 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from frih import __version__
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import CheckpointConfig, Config
-from frih.models.build import build_model
+from frih.models.build import build_model, shapes
+from frih.models.checks import Step, check_weights
+from frih.models.damaged import SUFFIX, another, by_step, damaged
 from frih.models.network import Network
-from frih.models.weights import SHARED_NAME, SUFFIX, read_weights
+from frih.models.weights import SHARED_NAME, read_weights
 
 FORMAT = "frih-1"
 """Identifies the content of a checkpoint: ``format``, ``config`` (JSON), ``model`` (a state dict), ``versions``, and to resume
@@ -33,7 +35,33 @@ _RETIRED = {
     ("validation", "pictures"): _ANY,
 }
 """Keys of earlier versions and the value they must have had; any value if the key changed no result."""
-_NEEDED = {"config": str, "model": dict, "training": dict, "versions": dict}
+_LONGEST = 1 << 20
+"""Most characters of a configuration; the usual ones have 3,000."""
+
+
+class Stored(BaseModel):
+    """A part of a checkpoint, as it must be. Whatever else it holds is not looked at."""
+
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+Part = TypeVar("Part", bound=Stored)
+
+
+class _Training(Stored):
+    step: Step = 0
+    steps: Step = 0
+
+
+class _Content(Stored):
+    """A checkpoint; the trainer checks its own state (:mod:`frih.training.state`)."""
+
+    format: Literal["frih-1"]
+    config: str
+    model: dict[str, Tensor]
+    average: dict[str, Tensor] = {}
+    training: _Training
+    versions: dict[str, str]
 
 
 class Checkpoints:
@@ -80,15 +108,15 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def before(self) -> list[Path]:
-        """The checkpoints that were ``last.pt``, the newest first."""
-        return sorted(self.folder.glob("step-*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        """The checkpoints that were ``last.pt``, the newest first; then those of a future that was given up."""
+        found, newest = by_step(self.folder), self.newest
+        return [found[step] for step in sorted(found, key=lambda step: newest is not None and step >= newest)]
 
     def go_back_to(self, path: Path, step: int) -> None:
         """Makes the one that the run goes on from, at a step, ``last.pt``; what was that is not kept if it is another."""
         last = self.folder / "last.pt"
         if path.absolute() != last.absolute():
             _link(path, last)
-            os.utime(last)  # newer than those of the future that is given up
         self.newest = step
 
 
@@ -137,7 +165,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: the file is missing, damaged, or another program's.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        raise UserError(f"{path}: {'is no file' if path.exists() else 'no such checkpoint'}")
     if path.suffix == SUFFIX:
         return read_weights(path)
     try:
@@ -145,16 +173,31 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # about files that are no checkpoints
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a damaged or hostile file makes the unpickler raise
-        raise UserError(f"{path}: is damaged, incomplete or no checkpoint of FRIH; take {_another(path)}") from None
+        raise damaged(path) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: is not a checkpoint of this version of FRIH (no format {FORMAT!r} in it)")
-    lacking = [key for key, kind in _NEEDED.items() if not isinstance(content.get(key), kind)]
-    if lacking:
-        raise UserError(f"{path}: is an incomplete checkpoint of FRIH (without {', '.join(lacking)}); take another")
-    odd = [name for name, value in weights(content).items() if not isinstance(value, Tensor)]
-    if odd:
-        raise UserError(f"{path}: is a damaged checkpoint of FRIH ({odd[0]} is no tensor); take {_another(path)}")
+    validate(_Content, content, path)
     return content
+
+
+def validate(kind: type[Part], content: object, path: Path, above: str = "") -> Part:
+    """A part of a checkpoint, checked.
+
+    Args:
+        kind: what it must be.
+        content: what it is.
+        path: the checkpoint, for messages.
+        above: the part's own name.
+
+    Raises:
+        UserError: naming what is missing or wrong.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part)[:80] for part in (*filter(None, [above]), *first["loc"]))
+        raise damaged(path, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 def load_model(path: Path) -> tuple[Network, Config]:
@@ -173,6 +216,12 @@ def rebuild_model(content: Mapping[str, Any], path: Path) -> tuple[Network, Conf
         UserError: its configuration is of another version, or its weights are not those of the model that this describes.
     """
     config = read_config(content["config"], path)
+    try:
+        expected = shapes(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if expected is not None:  # before memory is taken for what the configuration only claims
+        check_weights(weights(content), expected, path)
     model = build_model(config)
     load_weights(model, weights(content), path)
     return model.eval(), config
@@ -190,13 +239,21 @@ def read_config(text: str, path: Path) -> Config:
     Raises:
         UserError: it is of another version.
     """
+    if len(text) > _LONGEST:
+        raise damaged(path, f"its configuration has {len(text)} characters")
     try:
         return Config.model_validate_json(_modern(text, path))
     except ValidationError as error:
-        keys = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors())
-        what = f"was made by another version of frih, whose keys {keys} this one ({__version__}) does not know"
+        details = error.errors(include_input=False, include_url=False)
+        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+        keys = [".".join(str(part)[:80] for part in detail["loc"]) for detail in unknown or details]
+        named = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        if unknown:
+            what = f"was made by another version of frih, whose keys {named} this one ({__version__}) does not know"
+            raise UserError(f"{path}: {what}") from None
         raise UserError(
-            f"{path}: {what if keys else 'is damaged (its configuration is no JSON); take another'}"
+            f"{path}: is damaged (its configuration "
+            f"{f'has no valid value of {named}' if any(keys) else 'is no JSON'}); take {another(path)}"
         ) from None
 
 
@@ -205,13 +262,14 @@ def _modern(text: str, path: Path) -> str:
     try:
         tree = json.loads(text)
         for (section, key), only in _RETIRED.items():
-            value = tree.get(section, {}).pop(key, only)
+            keys = tree.get(section)
+            value = keys.pop(key, only) if isinstance(keys, dict) else only
             if only is not _ANY and value != only:
                 raise UserError(
                     f"{path}: was trained with {section}.{key}={json.dumps(value)}, a key that no longer exists"
                 )
         return json.dumps(tree)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return text  # and validation says what is wrong
 
 
@@ -233,17 +291,7 @@ def load_weights(model: Network, weights: Mapping[str, Tensor], path: Path, *, p
     own = model.state_dict()
     absent = {part for part, _ in model.named_children()} - {name.partition(".")[0] for name in weights}
     kept = sorted(absent) if partly else []
-    missing = [name for name in own if name not in weights and name.partition(".")[0] not in kept]
-    surplus = [name for name in weights if name not in own]
-    misshapen = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    for what, names in (
-        ("lacks", missing),
-        ("has, and the model has not,", surplus),
-        ("has in another shape", misshapen),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(f"{path}: is a checkpoint of another model: it {what} {names[0]}{more}")
+    check_weights(weights, {name: one for name, one in own.items() if name.partition(".")[0] not in kept}, path)
     model.load_state_dict({**own, **weights})
     return kept
 
@@ -258,19 +306,17 @@ def find_checkpoint(run_or_file: Path, which: str = "last") -> Path:
         return run_or_file
     path = run_or_file / "checkpoints" / f"{which}.pt"
     if not run_or_file.is_dir():
-        raise UserError(f"{run_or_file}: no such run folder or checkpoint")
+        raise UserError(
+            f"{run_or_file}: {'is neither' if run_or_file.exists() else 'no such'} run folder or checkpoint"
+        )
     if (run_or_file / SHARED_NAME).is_file() and not path.parent.is_dir():
         return run_or_file / SHARED_NAME
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no file; take {another(path)}")
     if not path.is_file():
         found = sorted(one.stem for one in path.parent.glob("*.pt"))
         raise UserError(f"{path}: no such checkpoint" + (f"; the run has {', '.join(found)}" if found else " yet"))
     return path
-
-
-def _another(path: Path) -> str:
-    """Which checkpoint to take instead of a damaged one."""
-    before = max(path.parent.glob("step-*.pt"), key=lambda one: one.stat().st_mtime_ns, default=None)
-    return "another" if before is None or before == path else f"the one before it, {before}"
 
 
 def _link(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -19,15 +20,26 @@ from frih import __version__
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.config import Config
+from frih.models.checks import Step, kind
+from frih.models.damaged import SUFFIX, damaged
 
 FORMAT = "weights-1"
 """Identifies the content of such a file."""
-SUFFIX = ".safetensors"
 SHARED_NAME = f"model{SUFFIX}"
 """The file's name in a shared folder."""
 _PLACES = (("", "run"), ("data", "root"), ("data", "label_cache"), ("train", "init_from"), ("evaluation", "lpips"))
 """Keys that name folders and files of the training machine."""
-_NEEDED = {"config": dict, "step": int, "versions": dict}
+
+
+class _About(BaseModel):
+    """What the metadata must hold."""
+
+    model_config = ConfigDict(strict=True)
+
+    config: dict[str, object]
+    step: Step
+    steps: Step = 0
+    versions: dict[str, str]
 
 
 def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, half: bool = False) -> dict[str, Any]:
@@ -83,19 +95,21 @@ def read_weights(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get("frih", "null")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except SafetensorError:
-        raise UserError(f"{path}: is damaged, incomplete or no safetensors file; take another") from None
+        raise damaged(path) from None
     try:
         about = json.loads(text)
     except (ValueError, RecursionError):
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(f"{path}: does not hold weights of this version of FRIH (no {FORMAT!r} in its metadata)")
-    wrong = [key for key, kind in _NEEDED.items() if not isinstance(about.get(key), kind)]
-    if wrong:
-        raise UserError(f"{path}: its metadata lack {', '.join(wrong)}; export it again")
+    try:
+        _About.model_validate(about)
+    except ValidationError as error:
+        wrong = sorted({str(detail["loc"][0]) for detail in error.errors()})
+        raise UserError(f"{path}: its metadata lack {', '.join(wrong)}; export it again") from None
     return {
         "config": json.dumps(about["config"]),
-        "model": {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
+        "model": {name: value.float() if kind(value.dtype) == "floating" else value for name, value in weights.items()},
         "training": {"step": about["step"]},
         "versions": about["versions"],
     }

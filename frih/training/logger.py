@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from frih.common.files import write_whole
+from frih.common.lines import Line, damaged_line, json_lines
+from frih.training.logged import LOGGED
 
 
 class RunLogger:
@@ -62,15 +65,22 @@ class RunLogger:
 
 
 def _keep_until(path: Path, step: int, validated: int) -> None:
-    """Cuts a log of JSON lines after those of ``step``, and a half-written last line."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
-        entry = json.loads(line)
-        last = validated if any(name.startswith("val/") for name in entry) else step
-        if entry["step"] <= last:
-            kept.append(line)
-    write_whole(path, "".join(kept))
+    """Cuts a log after the lines of ``step``; what is damaged after them goes as well, with a word.
+
+    Raises:
+        UserError: a line among those to keep is damaged.
+    """
+    kept: list[bytes] = []
+    damaged: list[Line] = []
+    for line, entry in json_lines(path, LOGGED):
+        if entry is None:
+            damaged.append(line)
+        elif entry["step"] <= (validated if any(name.startswith("val/") for name in entry) else step):
+            if damaged:
+                raise damaged_line(path, damaged[0])
+            kept.append(line.text)
+    for line in damaged:
+        how = "damaged" if line.finished else "unfinished, as after a kill"
+        tqdm.write(f"{path}: line {line.number} is {how}; left out")
+    if path.is_file():
+        write_whole(path, b"".join(kept))

@@ -81,8 +81,8 @@ class Meter:
         yield
         self.begun += time.perf_counter() - begun
 
-    def read(self) -> dict[str, float | list[float]]:
-        """Means and timings over all processes, and a new start. Every process must call it.
+    def read(self, *, restart: bool = True) -> dict[str, float | list[float]]:
+        """Means and timings over all processes, and a new start unless that is not wanted. Every process must call it.
 
         ``train/<name>``; ``train/submasks``, the mean of K; ``train/submask_histogram``, how many images have K = 0, 1, ...;
         ``time/images_per_second``; ``time/data_wait``, the share of the time in which the main process waited for images;
@@ -104,7 +104,8 @@ class Meter:
         values["time/data_wait"] = self.waited / seconds
         values["time/imbalance"] = _imbalance(torch.stack(self.world.gather(pairs)))
         values["time/memory_gib"] = _memory(self.world.device)
-        self.restart()
+        if restart:
+            self.restart()
         return values
 
     def state_dict(self) -> dict[str, Any]:

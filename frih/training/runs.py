@@ -6,13 +6,13 @@ from pathlib import Path
 
 from frih.common.distributed import World
 from frih.common.errors import SharedError, UserError
-from frih.common.files import is_part, locked
+from frih.common.files import is_part, locked, write_whole
 from frih.config import Config
-from frih.config.recipes import differences, load_config, with_overrides
+from frih.config.recipes import differences, load_config, to_yaml, with_overrides
 from frih.data.dataset import Restyling
 from frih.data.iharmony4 import Listing, read_split
 from frih.models.checkpoint import find_checkpoint
-from frih.training.trainer import MAY_CHANGE, Trainer, fingerprint
+from frih.training.trainer import MAY_CHANGE, SCHEDULE, Trainer, fingerprint
 
 
 def start_run(config: Config, world: World, restyling: Restyling | None = None) -> Trainer:
@@ -53,10 +53,13 @@ def resume_run(config: Config, world: World, run: Path, restyling: Restyling | N
     with world.together():
         if run.is_file():
             trainer.load(run)
-        elif (folder / "checkpoints" / "last.pt").exists():
+        elif any((folder / "checkpoints").glob("*.pt")):
             trainer.load(find_checkpoint(folder))
         else:
             trainer.load_initial_weights()
+    with world.together():
+        if world.is_main:
+            _note_schedule(folder, config, trainer.step)
     return trainer
 
 
@@ -65,15 +68,20 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> Config:
 
     Args:
         run: its folder, or one of its checkpoints.
-        overrides: ``key=value``, of the keys in :data:`~frih.training.trainer.MAY_CHANGE`.
+        overrides: ``key=value``, of the keys in :data:`~frih.training.trainer.MAY_CHANGE` and
+            :data:`~frih.training.trainer.SCHEDULE`.
 
     Raises:
         UserError: no run is there, or an override would make it another run.
     """
+    if run.suffix == ".pt" and run.exists() and not run.is_file():
+        raise UserError(f"{run}: is no file; give a run's folder, or one of its checkpoints")
     folder = run_folder(run)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder}: holds no run (no config.yaml); start one by: python train.py RECIPE run={folder}")
-    return with_overrides(load_config(folder / "config.yaml"), overrides, only=MAY_CHANGE)
+    otherwise = f"with another setting begin another run with its weights: train.init_from={folder}"
+    stored = load_config(folder / "config.yaml")
+    return with_overrides(stored, overrides, only=(*MAY_CHANGE, *SCHEDULE), otherwise=otherwise)
 
 
 def describe_changes(run: Path, config: Config) -> str:
@@ -103,6 +111,18 @@ def exclusive(run: Path, world: World) -> Iterator[None]:
 def run_folder(run: Path) -> Path:
     """The folder of a run, given that folder or one of its checkpoints."""
     return run.absolute().parent.parent if run.suffix == ".pt" else run
+
+
+def _note_schedule(folder: Path, config: Config, step: int) -> None:
+    """Writes other epochs and milestones into the run's ``config.yaml``, with a remark on what they were."""
+    path = folder / "config.yaml"
+    stored = load_config(path)
+    changes = {key: pair for key, pair in differences(stored, config).items() if key in SCHEDULE}
+    if changes:
+        remarks = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# step ")]
+        remarks += [f"# step {step}: {key} {old} -> {new}" for key, (old, new) in changes.items()]
+        train = stored.train.model_copy(update={key.removeprefix("train."): new for key, (_, new) in changes.items()})
+        write_whole(path, to_yaml(stored.model_copy(update={"train": train})) + "\n".join([*remarks, ""]))
 
 
 def _listing(config: Config, world: World) -> Listing:

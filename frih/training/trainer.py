@@ -1,6 +1,7 @@
 """Training: the loop, the step, and the state from which a run resumes."""
 
 import hashlib
+import json
 import math
 import threading
 from collections.abc import Mapping
@@ -34,18 +35,20 @@ from frih.metrics import Scoring
 from frih.models import Harmonized, Network, build_model
 from frih.models.checkpoint import (
     Checkpoints,
-    find_checkpoint,
     load_checkpoint,
     load_weights,
     pack_checkpoint,
     read_config,
     weights,
 )
+from frih.models.damaged import damaged
+from frih.models.locate import locate
 from frih.training.gate import Gate
 from frih.training.logger import RunLogger
 from frih.training.meter import Meter
 from frih.training.nonfinite import NonFinite
 from frih.training.profiling import Profile
+from frih.training.state import check_state
 from frih.training.stopping import stop_requests
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,6 +66,8 @@ MAY_CHANGE = (
     "checkpoint.keep_epochs",
 )
 """Keys that a resumed run may change: where and how it runs, not what it computes."""
+SCHEDULE = ("train.epochs", "train.milestones")
+"""Keys that a resumed run may change as far as they say what is still to come."""
 LOSSES = ("loss", "loss_coarse", "loss_refine", "loss_unchanged")
 """The last is the coarse loss of the unchanged composite: that of a network that does nothing."""
 
@@ -321,8 +326,12 @@ class Trainer:
         """Starts from the weights of ``train.init_from``, if that is set."""
         if self.config.train.init_from is None:
             return
-        path = find_checkpoint(Path(self.config.train.init_from))
-        anew = load_weights(self.network, weights(load_checkpoint(path)), path, partly=True)
+        path = locate(self.config.train.init_from)
+        content = load_checkpoint(path)
+        try:
+            anew = load_weights(self.network, weights(content), path, partly=True)
+        except UserError as error:
+            raise UserError(f"{error}{self._other_keys(content['config'], path)}") from None
         if self.ema:
             self.ema.module.load_state_dict(self.network.state_dict())
         if self.world.is_main:
@@ -340,19 +349,54 @@ class Trainer:
             raise UserError(
                 f"{path}: holds weights alone, so no run goes on from it; begin one: train.init_from={path}"
             )
-        _refuse_changes(path, content["config"], self.config)
+        trained = read_config(content["config"], path)
+        _refuse_changes(path, trained, self.config)
+        fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
+        check_state(state, self.meter, list(self.network.parameters()), fp16, last, path)
         if state["data"] != self.fingerprint:
             raise UserError(
                 f"data.root: {self.config.data.root} does not hold the images with which {path} was trained (names or sizes "
                 "of files differ); give the folder it was trained on, or begin another run with its weights: "
                 f"train.init_from={path}"
             )
+        self._refuse_other_past(path, trained, state["step"])
         load_weights(self.network, content["model"], path)
         if self.ema:
+            if "average" not in content:
+                raise damaged(path, "average: is missing")
             load_weights(self.evaluated, content["average"], path)
         self.load_state_dict(state)
         if self.world.is_main:
             self.checkpoints.go_back_to(path, self.step)
+
+    def _refuse_other_past(self, path: Path, trained: Config, step: int) -> None:
+        """Refuses epochs and milestones by which the steps before this one would have been others."""
+        epoch = len(self.order)
+        if step > self.steps:
+            raise UserError(
+                f"train.epochs: {self.config.train.epochs} end at step {self.steps}, but {path} is at step {step}; give "
+                f"{math.ceil(step / epoch)} or more, or go back to an earlier checkpoint: --resume CHECKPOINT"
+            )
+        old, new = (
+            [milestone for milestone in one.train.milestones if milestone * epoch < step]
+            for one in (trained, self.config)
+        )
+        if old != new:
+            raise UserError(
+                f"train.milestones: those before step {step} of {path} were {old}, and may not become {new}; change later "
+                "ones, go back to an earlier checkpoint (--resume CHECKPOINT), or begin another run with its weights: "
+                f"train.init_from={path}"
+            )
+
+    def _other_keys(self, theirs: str, path: Path) -> str:
+        """What a recipe has to say for the network of other weights, given their configuration (JSON)."""
+        found = differences(self.config, read_config(theirs, path))
+        keys = [
+            f"{key}={json.dumps(their)} (here {json.dumps(own)})"
+            for key, (own, their) in found.items()
+            if key.startswith("model.") and key != "model.dense"
+        ]
+        return f". Its network has {', '.join(keys)}: give the same, or take other weights" if keys else ""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything besides the weights that a run resumes from; every process must call it.
@@ -371,12 +415,13 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores a saved state."""
+        """Restores a saved state. What follows from the configuration, as Adam's decay rates, is not taken from it."""
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
         self.nonfinite.skips, self.nonfinite.in_a_row = state["skips"]
         self.meter.load_state_dict(state["meter"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
+        scale = {key: state["scaler"][key] for key in ("scale", "_growth_tracker")}
+        self.scaler.load_state_dict({**self.scaler.state_dict(), **scale})
 
     def _log(self, progress: "tqdm[Any]") -> None:
         """Shows and writes the means over each ``logging.every`` steps."""
@@ -384,7 +429,7 @@ class Trainer:
         if self.step % self.config.logging.every and self.step != self.steps:
             return
         self.nonfinite.check(self.autocast())
-        figures = self.meter.read()
+        figures = self.meter.read(restart=self.step % self.config.logging.every == 0)  # a run may go on after its end
         progress.set_postfix(loss=f"{figures['train/loss']:.4f}", refresh=False)
         figures["train/lr"] = self.optimizer.param_groups[0]["lr"]
         if self.config.train.on_nonfinite == "skip":
@@ -453,11 +498,10 @@ def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _refuse_changes(path: Path, trained: str, config: Config) -> None:
-    """Refuses a checkpoint whose configuration (JSON) differs from the run's in a key that may not change."""
-    changes = differences(read_config(trained, path), config)
-    for key, (old, new) in changes.items():
-        if key not in MAY_CHANGE:
+def _refuse_changes(path: Path, trained: Config, config: Config) -> None:
+    """Refuses a checkpoint whose configuration differs from the run's in a key that may not change."""
+    for key, (old, new) in differences(trained, config).items():
+        if key not in (*MAY_CHANGE, *SCHEDULE):
             raise UserError(
                 f"{key}: is {new} in the run's config.yaml, but {path} was trained with {old}; put it back, or begin "
                 f"another run with its weights: train.init_from={path}"

@@ -223,8 +223,9 @@ def test_an_evaluation_goes_on_where_it_was_stopped(images, model, tmp_path, mon
 # images that cannot be evaluated
 
 
-def test_predictions_of_a_network_that_are_not_finite_are_counted_and_named(images, model):
-    torch.nn.init.constant_(model.base.output.to_rgb.bias, math.nan)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_predictions_of_a_network_that_are_not_finite_are_counted_and_named(images, model, value):
+    torch.nn.init.constant_(model.base.output.to_rgb.bias, value)
     with pytest.raises(UserError) as caught:
         Evaluation(images).of_model(model)
     assert str(caught.value) == (

@@ -234,8 +234,16 @@ def test_weights_that_diverged_are_refused(tmp_path, small_config):
     with torch.no_grad():
         model.head.output.to_rgb.bias[1] = torch.nan
     save_checkpoint(tmp_path / "model.pt", small_config(), model, {})
-    with pytest.raises(UserError, match=r"model\.pt: holds weights that are not finite .* take an earlier checkpoint"):
+    with pytest.raises(UserError, match=r"model\.pt: holds weights that are not finite .* take another"):
         Harmonizer.load(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("part", ["base", "head"])
+def test_a_prediction_that_is_not_finite_is_refused(harmonizer, image, mask, part):
+    """Weights that are finite, and too large: clamped, such an image would be white or black."""
+    torch.nn.init.constant_(getattr(harmonizer.model, part).output.to_rgb.weight, 3e38)
+    with pytest.raises(UserError, match=r"image: the network's prediction is not finite .* take other weights"):
+        harmonizer(image, mask)
 
 
 def test_arrays_that_are_no_images(harmonizer, image, mask):

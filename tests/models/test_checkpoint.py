@@ -1,3 +1,5 @@
+import json
+import os
 import pickle
 from io import BytesIO
 
@@ -6,8 +8,16 @@ import torch
 
 from frih import FRIH
 from frih.common.errors import UserError
+from frih.config import CheckpointConfig
 from frih.models import build_model
-from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, load_weights, save_checkpoint
+from frih.models.checkpoint import (
+    Checkpoints,
+    find_checkpoint,
+    load_checkpoint,
+    load_model,
+    load_weights,
+    save_checkpoint,
+)
 from tests.conftest import SMALL
 
 
@@ -90,15 +100,114 @@ def test_a_checkpoint_that_lacks_a_part(saved):
     content = load_checkpoint(path)
     odd = {**content["model"], "base.output.to_rgb.bias": [0.0] * 3}
     for change, message in (
-        ({"training": None, "model": 5}, "incomplete checkpoint of FRIH (without model, training)"),
-        ({"model": odd}, "damaged checkpoint of FRIH (base.output.to_rgb.bias is no tensor)"),
+        (
+            {"training": None, "model": 5},
+            "no checkpoint of FRIH; take another (model: input should be a valid dictionary)",
+        ),
+        ({"model": odd}, "take another (model.base.output.to_rgb.bias: input should be an instance of Tensor)"),
         ({"config": "{"}, "is damaged (its configuration is no JSON); take another"),
     ):
         torch.save({**content, **change}, path)
         assert message in refusal(load_model, path)
     del content["model"]
     torch.save(content, path)
-    assert "incomplete checkpoint of FRIH (without model)" in refusal(load_model, path)
+    assert "take another (model: field required)" in refusal(load_model, path)
+
+
+def test_checkpoints_are_in_the_order_of_their_steps_whatever_the_clock_said(tmp_path):
+    checkpoints = Checkpoints(tmp_path, CheckpointConfig(keep=3))
+    for step in (8, 9, 10, 11):
+        checkpoints.save({"step": step}, step, None)
+        for path in tmp_path.iterdir():
+            os.utime(path, (100 - step, 100 - step))  # the clock runs back
+    assert [path.name for path in checkpoints.before()] == ["step-00000010.pt", "step-00000009.pt"]
+    (tmp_path / "last.pt").write_bytes(b"")
+    assert refusal(load_checkpoint, tmp_path / "last.pt").endswith(
+        f"take the one before it, {tmp_path}/step-00000010.pt"
+    )
+    (tmp_path / "step-00000010.pt").write_bytes(b"")
+    assert refusal(load_checkpoint, tmp_path / "step-00000010.pt").endswith(f"{tmp_path}/step-00000009.pt")
+    checkpoints.go_back_to(tmp_path / "step-00000009.pt", 9)  # 10 is given up, and the first to go
+    assert [path.name for path in checkpoints.before()] == ["step-00000010.pt", "step-00000009.pt"]
+    checkpoints.save({"step": 10}, 10, None)
+    checkpoints.save({"step": 11}, 11, None)
+    assert [path.name for path in checkpoints.before()] == ["step-00000010.pt", "step-00000009.pt"]
+
+
+HUGE = {"base_widths": [2048] * 7, "cascade_widths": [2048] * 7, "head_width": 2048}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"model": HUGE}, "is a checkpoint of another model: it has in another shape base.encoder.0.0.weight and"),
+        ({"model": {**HUGE, "base_widths": [10**6] * 7}}, ""),
+        ({"model": {"network": "firh"}}, "model.network: there is no network firh"),
+        ({"model": None}, "is damaged (its configuration has no valid value of model)"),
+        ({f"key{i}": 1 for i in range(10**5)}, "take another (its configuration has 1"),
+        ({"model": {"base_widths": "wide"}}, "is damaged (its configuration has no valid value of model.base_widths)"),
+        ({"model": [1], "train": 5}, "is damaged (its configuration has no valid value of model, train)"),
+        ({"seed": -1, "run": 3}, "is damaged (its configuration has no valid value of run, seed)"),
+        ({f"key{i}": 1 for i in range(9)}, "whose keys key0, key1, key2 and 6 more this one"),
+        ([], "is damaged (its configuration is no JSON)"),
+        ("[" * 10**5, "is damaged (its configuration is no JSON)"),
+        ('{"model": ' + '{"a":' * 10**5, "is damaged (its configuration is no JSON)"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_configuration_that_claims_too_much_or_is_none(saved, monkeypatch, config, told):
+    monkeypatch.setattr("frih.models.checkpoint.build_model", lambda _: pytest.fail("took memory"))
+    path = saved[0]
+    text = config if isinstance(config, str) else json.dumps(config)
+    torch.save({**load_checkpoint(path), "config": text}, path)
+    message = refusal(load_model, path)
+    assert message.startswith(str(path))
+    assert told in message
+
+
+NAME, VARIANCE, COUNT = "head.conv1.weight", "base.encoder.2.1.running_var", "base.encoder.2.1.num_batches_tracked"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        (NAME, lambda value: value * torch.nan, "weights that are not finite (NaN or infinite)"),
+        (NAME, lambda value: value.double() + 1e300, "weights that are not finite (NaN or infinite)"),
+        (NAME, lambda value: value.int(), "int32 where weights are float32"),
+        (NAME, lambda value: value.bool(), "bool where weights are float32"),
+        (NAME, lambda value: value.cfloat(), "complex64 where weights are float32"),
+        (NAME, lambda value: value.to_sparse(), "a tensor without its values"),
+        (NAME, lambda value: value[:1, :1, :1, :1].clone().expand(value.shape), "a tensor without its values"),
+        (VARIANCE, lambda value: value * torch.inf, "weights that are not finite (NaN or infinite)"),
+        (VARIANCE, lambda value: value - 1.001, "variances that are negative"),
+        (
+            VARIANCE.replace("var", "mean"),
+            lambda value: value + torch.nan,
+            "weights that are not finite (NaN or infinite)",
+        ),
+        (COUNT, lambda value: value.float(), "float32 where weights are int64"),
+        (COUNT, lambda value: value.bool(), "bool where weights are int64"),
+    ],
+)
+def test_weights_that_would_give_garbage(saved, name, damage, told):
+    path, _, model = saved
+    content = load_checkpoint(path)
+    changed = {**content["model"], name: damage(content["model"][name])}
+    torch.save({**content, "model": changed}, path)
+    expected = f"{path}: holds {told}, in {name}; take another"
+    assert refusal(load_model, path) == expected
+    assert refusal(load_weights, model, changed, path) == expected  # as train.init_from and --resume do
+
+
+def test_weights_in_half_precision_are_taken(saved):
+    path, _, model = saved
+    content = load_checkpoint(path)
+    halves = {
+        name: value.half() if value.is_floating_point() else value.int() for name, value in content["model"].items()
+    }
+    torch.save({**content, "model": halves}, path)
+    found = load_model(path)[0]
+    assert torch.equal(found.head.conv1.weight, model.head.conv1.weight.half().float())
 
 
 def test_weights_of_another_model(saved):

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from frih.common.errors import UserError
 from frih.training.logger import RunLogger
 
 
@@ -22,7 +24,7 @@ def test_both_sinks_get_every_figure(tmp_path):
     assert board.Tags()["images"] == ["a"]
 
 
-def test_a_resumed_run_forgets_what_it_will_log_again(tmp_path):
+def test_a_resumed_run_forgets_what_it_will_log_again(tmp_path, capsys):
     logger = RunLogger(tmp_path)
     for step in (1, 2, 3):
         logger.log({"x": step}, step)
@@ -33,6 +35,33 @@ def test_a_resumed_run_forgets_what_it_will_log_again(tmp_path):
     logger.log({"x": 30}, 3)
     logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": 1}, {"step": 2, "x": 2}, {"step": 3, "x": 30}]
+    assert "metrics.jsonl: line 4 is unfinished, as after a kill; left out" in capsys.readouterr().out
+
+
+DAMAGED = [
+    b'{"step": 2, "x"',
+    b"\0" * 5000,
+    b"\xff",
+    b"[]",
+    b"7",
+    b'{"x": 2}',
+    b'{"step": -1}',
+    b'{"step": 2, "x": "two"}',
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_line_of_the_log_is_named_or_left_out_where_it_is_made_again(tmp_path, capsys, damage):
+    log = tmp_path / "metrics.jsonl"
+    first, third = (json.dumps({"step": step, "x": step}).encode() for step in (1, 3))
+    log.write_bytes(b"\n".join([first, damage, third, b""]))
+    before = log.read_bytes()
+    with pytest.raises(UserError, match=f"{log}: line 2 is damaged; remove that line"):
+        RunLogger(tmp_path, start=3)
+    assert log.read_bytes() == before
+    RunLogger(tmp_path, start=1).close()
+    assert lines(tmp_path) == [{"step": 1, "x": 1}]
+    assert "metrics.jsonl: line 2 is damaged; left out" in capsys.readouterr().out
 
 
 def test_values_that_are_not_finite_are_null_in_json(tmp_path):

@@ -4,13 +4,24 @@ import os
 import signal
 
 import pytest
+import torch
 from PIL import Image
 
 from frih.common.distributed import World
 from frih.common.errors import UserError
-from frih.models.checkpoint import save_checkpoint
+from frih.config.recipes import to_yaml
+from frih.models.checkpoint import load_checkpoint, save_checkpoint
 from frih.training.runs import describe_changes, exclusive, resumed_config
-from tests.training.conftest import assert_same, before_each_step, lines, resume, step_of, stop_at, untimed
+from tests.training.conftest import (
+    assert_same,
+    assert_same_weights,
+    before_each_step,
+    lines,
+    resume,
+    step_of,
+    stop_at,
+    untimed,
+)
 
 LONG = {"train": {"epochs": 4, "milestones": [4]}, "validation": {"fraction": 0.0, "images": 0}}
 """Eight steps, two an epoch."""
@@ -26,8 +37,8 @@ def test_what_may_change_within_a_run(make, tmp_path):
     assert changed.data.workers == 3
     assert describe_changes(run, changed) == "data.workers: 0 -> 3"
     assert describe_changes(run, resumed_config(run, [])) == ""
-    with pytest.raises(UserError, match=r"train\.epochs"):
-        resumed_config(run, ["train.epochs=9"])
+    with pytest.raises(UserError, match=rf"train\.batch: is fixed by the run; .* begin .* train\.init_from={run}$"):
+        resumed_config(run, ["train.batch=9"])
     with pytest.raises(UserError, match="holds no run"):
         resumed_config(tmp_path / "nowhere", [])
     with pytest.raises(UserError, match="already holds a run; go on with it by --resume"):
@@ -46,6 +57,67 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(make):
         assert step_of(trainer.run) == step
         assert resume(trainer.run).fit()
         assert_same(trainer.run, whole.run)
+
+
+def test_more_epochs_end_as_if_they_had_been_asked_for_from_the_start(make):
+    sections = {**LONG, "logging": {"every": 3}}
+    whole = make("whole", **{**sections, "train": {"epochs": 4, "milestones": [1, 2], "ema": 0.5}})
+    assert whole.fit()
+    trainer = make(**{**sections, "train": {"epochs": 2, "milestones": [1, 4], "ema": 0.5}})
+    assert trainer.fit()
+    resume(
+        trainer.run, "train.epochs=4", "train.milestones=[1,2]", "data.workers=1"
+    )  # and killed before its first step
+    resumed = resume(trainer.run)
+    assert resumed.fit()
+    assert resumed.step == 8
+    assert_same_weights(trainer.run, whole.run)
+    mine, theirs = (load_checkpoint(one / "checkpoints/last.pt") for one in (trainer.run, whole.run))
+    for part in ("average", "training"):
+        assert mine[part].pop("data", None) == theirs[part].pop("data", None)
+        mine[part].pop("meter", None), theirs[part].pop("meter", None)
+        torch.testing.assert_close(mine[part], theirs[part], rtol=0, atol=0)
+    assert [line for line in untimed(trainer.run) if line["step"] != 4] == untimed(whole.run)  # 4 was its end
+    written = (trainer.run / "config.yaml").read_text()
+    remarks = ["# step 4: train.epochs 2 -> 4", "# step 4: train.milestones (1, 4) -> (1, 2)"]
+    assert written == to_yaml(resumed.config) + "\n".join([*remarks, ""])
+    resume(trainer.run, "train.epochs=5")
+    assert (trainer.run / "config.yaml").read_text().splitlines()[-3:] == [*remarks, "# step 8: train.epochs 4 -> 5"]
+
+
+def test_a_validated_run_goes_on_for_more_epochs_from_anywhere(make):
+    whole = make("whole", train={"epochs": 3, "milestones": [1]})
+    assert whole.fit()
+    for step in (0, 2):
+        trainer = make(f"from-{step}", train={"epochs": 2, "milestones": [1]})
+        if step:
+            stop_at(trainer, step)
+            trainer.fit()
+        assert resume(trainer.run, "train.epochs=3").fit()
+        assert_same(trainer.run, whole.run)
+        assert step_of(trainer.run, "best.pt") == step_of(whole.run, "best.pt")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ["train.epochs=1"],
+            r"train\.epochs: 1 end at step 2, but .*last\.pt is at step 3; give 2 or more, or go back",
+        ),
+        (["train.milestones=[4]"], r"train\.milestones: those before step 3 of .* were \[1\], and may not become \[\]"),
+        (["train.milestones=[]", "train.epochs=9"], r"train\.milestones: .* begin another run .*: train\.init_from="),
+    ],
+)
+def test_what_was_done_stays_as_it_was(make, overrides, told):
+    trainer = make(**{**LONG, "train": {"epochs": 4, "milestones": [1, 3]}})
+    stop_at(trainer, 3)
+    trainer.fit()
+    before = (trainer.run / "config.yaml").read_text()
+    with pytest.raises(UserError, match=told):
+        resume(trainer.run, *overrides)
+    assert (trainer.run / "config.yaml").read_text() == before
+    assert resume(trainer.run, "train.milestones=[1]", "train.epochs=2").step == 3
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(make):
@@ -179,13 +251,31 @@ def test_a_folder_that_is_removed_is_made_again(make, capsys):
     assert resume(trainer.run).step == 8
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "missing", "empty"])
+def test_a_last_checkpoint_that_is_no_file_begins_no_run_anew(make, kind):
+    trainer = make(**LONG, checkpoint={"every_steps": 1})
+    stop_at(trainer, 2)
+    trainer.fit()
+    last = trainer.run / "checkpoints/last.pt"
+    last.unlink()
+    {"folder": last.mkdir, "pipe": lambda: os.mkfifo(last), "missing": lambda: None, "empty": last.touch}[kind]()
+    told = "no such checkpoint; the run has step-00000001" if kind == "missing" else r"take the one before it, .*01\.pt"
+    with pytest.raises(UserError, match=rf"last\.pt: .*{told}"):
+        resume(trainer.run)
+    if kind in ("folder", "pipe"):
+        with pytest.raises(UserError, match=r"last\.pt: is no file"):
+            resumed_config(last, [])
+    else:
+        assert resume(last.with_name("step-00000001.pt")).step == 1
+
+
 def test_what_is_not_the_runs_own_is_noticed(make, dataset):
     trainer = make()
     assert trainer.fit()
     config = trainer.run / "config.yaml"
     written = config.read_text()
-    config.write_text(written.replace("epochs: 2", "epochs: 5"))
-    with pytest.raises(UserError, match=r"train\.epochs: is 5 in the run's config\.yaml, but .* was trained with 2"):
+    config.write_text(written.replace("warmup_steps: 0", "warmup_steps: 5"))
+    with pytest.raises(UserError, match=r"train\.warmup_steps: is 5 in the run's config\.yaml, but .* trained with 0"):
         resume(trainer.run)
     config.write_text(written)
     path = dataset / "A/real_images/a-0_x.jpg"

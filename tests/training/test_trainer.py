@@ -11,6 +11,8 @@ from frih.config.recipes import to_yaml
 from frih.data.batches import pack
 from frih.losses import harmonization_loss
 from frih.models.checkpoint import load_model
+from frih.models.weights import SHARED_NAME
+from frih.tools.sharing.export import export
 from frih.training.trainer import Trainer
 from tests.training.conftest import assert_same_weights, before_each_step, lines, step_of, weights
 
@@ -115,6 +117,30 @@ def test_starting_from_the_first_stages_weights(make, capsys):
     for name, value in weights(baseline.run).items():
         assert torch.equal(trainer.network.state_dict()[name], value)
     assert trainer.step == 0
+
+
+def test_weights_of_another_network_name_the_keys_to_give(make):
+    theirs = make("theirs", model={"residual": "base", "head_width": 6, "dense": True}, validation=NO_VALIDATION)
+    theirs.save()
+    with pytest.raises(UserError) as caught:
+        make("ours", train={"init_from": str(theirs.run)}, validation=NO_VALIDATION)
+    assert str(caught.value) == (
+        f"{theirs.run}/checkpoints/last.pt: is a checkpoint of another model: it has in another shape head.conv1.weight and "
+        '4 more. Its network has model.residual="base" (here true), model.head_width=6 (here 4): give the same, or take other '
+        "weights"
+    )
+    assert not (theirs.run.parent / "ours").exists()
+
+
+def test_starting_from_weights_on_the_hub(make, tmp_path, monkeypatch):
+    theirs = make("theirs", validation=NO_VALIDATION)
+    theirs.save()
+    weights = tmp_path / SHARED_NAME
+    export(theirs.run / "checkpoints/last.pt", weights, "safetensors")
+    monkeypatch.setattr("frih.models.locate.download", {"user/name@v1": weights}.__getitem__)
+    ours = make("ours", train={"init_from": "hf://user/name@v1"}, seed=1, validation=NO_VALIDATION)
+    assert torch.equal(ours.network.head.conv1.weight, theirs.network.head.conv1.weight)
+    assert "init_from: hf://user/name@v1\n" in (ours.run / "config.yaml").read_text()
 
 
 def test_empty_masks_train(make):

@@ -19,8 +19,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, TypeAdapter
+
 from frih.common.distributed import World
 from frih.common.errors import UserError
+from frih.common.files import sha256_of
+from frih.common.lines import json_lines
 from frih.config import Config
 from frih.config.recipes import differences, load_config
 from frih.data.iharmony4 import Item, read_split
@@ -28,7 +32,6 @@ from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint
-from frih.tools.experiments.run_log import read_lines
 from frih.training.trainer import MAY_CHANGE, datasets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -162,8 +165,8 @@ def check_data(jobs: Sequence[Job]) -> None:
 def progress(job: Job) -> Progress:
     """How far a job has come.
 
-    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and not older
-    than the checkpoint. The checkpoint itself may be gone.
+    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and of this
+    very checkpoint. The checkpoint itself may be gone.
 
     Raises:
         UserError: the dataset or the checkpoint cannot be read.
@@ -214,11 +217,22 @@ def training_steps(config: Config) -> int:
     return config.train.epochs * len(epoch)
 
 
+class Piece(BaseModel):
+    """A piece of training: a line of ``costs.jsonl``."""
+
+    recipe: str
+    steps: NonNegativeInt
+    seconds: NonNegativeFloat
+
+
 def seconds_per_step(costs: Path, recipe: str) -> float | None:
-    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured."""
-    pieces = [piece for piece in read_lines(costs) if piece["recipe"] == recipe]
-    steps = sum(piece["steps"] for piece in pieces)
-    return sum(piece["seconds"] for piece in pieces) / steps if steps else None
+    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured.
+
+    Lines that cannot be read are passed over.
+    """
+    pieces = [piece for _, piece in json_lines(costs, TypeAdapter(Piece)) if piece and piece.recipe == recipe]
+    steps = sum(piece.steps for piece in pieces)
+    return sum(piece.seconds for piece in pieces) / steps if steps else None
 
 
 def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
@@ -253,11 +267,13 @@ def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:
     summary, rows = job.evaluation / "summary.json", job.evaluation / "rows.csv"
     try:
         found = json.loads(summary.read_text(encoding="utf-8"))
-        old = checkpoint.is_file() and rows.stat().st_mtime_ns < checkpoint.stat().st_mtime_ns
+        about = found["about"]
         names = {(row.subset, row.name) for row in read_rows(rows)}
-    except (OSError, ValueError):  # missing, or cut off
+    except (OSError, ValueError, KeyError, TypeError):  # missing, cut off, or another program's
         return False
-    if old or found["protocol"] != job.config.evaluation.protocol or found["about"]["step"] != steps:
+    if found["protocol"] != job.config.evaluation.protocol or about["step"] != steps:
+        return False
+    if "sha256" in about and checkpoint.is_file() and sha256_of(checkpoint) != about["sha256"]:
         return False
     return names == {(item.subset, item.composite_name) for item in _test_items(job)}
 

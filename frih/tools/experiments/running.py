@@ -1,6 +1,5 @@
 """Runs the jobs of ablations side by side: GPUs and threads for each, a line at each change, and what their steps cost."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 
 from frih.common.processes import cores
-from frih.tools.experiments.ablations import Job, next_command, progress, runnable, training_steps
+from frih.tools.experiments.ablations import Job, Piece, next_command, progress, runnable, training_steps
 from frih.tools.experiments.jobs import Outcome, Runner
 from frih.tools.experiments.run_log import latest
 
@@ -27,9 +26,9 @@ def run_all(
         state = progress(job)
         step, when = begun.pop(job, (state.step, 0.0))
         if state.step > step:
-            piece = {"recipe": job.row, "steps": state.step - step, "seconds": time.monotonic() - when}
+            piece = Piece(recipe=job.row, steps=state.step - step, seconds=time.monotonic() - when)
             with (out / "costs.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(piece) + "\n")
+                file.write(piece.model_dump_json() + "\n")
         if state.step < state.steps:
             begun[job] = (state.step, time.monotonic())
         return runnable(next_command(job, state))
@@ -46,7 +45,7 @@ def run_all(
 def describe_state(job: Job) -> str:
     """How far a running job has come, by its log."""
     figures, steps = latest(job.folder), training_steps(job.config)
-    step = int(figures.get("step", 0))
+    step = figures.get("step", 0)
     seen = "".join(f", {name} {figures[key]:.4g}" for name, key in WATCHED.items() if figures.get(key) is not None)
     return f"{'training' if step < steps else 'evaluating'}: step {step} of {steps}{seen}"
 

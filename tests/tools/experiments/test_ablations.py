@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from frih.common.errors import UserError
+from frih.common.files import sha256_of
 from frih.config.recipes import differences, load_config, to_yaml
 from frih.evaluation.rows import read_rows, write_rows
 from frih.evaluation.tables import WORSE
@@ -82,7 +83,9 @@ def scores(psnr: float) -> dict[str, float]:
 def pretend_evaluation(job, names: list[tuple[str, str]], *, step: int, protocol: str = "idih") -> None:
     job.evaluation.mkdir(parents=True, exist_ok=True)
     write_rows(job.evaluation / "rows.csv", rows_of(names, 30))
-    (job.evaluation / "summary.json").write_text(json.dumps({"protocol": protocol, "about": {"step": step}}))
+    checkpoint = job.folder / "checkpoints/last.pt"
+    about = {"step": step, **({"sha256": sha256_of(checkpoint)} if checkpoint.is_file() else {})}
+    (job.evaluation / "summary.json").write_text(json.dumps({"protocol": protocol, "about": about}))
 
 
 TEST = [("A", "a-3_x_1_2.jpg"), ("B", "b-1_x_1_2.jpg")]
@@ -172,7 +175,9 @@ def test_an_evaluation_of_something_else_does_not_count(job):
     assert not progress(job).evaluated
     pretend_evaluation(job, TEST, step=2)
     checkpoint = job.folder / "checkpoints/last.pt"
-    os.utime(checkpoint, (time.time() + 60, time.time() + 60))  # trained again since
+    os.utime(checkpoint, (time.time() + 60, time.time() + 60))  # the clock was set back in between
+    assert progress(job).evaluated
+    save_checkpoint(checkpoint, job.config, build_model(job.config), {"step": 2, "again": 1})  # trained again since
     assert not progress(job).evaluated
     checkpoint.unlink()  # figures that came back from another machine without it
     assert progress(job) == (2, 2, True)
@@ -218,9 +223,9 @@ def test_what_was_measured_and_logged(tmp_path):
     assert latest(tmp_path) == {}
     lines = [("frih", 10, 5.0), ("cutoff/0.2", 10, 50.0), ("frih", 30, 7.0)]
     text = "".join(json.dumps(dict(zip(("recipe", "steps", "seconds"), line, strict=True))) + "\n" for line in lines)
-    (tmp_path / "costs.jsonl").write_text(text + '{"recipe": "fr')
-    assert seconds_per_step(tmp_path / "costs.jsonl", "frih") == 12 / 40
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 3}\n{"step": 2, "val/All/psnr": 30}\n')
+    (tmp_path / "costs.jsonl").write_text('{"recipe": "fr' + 2 * text + "\0" * 50)  # killed in the first line
+    assert seconds_per_step(tmp_path / "costs.jsonl", "frih") == 19 / 70
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 3}\n\0\n{"step": 2, "val/All/psnr": 30}\n{"st')
     assert latest(tmp_path) == {"step": 2, "train/loss": 3, "val/All/psnr": 30}
 
 
