@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from frih.common.files import append
 from frih.metrics import Row
 
 FOLDER = "unfinished-rows"
@@ -53,14 +54,9 @@ class FinishedRows:
         """A function that keeps rows, each at once, for one of several processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number = len(list(self.folder.glob(f"{process}-*.jsonl")))
-        with (self.folder / f"{process}-{number}.jsonl").open("w", encoding="utf-8") as file:
-
-            def add(image: int, rows: Sequence[Row]) -> None:
-                file.write(json.dumps([image, *rows]) + "\n")
-                file.flush()
-
-            file.write(self.heading + "\n")
-            yield add
+        path = self.folder / f"{process}-{number}.jsonl"
+        append(path, self.heading + "\n")
+        yield lambda image, rows: append(path, json.dumps([image, *rows]) + "\n")
 
     def remove(self) -> None:
         """Removes the rows once the results are written."""

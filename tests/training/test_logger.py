@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from frih.training.board import Board
 from frih.training.logger import RunLogger
 
 
@@ -40,3 +42,19 @@ def test_values_that_are_not_finite_are_null_in_json(tmp_path):
     logger.log({"x": float("inf")}, 1)
     logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": None}]
+
+
+def test_a_full_disk_is_named(tmp_path, full_disk):
+    full_disk(lambda path: "tfevents" in path.name)
+    with pytest.raises(OSError, match="No space left") as caught:
+        Board(tmp_path)
+    assert caught.value.filename.startswith(str(tmp_path / "events.out.tfevents."))
+
+
+def test_a_full_disk_under_the_log_is_named(tmp_path):
+    logger = RunLogger(tmp_path)
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        logger.log({"x": 1.0}, 1)
+    logger.close()
+    assert caught.value.filename == str(tmp_path / "metrics.jsonl")
