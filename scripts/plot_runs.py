@@ -37,7 +37,15 @@ def main() -> int:
     logs = {name: read(run) for name, run in short_names(args.runs).items()}
     known = sorted({name for lines in logs.values() for line in lines for name in line} - {"step"})
     mpl.use("Agg")
-    mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "frih"})
+    mpl.rcParams.update(
+        {
+            "font.size": 9,
+            "text.parse_math": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": "frih",
+        }
+    )
     figure, axes = plt.subplots(1, len(args.figures), figsize=(4 * len(args.figures), 3), squeeze=False)
     for axis, name in zip(axes[0], args.figures, strict=True):
         if name not in known:

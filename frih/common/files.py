@@ -55,9 +55,9 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Writes text (UTF-8) or bytes as :func:`whole_file` does."""
+    """Writes text (UTF-8) or bytes as :func:`whole_file` does. In file names, bytes that are no text are escaped."""
     with whole_file(path, durable=durable) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def write_image(path: Path, image: Image.Image, kind: str, **options: Any) -> None:

@@ -44,7 +44,7 @@ class FinishedRows:
                 path.unlink()
                 continue
             for line in lines:
-                with suppress(ValueError):  # the last line of a killed process may be incomplete
+                with suppress(ValueError, TypeError):  # the last line of a killed process may be incomplete
                     number, *found = json.loads(line)
                     rows[number] = [Row(*row) for row in found]
         return rows

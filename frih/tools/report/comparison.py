@@ -112,11 +112,12 @@ def read_evaluation(folder: Path) -> Evaluation:
         summary = json.loads(path.read_text(encoding="utf-8"))
         protocol, about = summary["protocol"], summary.get("about", {})
         size = str(about.get("size", ""))
+        known = protocol in PROTOCOLS
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a folder that evaluate.py wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: is no summary of an evaluation; evaluate again") from None
-    if protocol not in PROTOCOLS:
+    if not known:
         raise UserError(f"{path}: names the protocol {protocol!r}, which does not exist; evaluate again")
     rows = read_rows(folder / "rows.csv")
     if not rows or not all(score in rows[0].scores for score in PAPER):

@@ -5,10 +5,13 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from frih.evaluation.rows import read_rows
 from frih.tools.report import write_report
 from frih.tools.report.embedding import Album
+from frih.tools.report.plots import Figures, draw_plots
 from frih.tools.report.thumbnails import Thumbnails
 from tests.evaluation.helpers import make_evaluation, random_rows, row, stages
 
@@ -126,6 +129,27 @@ def test_names_are_shown_as_they_are(tmp_path):
     Page(text)
     assert "<i>" not in text.replace("<i></i>", "").replace('<i id="divide">', "")
     assert "<b>&" not in text
+
+
+@pytest.mark.parametrize(
+    "name", [r"$\frac$", "$", "_x", "<script>", "&", "a|b", "*", r"\x", "=1", "a,b", "a\nb", "日本", "\udcff"]
+)
+def test_no_name_of_a_subset_or_a_system_spoils_a_report(tmp_path, name):
+    rows = random_rows(12, subsets=(name, "B"))
+    write_report(tmp_path, rows, "idih", {"": name, "input_": "Input composite"}, {"note": name})
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    Page(text)
+    assert text.count("<svg") == 4
+    assert "<script>" not in re.sub('<script>."use strict"', "", text, flags=re.DOTALL)
+    names = [row.subset for row in read_rows(tmp_path / "rows.csv")]
+    assert names == [row.subset if name != "\udcff" else row.subset.replace(name, r"\udcff") for row in rows]
+
+
+def test_a_legend_leaves_no_name_out():
+    figures = Figures(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    for plot in draw_plots({"_a": figures, "b$": figures}, figures, np.array([0.1, 0.2]), np.array([1, 2]), ["A", "A"]):
+        assert "_a</text>" in plot.svg
+        assert "b$</text>" in plot.svg
 
 
 def test_without_images_the_page_has_tables_and_plots(tmp_path):
