@@ -131,18 +131,16 @@ def test_names_are_shown_as_they_are(tmp_path):
     assert "<b>&" not in text
 
 
-@pytest.mark.parametrize(
-    "name", [r"$\frac$", "$", "_x", "<script>", "&", "a|b", "*", r"\x", "=1", "a,b", "a\nb", "日本", "\udcff"]
-)
-def test_no_name_of_a_subset_or_a_system_spoils_a_report(tmp_path, name):
-    rows = random_rows(12, subsets=(name, "B"))
-    write_report(tmp_path, rows, "idih", {"": name, "input_": "Input composite"}, {"note": name})
+def test_no_name_of_a_subset_or_a_system_spoils_a_report(tmp_path):
+    names = [r"$\frac$", "$", "_x", "<script>", "&", "a|b", "*", r"\x", "=1", "a,b", "a\nb", "日本", "\udcff"]
+    rows = random_rows(13, subsets=names)
+    systems = {"": r"_a$\frac$<script>", "input_": "Input composite"}
+    write_report(tmp_path, rows, "idih", systems, dict.fromkeys(names, "&"))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     Page(text)
     assert text.count("<svg") == 4
-    assert "<script>" not in re.sub('<script>."use strict"', "", text, flags=re.DOTALL)
-    names = [row.subset for row in read_rows(tmp_path / "rows.csv")]
-    assert names == [row.subset if name != "\udcff" else row.subset.replace(name, r"\udcff") for row in rows]
+    assert text.count("<script>") == 1  # our own
+    assert [one.subset for one in read_rows(tmp_path / "rows.csv")] == [*names[:-1], r"\udcff"]
 
 
 def test_a_legend_leaves_no_name_out():
