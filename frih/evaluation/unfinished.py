@@ -29,10 +29,11 @@ class FinishedRows:
     Args:
         folder: of the evaluation; it is made when the first row is kept.
         what: everything that decides the figures, as JSON takes it.
+        usable: whether a row may be used; by default each may.
     """
 
-    def __init__(self, folder: Path, what: Mapping[str, Any]) -> None:
-        self.folder = folder / FOLDER
+    def __init__(self, folder: Path, what: Mapping[str, Any], usable: Callable[[Row], bool] | None = None) -> None:
+        self.folder, self.usable = folder / FOLDER, usable or (lambda row: True)
         self.heading = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def read(self) -> dict[int, list[Row]]:
@@ -47,7 +48,7 @@ class FinishedRows:
                 with suppress(ValueError, TypeError):  # the last line of a killed process may be incomplete
                     number, *found = json.loads(line)
                     rows[number] = [Row(*row) for row in found]
-        return rows
+        return {number: found for number, found in rows.items() if all(map(self.usable, found))}
 
     @contextmanager
     def writing(self, process: int) -> Iterator[Add]:

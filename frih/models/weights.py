@@ -45,6 +45,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
     return {
         "config": tree,
         "step": content["training"].get("step", 0),
+        "steps": content["training"].get("steps", 0),
         "precision": "float16" if half else "float32",
         "versions": dict(content["versions"]),
         "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
@@ -73,7 +74,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     """Reads weights in the form of a checkpoint (:func:`frih.models.checkpoint.load_checkpoint`).
 
     Returns:
-        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (no more than the ``step``), ``versions``.
+        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (``step`` and ``steps`` alone), ``versions``.
 
     Raises:
         UserError: the file is damaged or another program's.
@@ -96,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     return {
         "config": json.dumps(about["config"]),
         "model": {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
-        "training": {"step": about["step"]},
+        "training": {"step": about["step"], "steps": about.get("steps", 0)},
         "versions": about["versions"],
     }
 

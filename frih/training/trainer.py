@@ -361,6 +361,7 @@ class Trainer:
         """
         return {
             "step": self.step,
+            "steps": self.steps,
             "validated": self.validated,
             "best": self.best,
             "skips": [self.nonfinite.skips, self.nonfinite.in_a_row],

@@ -7,6 +7,7 @@ from typing import Any
 from frih.common.cells import write_csv
 from frih.common.files import write_whole
 from frih.common.wording import counted
+from frih.evaluation.command import progress
 from frih.evaluation.layout import Table, listed, markdown_text
 from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
 from frih.evaluation.rows import write_rows
@@ -49,6 +50,8 @@ def write_report(
         heading += (
             f"\n{len(empty)} of them, with an empty mask, count in MSE and PSNR but have no fMSE: {listed(empty)}."
         )
+    if early := progress(summary["about"]):
+        heading += f"\nBeware: {early}: the run was not finished when these weights were written."
     write_rows(folder / "rows.csv", rows)
     write_csv(folder / "subsets.csv", by_subset.flat())
     write_csv(folder / "ratios.csv", by_ratio.flat())
