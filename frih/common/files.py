@@ -67,14 +67,14 @@ def write_image(path: Path, image: Image.Image, kind: str, **options: Any) -> No
     write_whole(path, memory.getbuffer())
 
 
-def append(path: Path, text: str) -> None:
-    """Adds text (UTF-8) to the end of a file, or begins it.
+def append(path: Path, content: str | bytes) -> None:
+    """Adds text (UTF-8) or bytes to the end of a file, or begins it.
 
     Raises:
-        OSError: the file, which the error names, cannot be written; the text may then be there in part.
+        OSError: the file, which the error names, cannot be written; the content may then be there in part.
     """
-    with naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    with naming(path), path.open("ab") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
     return {
         "config": tree,
         "step": content["training"].get("step", 0),
-        "steps": content["training"].get("steps", 0),
+        **{key: value for key, value in content["training"].items() if key == "steps"},
         "precision": "float16" if half else "float32",
         "versions": dict(content["versions"]),
         "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
@@ -97,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     return {
         "config": json.dumps(about["config"]),
         "model": {name: value.float() if value.is_floating_point() else value for name, value in weights.items()},
-        "training": {"step": about["step"], "steps": about.get("steps", 0)},
+        "training": {key: about[key] for key in ("step", "steps") if key in about},
         "versions": about["versions"],
     }
 

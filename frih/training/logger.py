@@ -37,19 +37,11 @@ class RunLogger:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         append(self.path, json.dumps({"step": step, **line}) + "\n")
-        for name, value in metrics.items():
-            if isinstance(value, list):
-                self.board.histogram(name, np.array(value), step)
-            else:
-                self.board.scalar(name, value, step)
+        self.board.figures(metrics, step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Shows an image, (H, W, 3) uint8."""
         self.board.image(name, image, step)
-
-    def close(self) -> None:
-        """Closes the file for TensorBoard."""
-        self.board.close()
 
 
 def _keep_until(path: Path, step: int, validated: int) -> None:

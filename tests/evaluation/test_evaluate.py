@@ -18,7 +18,7 @@ from frih.evaluation.rows import read_rows
 from frih.evaluation.unfinished import FOLDER
 from frih.metrics import PROTOCOLS
 from frih.models import build_model
-from frih.models.checkpoint import load_checkpoint, save_checkpoint
+from frih.models.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from frih.tools.report import compare
 from frih.tools.sharing.hub import save_pretrained
 from tests.conftest import no_weight_is_zero
@@ -214,7 +214,7 @@ def test_a_run_that_is_not_finished_says_so_everywhere(run, dataset, evaluate, t
         assert "step 20 of 2000" in (place / name).read_text()
     assert "Refined (step 20 of 2000) & " in (place / "report.md").read_text()  # in LaTeX
     save_pretrained(run, tmp_path / "shared")
-    assert load_checkpoint(tmp_path / "shared/frih.safetensors")["training"] == {"step": 20, "steps": 2000}
+    assert load_checkpoint(find_checkpoint(tmp_path / "shared"))["training"] == {"step": 20, "steps": 2000}
     save_checkpoint(run / "checkpoints/last.pt", config, model, {"step": 2000, "steps": 2000})
     status, out, err = evaluate(run, "--out", "finished")
     assert status == 0, err
