@@ -5,6 +5,7 @@
     python evaluate.py --predictions DIR data.root=...      # images named as the composites are
     python evaluate.py --predictions ours=DIR dovenet=DIR2 data.root=...      # several, and their comparison
     python evaluate.py --input-composite data.root=...      # the "Input composite" rows of the paper's tables
+    python evaluate.py runs/frih --save-images DIR          # the harmonized images, too, as DIR/SUBSET/NAME.png
 
 Several processes (torchrun) share the images. Writes rows.csv (one line for each image), summary.json, subsets.csv, ratios.csv,
 report.md, report.html and, for a run, images.png; docs/evaluation.md says what they hold, and what a protocol is. An evaluation
@@ -12,31 +13,38 @@ that was stopped continues when the same command is given again.
 """
 
 import argparse
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from frih import __version__
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, run_command
-from frih.common.files import locked, sha256_of, write_whole
+from frih.common.files import locked, sha256_of, write_image, write_whole
+from frih.common.wording import counted
 from frih.config import EvaluationConfig
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.evaluation import Evaluation, Rows, draw_stages, evenly
+from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
 from frih.evaluation.command import Subject, load_subject, parse_subject, subject_parser
+from frih.evaluation.layout import markdown_text
 from frih.evaluation.tables import METHODS, comparison, summarize
 from frih.evaluation.unfinished import FinishedRows, folder_state
 from frih.harmonizing.harmonizer import Harmonizer
 from frih.metrics import METRICS, PROTOCOLS, Scoring
-from frih.tools.report import Thumbnails, compare, write_report
+from frih.tools.report import SavedImages, Thumbnails, compare, write_report
 
 DRAWN = 8
 """Images on the sheet, evenly spaced in the split."""
+DECIDING = ("frih", "checkpoint", "images", "size", "original", "submasks")
+"""What decides the harmonized images, of :func:`what_is_evaluated`."""
 
 
 def main() -> int:
@@ -50,14 +58,22 @@ def main() -> int:
         protocols = tuple(PROTOCOLS) if args.protocol == "all" else (settings.protocol,)
         scoring = Scoring(protocols, settings.metrics, settings.lpips)
         scoring.check()
+        out = args.out or default_folder(args, subject)
+        what = what_is_evaluated(args, subject, scoring, images)
+        saved = None
+        if args.save_images:
+            saved = SavedImages(args.save_images, images.items, {key: what[key] for key in DECIDING})
+            saved.refuse([Path(config.data.root), out])
 
     name, about = next(iter(args.predictions), METHODS["input_"]), {}
     if model:
         name = "Refined" if model.refines else "Baseline"
+        name += f" ({subject.progress})" if subject.progress else ""
         about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": sha256_of(subject.checkpoint)}
+        about |= {"steps": subject.steps} if subject.steps else {}
     about |= {"split": args.split, "data": listing.describe()}
     about |= {"size": "original" if settings.original_size else config.data.size}
-    out = args.out or default_folder(args, subject)
+    about |= {"images in": str(args.save_images), "values": "8 bits, as these files have"} if saved else {}
 
     with connect(config.train.device) as world, ExitStack() as stack:
         with world.together():
@@ -65,9 +81,14 @@ def main() -> int:
                 print(listing.describe())
                 out.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(out / ".lock"))
-        finished = FinishedRows(out, what_is_evaluated(args, subject, scoring, images))
+                if saved:
+                    stack.enter_context(saved.writing())
+        finished = FinishedRows(out, what, saved.has if saved else None)
         several = len(args.predictions) > 1
         folders = {key: out / key if several else out for key in args.predictions or [""]}
+        shows = {key: [Thumbnails(path).add] * (len(protocols) == 1) for key, path in folders.items()}
+        if saved:
+            shows[""].append(saved.add)
         evaluation = Evaluation(
             images,
             scoring,
@@ -75,8 +96,9 @@ def main() -> int:
             batch=settings.batch,
             workers=config.data.workers,
             original=settings.original_size,
+            rounded=bool(saved),
             finished=finished,
-            show={} if len(protocols) > 1 else {key: Thumbnails(path).add for key, path in folders.items()},
+            show={key: partial(show_all, ones) for key, ones in shows.items() if ones},
         )
         if model and settings.original_size:
             rows = {name: evaluation.of_harmonizer(Harmonizer(model.to(world.device), config, world.device))}
@@ -90,12 +112,20 @@ def main() -> int:
             print("\n" + write(out, rows, about) + "\n")
             if model:
                 stages = draw_stages(model, images, evenly(len(images), DRAWN), world.device)
-                Image.fromarray(image_sheet(stages)).save(out / "images.png")
+                write_image(out / "images.png", Image.fromarray(image_sheet(stages)), "PNG")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
             print(f"written: {', '.join(written)} in {out}")
+            if saved:
+                print(f"written: {counted(len(images), 'image')} in {saved.folder}")
         world.barrier()  # no process may end before the others are done
     return 0
+
+
+def show_all(shows: Sequence[Show], subset: str, name: str, stages: Mapping[str, np.ndarray]) -> None:
+    """Gives the stages of an image to several."""
+    for show in shows:
+        show(subset, name, stages)
 
 
 def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
@@ -114,7 +144,7 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     summaries = {PROTOCOLS[protocol].users: summarize(found, protocol) for protocol, found in by_protocol.items()}
     table = comparison(summaries, {"": ""})[0]
     title = f"{system} by all protocols: the same images, other figures."
-    write_whole(out / "protocols.md", f"{title}\n\n{table.markdown()}\n")
+    write_whole(out / "protocols.md", f"{markdown_text(title)}\n\n{table.markdown()}\n")
     return f"{title}\n\n{table.folded()}"
 
 
@@ -127,11 +157,12 @@ def what_is_evaluated(
         "scoring": scoring._asdict(),
         "original": subject.config.evaluation.original_size,
         "size": subject.config.data.size,
-        "submasks": subject.config.submasks.model_dump(),
-        "images": repr(list(images.items)),
+        "submasks": subject.config.submasks.model_dump(mode="json"),
+        "images": hashlib.sha256(repr(list(images.items)).encode()).hexdigest(),
         "checkpoint": sha256_of(subject.checkpoint),
         "predictions": {name: [str(folder), folder_state(folder)] for name, folder in args.predictions.items()},
         "pattern": args.pattern,
+        "saved": str(args.save_images.resolve()) if args.save_images else None,
     }
 
 
@@ -151,7 +182,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: RUN/evaluation/SPLIT, or a folder in outputs/"
     )
+    parser.add_argument(
+        "--save-images",
+        type=Path,
+        metavar="DIR",
+        help="write the harmonized images as well; the figures are then those of their 8 bits",
+    )
     args = parse_subject(parser)
+    if args.save_images and not args.run:
+        raise UserError("--save-images: needs a run or weights, whose images they are")
     if args.protocol == "all" and len(args.predictions) > 1:
         raise UserError("--protocol all: takes one folder of predictions at a time")
     if args.protocol and args.protocol != "all":

@@ -15,6 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
+from frih.common.cells import write_csv
 from frih.common.distributed import connect
 from frih.common.errors import SharedError, UserError, alike, run_command
 from frih.common.files import write_whole
@@ -25,7 +26,6 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
 from frih.evaluation.command import load_subject, parse_subject, subject_parser
 from frih.evaluation.rows import read_rows, write_rows
-from frih.evaluation.write import write_csv
 from frih.metrics import Row
 from frih.tools.experiments.oracle import (
     CORRECTIONS,

@@ -39,8 +39,15 @@ def main() -> int:
     histograms = {name for lines in logs.values() for line in lines for name in line if isinstance(line[name], list)}
     known = sorted({name for lines in logs.values() for line in lines for name in line} - {"step", *histograms})
     mpl.use("Agg")
-    mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "frih"})
-    mpl.rcParams["text.parse_math"] = False  # names may hold dollar signs
+    mpl.rcParams.update(
+        {
+            "font.size": 9,
+            "text.parse_math": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": "frih",
+        }
+    )
     figure, axes = plt.subplots(1, len(args.figures), figsize=(4 * len(args.figures), 3), squeeze=False)
     for axis, name in zip(axes[0], args.figures, strict=True):
         if name not in known:

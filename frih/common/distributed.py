@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from frih.common.errors import LostConnectionError, SharedError, UserError
+from frih.common.errors import LostConnectionError, SharedError, UserError, describe
 
 CPU = torch.device("cpu")
 TIMEOUT = timedelta(minutes=10)
@@ -91,7 +91,7 @@ class World:
         try:
             yield
         except (UserError, OSError) as error:
-            failure = str(error)
+            failure = describe(error)
         failures = self.gather(failure)
         for rank, message in enumerate(failures):
             if message is not None:

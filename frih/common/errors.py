@@ -1,5 +1,6 @@
 """Errors that a user can correct, and how they are printed."""
 
+import errno
 import os
 import sys
 import traceback
@@ -9,8 +10,22 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import NoReturn
 
+from frih.common.console import prepare_streams
+
 USER_ERROR, STOPPED = 2, 130
 """Exit statuses besides 0: the user has to correct something; the program was stopped (Ctrl-C, SIGTERM)."""
+
+_ROOM = "make room there, then go on; what was written before is whole"
+_PLACE = "make it writable, or give another place"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _PLACE,
+    errno.EACCES: _PLACE,
+    errno.EPERM: _PLACE,
+    errno.EIO: "the disk or the connection to it fails; save what is there, and give another place",
+}
+"""What to do about errors of the operating system."""
 
 
 class UserError(ValueError):
@@ -31,16 +46,20 @@ class LostConnectionError(UserError):
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Runs an entry point and exits with the status it returns.
 
-    A :class:`UserError` is printed, and so is an OSError (a full disk, a file instead of a folder), whose message names the
-    file. The status is then 2. If several processes fail with the same error, one prints it.
+    A :class:`UserError` is printed, and so is an OSError (a full disk, a file instead of a folder), as :func:`describe` has it.
+    The status is then 2. If several processes fail with the same error, one prints it. What is printed may get lost
+    (:mod:`frih.common.console`).
     """
+    prepare_streams()
     rank, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     try:
-        sys.exit(command())
+        status = command()
+        sys.stdout.flush()
+        sys.exit(status)
     except (UserError, OSError) as error:
         process = f"\n[process {rank}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
         if not (isinstance(error, SharedError | LostConnectionError) and local_rank):
-            print(f"{process}error: {error}", file=sys.stderr)
+            print(f"{process}error: {describe(error)}", file=sys.stderr)
         status = USER_ERROR
     except KeyboardInterrupt:
         if not local_rank:
@@ -65,6 +84,15 @@ def alike() -> Iterator[None]:
         yield
     except UserError as error:
         raise SharedError(str(error)) from None
+
+
+def describe(error: Exception) -> str:
+    """An error's message; that of an OSError begins with the file, and ends with what to do if that is known."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    other = f" (for {error.filename2})" if error.filename2 else ""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{error.filename}: {error.strerror}{other}{f'; {remedy}' if remedy else ''}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import platform
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import filelock
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from frih.common.errors import UserError
 
@@ -30,16 +32,17 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         durable: wait until the content is on the disk, so that it survives a loss of power.
 
     Raises:
-        OSError: the file cannot be written; an older file of that name is still there.
+        OSError: the file, which the error names, cannot be written; an older file of that name is still there.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
+        with naming(path, part):
+            with part.open("wb") as file:
+                yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -53,9 +56,42 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Writes text (UTF-8) or bytes as :func:`whole_file` does."""
+    """Writes text (UTF-8) or bytes as :func:`whole_file` does. In file names, bytes that are no text are escaped."""
     with whole_file(path, durable=durable) as file:
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
+def write_image(path: Path, image: Image.Image, kind: str, **options: Any) -> None:
+    """Writes an image as :func:`whole_file` does, in a format that Pillow knows by this name, with Pillow's ``options``."""
+    memory = io.BytesIO()  # Pillow would report a full disk by an error of its own
+    image.save(memory, kind, **options)
+    write_whole(path, memory.getbuffer())
+
+
+def append(path: Path, content: str | bytes) -> None:
+    """Adds text (UTF-8) or bytes to the end of a file, or begins it.
+
+    Raises:
+        OSError: the file, which the error names, cannot be written; the content may then be there in part.
+    """
+    with naming(path), path.open("ab") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Gives errors of the operating system the name of a file. That a disk is full, Python says without one.
+
+    Args:
+        path: the name.
+        part: the name of a file that stands for it; an error that has this one is renamed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, os.fspath(part or path)):
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def sha256_of(path: Path | None) -> str:
@@ -110,7 +146,8 @@ def locked(path: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
     try:
-        path.write_text(f"process {process} on {platform.node()}", encoding="utf-8")
+        with naming(path):
+            path.write_text(f"process {process} on {platform.node()}", encoding="utf-8")
         yield
     finally:
         if os.getpid() == process:  # and not one forked from it

@@ -2,9 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from frih.common.errors import UserError
 from frih.config import Config
@@ -24,6 +24,19 @@ class Subject(NamedTuple):
     """The model's file."""
     step: int = 0
     """Training steps of the model."""
+    steps: int = 0
+    """Steps of its whole run; 0 where its file does not say."""
+
+    @property
+    def progress(self) -> str:
+        """How far the run had come, as "step 20 of 2000"; empty if it had ended, or its file does not say."""
+        return progress(self._asdict())
+
+
+def progress(about: Mapping[str, Any]) -> str:
+    """:attr:`Subject.progress` from the ``step`` and the ``steps`` that a report names."""
+    step, steps = about.get("step"), about.get("steps")
+    return f"step {step} of {steps}" if isinstance(step, int) and isinstance(steps, int) and step < steps else ""
 
 
 def subject_parser(description: str | None) -> argparse.ArgumentParser:
@@ -88,7 +101,8 @@ def load_subject(args: argparse.Namespace, *, only: Sequence[str]) -> Subject:
         checkpoint = locate(args.run, "best" if args.best else "last")
         content = load_checkpoint(checkpoint)
         model, config = rebuild_model(content, checkpoint)
-        subject = Subject(config, model, checkpoint, content["training"].get("step", 0))
+        step, steps = (content["training"].get(key, 0) for key in ("step", "steps"))
+        subject = Subject(config, model, checkpoint, step, steps)
     return subject._replace(config=with_overrides(subject.config, args.overrides, only=only))
 
 

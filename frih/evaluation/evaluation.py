@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from frih.common.distributed import World
 from frih.common.drawing import color_labels
-from frih.common.errors import SharedError, UserError
+from frih.common.errors import SharedError, UserError, describe
 from frih.common.processes import cores
 from frih.common.progress import progress_bar
 from frih.data.batches import Packed, Sample, pack
@@ -67,6 +67,8 @@ class Evaluation:
     """Loader processes for a network's images."""
     original: bool = False
     """Compare the images at their own size, not at that of the network."""
+    rounded: bool = False
+    """Score a network's final images with the values that files of 8 bits have."""
     finished: FinishedRows | None = None
     """Rows to continue from. New rows are added, and none is removed."""
     show: Mapping[str, Show] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Evaluation:
             pin = self.world.device.type == "cuda"
             for packed in evaluation_loader(part, self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
+                refined = np.rint(refined) if self.rounded else refined
                 images = {"": refined} if not model.refines else {"": refined, "coarse_": coarse}
                 for i, sample in enumerate(_unpack(packed)):
                     yield partial(self.score, sample, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
@@ -237,7 +240,7 @@ class Evaluation:
                 try:
                     rows = next(results)
                 except (UserError, OSError) as error:  # while jobs were made, so that no more can be made
-                    faults.append(str(error))
+                    faults.append(describe(error))
                     failed = True
                     continue
                 if isinstance(rows, UserError):

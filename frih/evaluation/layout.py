@@ -1,11 +1,13 @@
 """A table and the formats it is written in: text for a console, CSV, Markdown, LaTeX."""
 
 import math
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from frih.common.wording import printable
 from frih.metrics import HARM, METRICS, PAPER
 
 MAIN = (*PAPER, *HARM)
@@ -35,7 +37,7 @@ class Table(NamedTuple):
     def flat(self) -> list[list[str]]:
         """Cells for a CSV file, under one line of headings, which have the percent signs."""
         names = [f" {metric}{' %' * (metric in HARM)}" for metric in self.metrics] or [""]
-        headings = [*self._corners(), *(group + name for group in self.groups for name in names)]
+        headings = [*self._corners(), *(printable(group) + name for group in self.groups for name in names)]
         return [headings, *([cell.removesuffix("%") for cell in line] for line in self._full())]
 
     def markdown(self) -> str:
@@ -44,8 +46,10 @@ class Table(NamedTuple):
         spread = [cell for title in self.titles() for cell in (title, *blanks)]
         rule = ["---"] * len(self._corners()) + ["---:"] * len(spread)
         lines = [[*self._corners(), *spread], rule, *self._headings(), *self._full()]
-        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return "\n\n".join([*([f"**{self.title}**"] if self.title else []), table, *self.notes])
+        lines = [rule if line is rule else [markdown_text(cell) for cell in line] for line in lines]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        title = [f"**{markdown_text(self.title)}**"] if self.title else []
+        return "\n\n".join([*title, table, *map(markdown_text, self.notes)])
 
     def latex(self) -> str:
         r"""A ``table`` for LaTeX, to be used with ``\usepackage{booktabs}``."""
@@ -92,7 +96,9 @@ class Table(NamedTuple):
         body.insert(len(self._headings()), "-" * len(body[0]))
         titles = "  ".join([*map(str.ljust, corners, widths), *map(str.center, self.titles(), spans)])
         caption = [self.title] if self.title else []
-        return "\n".join(line.rstrip() for line in [*caption, titles, *body, *self.notes])
+        return "\n".join(
+            line.rstrip() for line in [*map(printable, caption), titles, *body, *map(printable, self.notes)]
+        )
 
     def folded(self, width: int | None = None) -> str:
         """Text as :meth:`text` has it, with the groups that do not fit into a line below the first ones.
@@ -110,7 +116,8 @@ class Table(NamedTuple):
                 stop -= 1
             parts.append(self._part(start, stop))
             start = stop
-        return "\n".join([*([self.title] if self.title else []), "\n\n".join(parts), *self.notes])
+        title = [printable(self.title)] if self.title else []
+        return "\n".join([*title, "\n\n".join(parts), *map(printable, self.notes)])
 
     def _part(self, start: int, stop: int) -> str:
         """Text of some of the groups, without title and notes."""
@@ -126,9 +133,10 @@ class Table(NamedTuple):
 
     def titles(self) -> list[str]:
         """The groups' headings, with their numbers of images."""
+        names = [*map(printable, self.groups)]
         if not self.images:
-            return self.groups
-        return [f"{group} ({images})" for group, images in zip(self.groups, self.images, strict=True)]
+            return names
+        return [f"{name} ({images})" for name, images in zip(names, self.images, strict=True)]
 
     def headings(self) -> list[str]:
         """The metrics' headings, one for each figure; none where each group has one figure."""
@@ -141,9 +149,15 @@ class Table(NamedTuple):
         return [[""] * len(self._corners()) + self.headings()] if self.metrics else []
 
     def _full(self) -> list[list[str]]:
+        lines = [[printable(name), *figures] for name, *figures in self.lines]
         if not self.protocols:
-            return self.lines
-        return [[line[0], protocol, *line[1:]] for line, protocol in zip(self.lines, self.protocols, strict=True)]
+            return lines
+        return [[line[0], protocol, *line[1:]] for line, protocol in zip(lines, self.protocols, strict=True)]
+
+
+def markdown_text(text: str) -> str:
+    """Text in Markdown that shows the same characters."""
+    return re.sub(r"[\\`*_#<|$&~]|\](?=\()", r"\\\g<0>", printable(text))
 
 
 def heading(score: str) -> str:
@@ -163,7 +177,7 @@ def figure(score: str, value: float | None) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """The first three names and the number of the others."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(map(printable, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], names: int, step: int) -> str:
@@ -189,13 +203,16 @@ _LATEX = str.maketrans(
         "–": "--",
         "−": "$-$",
         "±": r"$\pm$",
+        "`": r"\textasciigrave{}",
+        "|": r"\textbar{}",
     }
 )
 
 
 def _latex(text: str) -> str:
-    return text.translate(_LATEX)
+    return printable(text).translate(_LATEX)
 
 
 def _latex_line(line: Sequence[str]) -> str:
-    return " & ".join(map(_latex, line)) + r" \\"
+    guard = "{}" if line[0].startswith(("[", "*")) else ""  # the end of the line before would take them for its options
+    return guard + " & ".join(map(_latex, line)) + r" \\"

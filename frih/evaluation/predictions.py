@@ -1,5 +1,6 @@
 """Harmonized images in files: which file belongs to which composite, and whether all are there and have the right size."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import ExifTags, Image
 from frih.common.errors import UserError
 from frih.common.files import by_stem
 from frih.data.iharmony4 import Item
-from frih.data.images import is_image_name, open_rgb
+from frih.data.images import is_image_name, open_rgb, reading
 from frih.data.transforms import render, whole
 from frih.evaluation.layout import listed
 
@@ -74,15 +75,16 @@ def open_prediction(path: Path, composite: Path, size: int | None) -> np.ndarray
         size: as for :func:`find_predictions`.
 
     Raises:
-        UserError: it cannot be read, or has another size.
+        UserError: it cannot be read, or has another size, in which case it is not decoded.
     """
+    stored = _size(path, 0)
+    own = None if stored == (size, size) else _size(composite)
+    if stored and own and sorted(stored) != sorted(own):
+        raise UserError(_wrong(path, stored, own, size))
     image = open_rgb(path)
-    if size is not None and image.size == (size, size):
-        return np.asarray(image)
-    own = _size(composite)
-    if own and image.size != own:
+    if own and image.size != own:  # as one that lies on its side
         raise UserError(_wrong(path, image.size, own, size))
-    return np.asarray(image) if size is None else render(image, whole(image), size)
+    return np.asarray(image) if size is None or image.size == (size, size) else render(image, whole(image), size)
 
 
 def _by_name(folder: Path, items: Sequence[Item]) -> dict[Key, list[Path]]:
@@ -134,11 +136,9 @@ def _ambiguous(candidates: Mapping[Key, Sequence[Path]], files: Files, pattern: 
 def _missized(files: Files, items: Sequence[Item], size: int | None) -> list[str]:
     wrong = []
     for item in items:
-        path = files[item.subset, item.composite_name]
-        theirs, own = _size(path), _size(item.composite)
-        if (
-            theirs and own and theirs != own and theirs != (size, size)
-        ):  # an unreadable file is reported when it is read
+        path, own = files[item.subset, item.composite_name], _size(item.composite)
+        theirs = _size(path, max(own[0] * own[1] if own else 0, (size or 0) ** 2))
+        if theirs and own and theirs not in (own, (size, size)):  # an unreadable file is reported when it is read
             wrong.append(_wrong(path, theirs, own, size))
     return [f"{_are(wrong)} of another size, {listed(wrong)}"] if wrong else []
 
@@ -148,13 +148,14 @@ def _wrong(path: Path, theirs: tuple[int, int], own: tuple[int, int], size: int 
     return "{} is {} x {}, but {}".format(path, *theirs, wanted)
 
 
-def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of the upright image, without reading its pixels."""
+def _size(path: Path, most: float = math.inf) -> tuple[int, int] | None:
+    """Width and height of the upright image, without reading its pixels if they are more than ``most``."""
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        with reading(path), Image.open(path) as image:
+            few = image.width * image.height <= most
+            turned = few and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)  # decodes a PNG
             return (image.height, image.width) if turned else image.size
-    except (OSError, SyntaxError, ValueError):
+    except UserError:
         return None
 
 

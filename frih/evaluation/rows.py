@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from frih.common.cells import unguarded, write_csv
 from frih.common.errors import UserError
-from frih.common.files import write_whole
 from frih.metrics import Row
 
 COLUMNS = ["subset", "name", "real", "fg_ratio", "submasks"]
@@ -23,13 +23,11 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     names = list(rows[0].scores) if rows else []
     if any(row.scores.keys() != {*names} for row in rows):
         raise ValueError(f"{path}: rows have different scores")
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *names])
+    lines: list[list[object]] = [[*COLUMNS, *names]]
     for row in rows:
         scores = ("" if math.isnan(row.scores[score]) else repr(float(row.scores[score])) for score in names)
-        writer.writerow([row.subset, row.name, row.real, repr(float(row.fg_ratio)), row.submasks, *scores])
-    write_whole(path, file.getvalue())
+        lines.append([row.subset, row.name, row.real, repr(float(row.fg_ratio)), row.submasks, *scores])
+    write_csv(path, lines)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -81,7 +79,7 @@ def _score_names(heading: Sequence[str]) -> list[str]:
 def _parse(cells: Sequence[str], names: Sequence[str]) -> Row:
     if len(cells) != len(COLUMNS) + len(names):
         raise ValueError(f"has {len(cells)} cells, not {len(COLUMNS) + len(names)}")
-    subset, name, real, fg_ratio, submasks, *values = cells
+    subset, name, real, fg_ratio, submasks, *values = *map(unguarded, cells[:3]), *cells[3:]
     scores = {score: _number(score, cell) if cell else math.nan for score, cell in zip(names, values, strict=True)}
     ratio, count = _number("fg_ratio", fg_ratio), _number("submasks", submasks)
     if not (0 <= ratio <= 1 and count >= 0 and count.is_integer()):

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from frih.common.files import append
 from frih.metrics import Row
 
 FOLDER = "unfinished-rows"
@@ -28,10 +29,11 @@ class FinishedRows:
     Args:
         folder: of the evaluation; it is made when the first row is kept.
         what: everything that decides the figures, as JSON takes it.
+        usable: whether a row may be used; by default each may.
     """
 
-    def __init__(self, folder: Path, what: Mapping[str, Any]) -> None:
-        self.folder = folder / FOLDER
+    def __init__(self, folder: Path, what: Mapping[str, Any], usable: Callable[[Row], bool] | None = None) -> None:
+        self.folder, self.usable = folder / FOLDER, usable or (lambda row: True)
         self.heading = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def read(self) -> dict[int, list[Row]]:
@@ -43,24 +45,19 @@ class FinishedRows:
                 path.unlink()
                 continue
             for line in lines:
-                with suppress(ValueError):  # the last line of a killed process may be incomplete
+                with suppress(ValueError, TypeError):  # the last line of a killed process may be incomplete
                     number, *found = json.loads(line)
                     rows[number] = [Row(*row) for row in found]
-        return rows
+        return {number: found for number, found in rows.items() if all(map(self.usable, found))}
 
     @contextmanager
     def writing(self, process: int) -> Iterator[Add]:
         """A function that keeps rows, each at once, for one of several processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number = len(list(self.folder.glob(f"{process}-*.jsonl")))
-        with (self.folder / f"{process}-{number}.jsonl").open("w", encoding="utf-8") as file:
-
-            def add(image: int, rows: Sequence[Row]) -> None:
-                file.write(json.dumps([image, *rows]) + "\n")
-                file.flush()
-
-            file.write(self.heading + "\n")
-            yield add
+        path = self.folder / f"{process}-{number}.jsonl"
+        append(path, self.heading + "\n")
+        yield lambda image, rows: append(path, json.dumps([image, *rows]) + "\n")
 
     def remove(self) -> None:
         """Removes the rows once the results are written."""

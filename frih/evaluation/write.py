@@ -1,10 +1,8 @@
-"""Figures as JSON and CSV files."""
+"""Figures as JSON files."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,3 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON for people and programs."""
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_csv(path: Path, lines: Sequence[Sequence[object]]) -> None:
-    """Writes lines of cells."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
-    write_whole(path, file.getvalue())

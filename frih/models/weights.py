@@ -57,6 +57,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
     return {
         "config": tree,
         "step": content["training"].get("step", 0),
+        **{key: value for key, value in content["training"].items() if key == "steps"},
         "precision": "float16" if half else "float32",
         "versions": dict(content["versions"]),
         "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
@@ -85,7 +86,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     """Reads weights in the form of a checkpoint (:func:`frih.models.checkpoint.load_checkpoint`).
 
     Returns:
-        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (no more than the ``step``), ``versions``.
+        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (``step`` and ``steps`` alone), ``versions``.
 
     Raises:
         UserError: the file is damaged or another program's.
@@ -110,7 +111,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     return {
         "config": json.dumps(about["config"]),
         "model": {name: value.float() if kind(value.dtype) == "floating" else value for name, value in weights.items()},
-        "training": {"step": about["step"]},
+        "training": {key: about[key] for key in ("step", "steps") if key in about},
         "versions": about["versions"],
     }
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from frih.common.files import write_whole
+from frih.common.files import append, write_whole
 from frih.common.lines import Line, damaged_line, json_lines
+from frih.training.board import Board
 from frih.training.logged import LOGGED
 
 
@@ -28,7 +28,7 @@ class RunLogger:
     def __init__(self, run: Path, start: int = 0, validated: int | None = None) -> None:
         self.path = run / "metrics.jsonl"
         _keep_until(self.path, start, start if validated is None else validated)
-        self.board = SummaryWriter(str(run), purge_step=start + 1 if start else None)
+        self.board = Board(run, start)
 
     def log(self, metrics: Mapping[str, float | list[float]], step: int) -> None:
         """Adds one line to ``metrics.jsonl``, ``{"step": ..., "train/loss": ..., ...}``, and a point to each curve.
@@ -39,29 +39,12 @@ class RunLogger:
             name: value if isinstance(value, list) or math.isfinite(value) else None for name, value in metrics.items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **line}) + "\n")
-        for name, value in metrics.items():
-            if isinstance(value, list):
-                self._histogram(name, np.array(value), step)
-            else:
-                self.board.add_scalar(name, value, step)
-
-    def _histogram(self, name: str, counts: np.ndarray, step: int) -> None:
-        values = np.arange(len(counts))
-        total, squares = float(counts @ values), float(counts @ values**2)
-        edges, held = (values + 0.5).tolist(), counts.tolist()
-        self.board.add_histogram_raw(
-            name, 0, len(counts) - 1, int(counts.sum()), total, squares, edges, held, global_step=step
-        )
+        append(self.path, json.dumps({"step": step, **line}) + "\n")
+        self.board.figures(metrics, step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Shows an image, (H, W, 3) uint8."""
-        self.board.add_image(name, image, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Writes what is still buffered."""
-        self.board.close()
+        self.board.image(name, image, step)
 
 
 def _keep_until(path: Path, step: int, validated: int) -> None:

@@ -155,14 +155,10 @@ class Trainer:
             UserError: an image cannot be read, a gradient is not finite, or a checkpoint cannot be written.
         """
         self.logger = RunLogger(self.run, self.step, self.validated) if self.world.is_main else None
-        try:
-            with stop_requests() as stop, self._progress() as progress:
-                self.meter.restart_clock()
-                self._fit(stop, progress)
-                self.profile.close()
-        finally:
-            if self.logger:
-                self.logger.close()
+        with stop_requests() as stop, self._progress() as progress:
+            self.meter.restart_clock()
+            self._fit(stop, progress)
+            self.profile.close()
         return self.validated == self.steps
 
     def _fit(self, stop: threading.Event, progress: "tqdm[Any]") -> None:
@@ -405,6 +401,7 @@ class Trainer:
         """
         return {
             "step": self.step,
+            "steps": self.steps,
             "validated": self.validated,
             "best": self.best,
             "skips": [self.nonfinite.skips, self.nonfinite.in_a_row],

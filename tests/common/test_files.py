@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from frih.common.errors import UserError
-from frih.common.files import is_part, locked, whole_file, write_whole
+from frih.common.files import append, is_part, locked, naming, whole_file, write_image, write_whole
 
 HOLDER = """
 import os, pathlib, sys, time
@@ -77,10 +78,48 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
     path = tmp_path / "a.txt"
     write_whole(path, b"old")
     full_disk(is_part)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"something longer than the room there is")
+    for write in (
+        lambda: write_whole(path, b"something longer than the room there is"),
+        lambda: write_image(path, Image.new("RGB", (9, 9)), "JPEG"),  # for which Pillow has an error without a number
+    ):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write()
+        assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_writers_name_their_file_on_a_full_disk(tmp_path, full_disk):
+    (tmp_path / "log").symlink_to("/dev/full")
+    full_disk(lambda path: path.name == ".lock")
+    for path, write in (
+        (tmp_path / "log", lambda path: append(path, "x")),
+        (tmp_path / ".lock", lambda path: locked(path).__enter__()),
+    ):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write(path)
+        assert caught.value.filename == str(path)
+
+
+def test_what_has_a_name_keeps_it(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "a"):
+        (tmp_path / "b").read_bytes()
+    assert caught.value.filename == str(tmp_path / "b")
+    with pytest.raises(OSError, match=r"^truncated$"), naming(tmp_path / "a"):
+        raise OSError("truncated")
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "nowhere/a", "")
+    assert caught.value.filename == str(tmp_path / "nowhere/a")  # and not the part's name
+    (tmp_path / "c").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_whole(tmp_path / "c", "")
+    assert caught.value.filename == str(tmp_path / "c")
+
+
+def test_appended_text(tmp_path):
+    append(tmp_path / "a", "é\n")
+    append(tmp_path / "a", "b\n")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "é\nb\n"
 
 
 def test_a_killed_writer_leaves_a_part_that_is_known_as_one(tmp_path):

@@ -20,3 +20,9 @@ def test_a_log_file_gets_few_states_and_a_terminal_many(monkeypatch, stream, pac
         assert list(bar) == list(range(1000))
     assert "1000/1000" in stream.getvalue()
     assert stream.getvalue().count("\r") <= 3
+
+
+def test_there_is_no_bar_where_stderr_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress_bar(range(3)) as bar:
+        assert list(bar) == [0, 1, 2]

@@ -18,7 +18,8 @@ from frih.evaluation.rows import read_rows
 from frih.evaluation.unfinished import FOLDER
 from frih.metrics import PROTOCOLS
 from frih.models import build_model
-from frih.models.checkpoint import save_checkpoint
+from frih.models.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from frih.tools.report import compare
 from frih.tools.sharing.hub import save_pretrained
 from tests.conftest import no_weight_is_zero
 
@@ -70,8 +71,8 @@ def launch(*words) -> subprocess.CompletedProcess:
 
 def test_two_processes_write_the_rows_of_one(run, evaluate, tmp_path):
     words = [run, "--split", "train", "evaluation.batch=2", "train.device=cpu", "--out"]
-    assert evaluate(*words, tmp_path / "one")[0] == 0
-    done = launch(*words, tmp_path / "two")
+    assert evaluate(*words, tmp_path / "one", "--save-images", tmp_path / "images-of-one")[0] == 0
+    done = launch(*words, tmp_path / "two", "--save-images", tmp_path / "images-of-two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("protocol idih") == 1
     one, two = (read_rows(tmp_path / name / "rows.csv") for name in ("one", "two"))
@@ -81,6 +82,9 @@ def test_two_processes_write_the_rows_of_one(run, evaluate, tmp_path):
         assert a.scores == pytest.approx(b.scores, rel=1e-6)
     files = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("one", "two")]
     assert files[0] == files[1]
+    images = [sorted((tmp_path / f"images-of-{name}").glob("*/*")) for name in ("one", "two")]
+    assert len(images[0]) == 10
+    assert [path.read_bytes() for path in images[0]] == [path.read_bytes() for path in images[1]]
 
 
 def test_an_error_in_one_of_two_processes_ends_both(dataset, tmp_path):
@@ -114,6 +118,111 @@ def test_an_evaluation_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_
     again = evaluate(*arguments, "evaluation.protocol=ht")
     assert again[0] == 0
     assert "before" not in again[1] + again[2]
+
+
+@pytest.mark.parametrize("more", [(), ("--size", "original"), ("--protocol", "ht")])
+def test_saved_images_are_predictions_with_the_same_figures(run, dataset, evaluate, tmp_path, more):
+    status, out, err = evaluate(run, "--save-images", "images", *more)
+    assert status == 0, err
+    assert out.splitlines()[-1] == "written: 2 images in images"
+    names = ["A/a-3_x_1_2.png", "B/b-1_x_1_2.png"]
+    assert [str(path.relative_to(tmp_path / "images")) for path in sorted((tmp_path / "images").glob("*/*"))] == names
+    size = (160, 140) if "original" in more else (128, 128)
+    for name in names:
+        with Image.open(tmp_path / "images" / name) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", size)
+    status, _, err = evaluate("--predictions", "images", f"data.root={dataset}", "data.size=128", *more)
+    assert status == 0, err
+    saved, read = read_rows(run / "evaluation/test/rows.csv"), read_rows(tmp_path / "outputs/images/rows.csv")
+    for a, b in zip(saved, read, strict=True):
+        assert a[:3] == b[:3]
+        assert {name: a.scores[name] for name in b.scores} == b.scores
+        assert a.scores["mse"] != a.scores["input_mse"]
+    assert "8 bits, as these files have" in (run / "evaluation/test/report.md").read_text()
+
+
+def test_saving_that_was_stopped_goes_on(run, evaluate, monkeypatch, tmp_path):
+    original, seen = Evaluation.score, []
+
+    def stop(self, sample, systems):
+        seen.append(sample.item.name)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return original(self, sample, systems)
+
+    monkeypatch.setattr(Evaluation, "score", stop)
+    arguments = (run, "--split", "train", "--out", "out", "evaluation.batch=2", "--save-images", "images")
+    assert evaluate(*arguments)[0] == 130
+    kept = sorted((tmp_path / "images").glob("*/*.png"))
+    assert len(kept) >= 2
+    kept[0].unlink()  # whose row is kept
+    before = {path: path.stat().st_mtime_ns for path in kept[1:]}
+    (tmp_path / "images/A/.x.png.1.part").write_bytes(b"of a killed process")
+    monkeypatch.setattr(Evaluation, "score", original)
+    status, out, err = evaluate(*arguments)
+    assert status == 0, err
+    assert "of 10 images were evaluated before" in out + err
+    assert {path: path.stat().st_mtime_ns for path in kept[1:]} == before
+    assert len([*(tmp_path / "images").glob("*/*")]) == 10
+    for path in (tmp_path / "images").glob("*/*"):
+        Image.open(path).load()
+    # the same again is welcome; anything else would be mixed with them
+    assert evaluate(*arguments)[0] == 0
+    status, _, err = evaluate(*arguments, "--size", "256")
+    assert status == 2
+    assert "images: was made with size 128, not 256; give the same again, or another folder" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("run --save-images dataset", "lies in"),
+        ("run --save-images dataset/A/composite_images", "lies in"),
+        ("run --save-images new --out new", "lies in new, which is in use; give a folder elsewhere"),
+        ("run --save-images new/images --out new", "lies in new, which is in use"),
+        ("run --save-images .", "but no manifest.json of this program; give an empty or new folder"),
+        ("--input-composite --save-images images", "needs a run or weights"),
+        ("--predictions dataset --save-images images", "needs a run or weights"),
+    ],
+)
+def test_places_for_images_that_are_refused(run, dataset, evaluate, tmp_path, words, complaint):
+    before = sorted(path for path in tmp_path.rglob("*") if path.suffix)
+    status, _, err = evaluate(*words.split(), f"data.root={dataset}")
+    assert status == 2
+    assert complaint in err
+    assert sorted(path for path in tmp_path.rglob("*") if path.suffix) == before
+
+
+def test_images_of_one_name_are_not_saved(run, dataset, evaluate):
+    folder = dataset / "A/composite_images"
+    Image.open(folder / "a-3_x_1_2.jpg").save(folder / "a-3_x_1_2.png")
+    (dataset / "A/A_test.txt").write_text("a-3_x_1_2.jpg\na-3_x_1_2.png\n")
+    status, _, err = evaluate(run, "--save-images", "images")
+    assert status == 2
+    assert "A/a-3_x_1_2.jpg and A/a-3_x_1_2.png would be one file; rename a composite" in err
+
+
+def test_a_run_that_is_not_finished_says_so_everywhere(run, dataset, evaluate, tmp_path, small_config):
+    model = no_weight_is_zero(build_model(small_config()))
+    config = small_config(data={"root": str(dataset)}, run=str(run))
+    save_checkpoint(run / "checkpoints/last.pt", config, model, {"step": 20, "steps": 2000})
+    status, out, err = evaluate(run)
+    assert status == 0, err
+    assert "Beware: step 20 of 2000: the run was not finished" in out
+    place = run / "evaluation/test"
+    for name in ("report.md", "report.html", "subsets.csv", "ratios.csv", "summary.json"):
+        assert "step 20 of 2000" in (place / name).read_text()
+    assert "Refined (step 20 of 2000) & " in (place / "report.md").read_text()  # in LaTeX
+    save_pretrained(run, tmp_path / "shared")
+    assert load_checkpoint(find_checkpoint(tmp_path / "shared"))["training"] == {"step": 20, "steps": 2000}
+    save_checkpoint(run / "checkpoints/last.pt", config, model, {"step": 2000, "steps": 2000})
+    status, out, err = evaluate(run, "--out", "finished")
+    assert status == 0, err
+    assert "2000" not in out
+    text = compare({"early": place, "late": tmp_path / "finished"}, tmp_path / "comparison")
+    assert "Beware: early is of step 20 of 2000 of its run." in text
+    for name in ("md", "html", "json"):
+        assert "early is of step 20 of 2000" in (tmp_path / f"comparison/comparison.{name}").read_text()
 
 
 def test_several_predictions_at_once(dataset, evaluate, tmp_path):

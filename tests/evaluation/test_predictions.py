@@ -1,8 +1,11 @@
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from frih.common.errors import UserError
 from frih.data.iharmony4 import read_split
@@ -92,6 +95,49 @@ def test_an_image_that_is_stored_turned(items, tmp_path):
     Image.new("RGB", (140, 160)).save(path, exif=orientation)
     assert find_predictions(tmp_path, items[:1], size=None)["A", "a-0_x_1_1.jpg"] == path
     assert open_prediction(path, items[0].composite, None).shape == (140, 160, 3)
+
+
+def png_of_claimed_size(path: Path, width: int, height: int) -> None:
+    """A PNG of a few bytes whose header claims a size."""
+    Image.new("L", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "complaint"),
+    [
+        (9000, 9000, "is 9000 x 9000, but its composite is 160 x 140"),
+        (60000, 60000, "has more than 178 megapixels"),
+        (128, 128, "cannot be read as an image"),
+    ],
+)
+def test_claimed_sizes_are_named_and_nothing_is_decoded(items, tmp_path, monkeypatch, width, height, complaint):
+    """But where the size is right."""
+    folder = fill(tmp_path / "theirs", items)
+    path = folder / "a-1_x_1_2.png"
+    png_of_claimed_size(path, width, height)
+    if width != 128:
+        monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", lambda image: pytest.fail("is decoded"))
+    with pytest.raises(UserError, match=complaint) as caught:
+        open_prediction(path, items[3].composite, 128)
+    assert str(path) in str(caught.value)
+    if width == 9000:
+        monkeypatch.undo()
+        assert f"1 is of another size, {path} is 9000 x 9000" in refusal(folder, items)
+
+
+def test_what_is_no_file_is_named(items, tmp_path):
+    folder = fill(tmp_path / "theirs", items)
+    for name, make, what in (("a-0_x_1_1", Path.mkdir, "is a folder"), ("a-0_x_1_2", os.mkfifo, "is no regular file")):
+        path = folder / f"{name}.png"
+        path.unlink()
+        make(path)
+        files = find_predictions(folder, items, size=128)
+        with pytest.raises(UserError, match=f"{path}: {what}"):
+            open_prediction(files["A", f"{name}.jpg"], items[0].composite, 128)
 
 
 def test_opening(items, tmp_path):

@@ -10,7 +10,7 @@ from frih.metrics import Row
 from tests.evaluation.helpers import row
 
 HEAD = "subset,name,real,fg_ratio,submasks,mse\n"
-names = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 scores = st.floats(allow_nan=False) | st.just(-0.0)
 lists = st.lists(
     st.builds(

@@ -229,3 +229,32 @@ def test_latex_escapes_and_counts_columns():
     assert lines.count(r"\midrule") == 2
     rows = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(line.replace(r"\&", "").split("&")) for line in rows} == {7}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "markdown", "latex"),
+    [
+        ("a|b", "a|b", r"a\|b", r"a\textbar{}b"),
+        ("*b* _c_", "*b* _c_", r"\*b\* \_c\_", r"{}*b* \_c\_"),
+        ("<script>", "<script>", r"\<script>", "$<$script$>$"),
+        ("# 1 & ~", "# 1 & ~", r"\# 1 \& \~", r"\# 1 \& \textasciitilde{}"),
+        ("[x](y)", "[x](y)", r"[x\](y)", "{}[x](y)"),
+        (r"$\frac$ 5%", r"$\frac$ 5%", r"\$\\frac\$ 5%", r"\$\textbackslash{}frac\$ 5\%"),
+        ("```", "```", r"\`\`\`", r"\textasciigrave{}" * 3),
+        ("a\nb\x1b", r"a\nb\x1b", r"a\\nb\\x1b", r"a\textbackslash{}nb\textbackslash{}x1b"),
+        ("\udcff", r"\udcff", r"\\udcff", r"\textbackslash{}udcff"),
+    ],
+)
+def test_names_show_as_they_are_in_every_format(name, text, markdown, latex):
+    table = Table("corner", [name], [], [[name, "1"]], (), name, notes=(name,))
+    lines = table.text().splitlines()
+    assert lines[0] == lines[-1] == text
+    assert lines[-2].startswith(text)
+    assert table.folded(80).splitlines()[-2:] == lines[-2:]
+    lines = table.markdown().splitlines()
+    assert lines[0] == f"**{markdown}**"
+    assert lines[2] == f"| corner | {markdown} |"
+    assert lines[4] == f"| {markdown} | 1 |"
+    assert lines[-1] == markdown
+    assert f"{latex} & 1 " + r"\\" in table.latex().splitlines()
+    assert table.flat() == [["corner", text], [text.removesuffix("%"), "1"]]

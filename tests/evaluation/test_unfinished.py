@@ -42,6 +42,16 @@ def test_half_a_line_is_no_row(tmp_path, cut):
     assert (1 in finished.read()) == (cut == 1)  # without its end of line it is whole
 
 
+@pytest.mark.parametrize("line", ["5", "{}", '["x"', "[1, 2]", "[1, [2]]", "\x00"])
+def test_a_damaged_line_is_no_row(tmp_path, line):
+    finished = FinishedRows(tmp_path, WHAT)
+    with finished.writing(0) as add:
+        add(0, [row("x")])
+    (path,) = finished.folder.iterdir()
+    path.write_text(path.read_text() + f"{line}\n")
+    assert [*finished.read()] == [0]
+
+
 def test_rows_of_another_evaluation_are_removed(tmp_path):
     with FinishedRows(tmp_path, WHAT).writing(0) as add:
         add(0, [row("x")])

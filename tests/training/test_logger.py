@@ -5,6 +5,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frih.common.errors import UserError
+from frih.training.board import Board
 from frih.training.logger import RunLogger
 
 
@@ -17,7 +18,6 @@ def test_both_sinks_get_every_figure(tmp_path):
     logger.log({"train/loss": 2.0, "train/lr": 0.1}, 1)
     logger.log({"train/loss": 1.5}, 2)
     logger.image("a", np.zeros((4, 4, 3), np.uint8), 2)
-    logger.close()
     assert lines(tmp_path) == [{"step": 1, "train/loss": 2.0, "train/lr": 0.1}, {"step": 2, "train/loss": 1.5}]
     board = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(1, 2.0), (2, 1.5)]
@@ -28,12 +28,10 @@ def test_a_resumed_run_forgets_what_it_will_log_again(tmp_path, capsys):
     logger = RunLogger(tmp_path)
     for step in (1, 2, 3):
         logger.log({"x": step}, step)
-    logger.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "x"')  # killed while writing
     logger = RunLogger(tmp_path, start=2)
     logger.log({"x": 30}, 3)
-    logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": 1}, {"step": 2, "x": 2}, {"step": 3, "x": 30}]
     assert "metrics.jsonl: line 4 is unfinished, as after a kill; left out" in capsys.readouterr().out
 
@@ -67,5 +65,21 @@ def test_a_damaged_line_of_the_log_is_named_or_left_out_where_it_is_made_again(t
 def test_values_that_are_not_finite_are_null_in_json(tmp_path):
     logger = RunLogger(tmp_path)
     logger.log({"x": float("inf")}, 1)
-    logger.close()
     assert lines(tmp_path) == [{"step": 1, "x": None}]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    board = Board(tmp_path)
+    board.path.unlink()
+    board.path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        board.figures({"x": 1.0}, 1)
+    assert caught.value.filename == str(board.path)
+
+
+def test_a_full_disk_under_the_log_is_named(tmp_path):
+    logger = RunLogger(tmp_path)
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        logger.log({"x": 1.0}, 1)
+    assert caught.value.filename == str(tmp_path / "metrics.jsonl")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from frih.common.errors import UserError
 from frih.common.files import write_whole
+from frih.evaluation.command import progress
 from frih.evaluation.layout import Table, heading, listed
 from frih.evaluation.rows import by_image, read_rows
 from frih.evaluation.statistics import Difference, Group, paired
@@ -37,6 +38,8 @@ class Evaluation(NamedTuple):
     protocol: str
     size: str
     """Of the evaluated images; empty where the folder does not say."""
+    progress: str = ""
+    """How far the run had come, if it was not finished."""
 
 
 def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyway: bool = False) -> str:
@@ -83,14 +86,15 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
         *interval_tables(found, {"": ""}),
     ]
     measured = describe(systems[reference].rows, dict.fromkeys(one.protocol for one in systems.values()))
-    text = "\n".join([measured, *(f"Beware: {remark}." for remark in remarks)])
+    early = [f"{name} is of {one.progress} of its run" for name, one in systems.items() if one.progress]
+    text = "\n".join([measured, *(f"Beware: {remark}." for remark in (*remarks, *early))])
     about = {name: str(one.folder) for name, one in systems.items()}
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "comparison.md", markdown("Comparison", text, shown, about))
     write_json(
         out / "comparison.json",
         {
-            "remarks": remarks,
+            "remarks": [*remarks, *early],
             "systems": {name: _as_json(one, found[name]) for name, one in systems.items()},
             "reference": reference,
             "differences": {name: as_json(one) for name, one in differences.items()},
@@ -112,16 +116,17 @@ def read_evaluation(folder: Path) -> Evaluation:
         summary = json.loads(path.read_text(encoding="utf-8"))
         protocol, about = summary["protocol"], summary.get("about", {})
         size = str(about.get("size", ""))
+        known, early = protocol in PROTOCOLS, progress(about)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a folder that evaluate.py wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: is no summary of an evaluation; evaluate again") from None
-    if protocol not in PROTOCOLS:
+    if not known:
         raise UserError(f"{path}: names the protocol {protocol!r}, which does not exist; evaluate again")
     rows = read_rows(folder / "rows.csv")
     if not rows or not all(score in rows[0].scores for score in PAPER):
         raise UserError(f"{folder / 'rows.csv'}: has no rows with {', '.join(PAPER)}; evaluate again")
-    return Evaluation(folder, rows, protocol, size)
+    return Evaluation(folder, rows, protocol, size, early)
 
 
 def short_names(folders: Sequence[Path]) -> dict[str, Path]:

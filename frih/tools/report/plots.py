@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from frih.common.wording import printable
 from frih.evaluation.tables import RATIOS
 
 Array = NDArray[np.float64]
@@ -72,7 +74,7 @@ def _gain_by_ratio(gains: Mapping[str, Array], ratios: Array) -> Plot:
             known = (percent > 0) & np.isfinite(gain)
             _cloud(axes, percent[known], gain[known], color, len(gains))
             centres, medians = _running_median(percent[known], gain[known])
-            axes.plot(centres, medians, color=color, linewidth=2, label=name)
+            axes.plot(centres, medians, color=color, linewidth=2, label=_label(name))
         for _, bound in list(RATIOS.values())[:-1]:
             axes.axvline(100 * bound, color=FAINT, linewidth=0.8, zorder=0)
         axes.axhline(0, color=INK, linewidth=0.8)
@@ -119,7 +121,7 @@ def _errors(systems: Mapping[str, Figures], composites: Figures) -> Plot:
         for (name, one), color in zip(systems.items(), SERIES, strict=False):
             known = (composites.fmse > 0) & (one.fmse > 0)
             x, y = composites.fmse[known], one.fmse[known]
-            _cloud(axes, x, y, color, len(systems), name)
+            _cloud(axes, x, y, color, len(systems), _label(name))
             if len(x):
                 lowest, highest = min(lowest, x.min(), y.min()), max(highest, x.max(), y.max())
         if highest > 0:
@@ -153,7 +155,7 @@ def _by_subset(systems: Mapping[str, Figures], subsets: Sequence[str], colors: S
         for place, (one, color) in enumerate(zip(systems.values(), colors, strict=False)):
             _boxes(axes, [_known(one.psnr[member[name]]) for name in names], place, len(systems), color)
         axes.set(ylabel="PSNR, dB")
-        axes.set_xticks(range(len(names)), names, rotation=15 if len(names) > 4 else 0)
+        axes.set_xticks(range(len(names)), [*map(printable, names)], rotation=15 if len(names) > 4 else 0)
         _legend_of(axes, list(systems), colors)
 
     medians = "; ".join(f"{name} {_median(one.psnr):.2f} dB" for name, one in systems.items())
@@ -166,6 +168,7 @@ BOX = "A box holds the middle half, its line is the median, whiskers reach from 
 def _draw(draw: Callable[[Axes], None]) -> str:
     """Draws into new axes and returns ``<svg>...</svg>`` for a page."""
     settings: Any = {
+        "text.parse_math": False,  # names may hold "$"
         "svg.fonttype": "none",
         "svg.hashsalt": "frih",
         "font.size": 10,
@@ -179,7 +182,8 @@ def _draw(draw: Callable[[Axes], None]) -> str:
         "axes.axisbelow": True,
         "legend.frameon": False,
     }
-    with rc_context(settings):
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader of the page has the fonts
         figure = Figure(figsize=(6.0, 4.0), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
@@ -203,7 +207,17 @@ def _for_page(svg: str) -> str:
 def _cloud(axes: Axes, x: Array, y: Array, color: str, systems: int, name: str | None = None) -> None:
     alpha = (0.45 if len(x) < 1000 else 0.25) / (1 if systems == 1 else 1.3)
     many = len(x) > MANY
-    axes.plot(x, y, "o", color=color, alpha=alpha, markersize=3.2, markeredgewidth=0, label=name, rasterized=many)
+    axes.plot(
+        x,
+        y,
+        "o",
+        color=color,
+        alpha=alpha,
+        markersize=3.2,
+        markeredgewidth=0,
+        label=name and _label(name),
+        rasterized=many,
+    )
 
 
 def _running_median(x: Array, y: Array) -> tuple[Array, Array]:
@@ -242,8 +256,13 @@ def _legend(axes: Axes, systems: int) -> None:
 def _legend_of(axes: Axes, names: Sequence[str], colors: Sequence[str] = SERIES) -> None:
     """A legend of boxes, above them."""
     if len(names) > 1:
-        handles = [Patch(facecolor=color, label=name) for name, color in zip(names, colors, strict=False)]
+        handles = [Patch(facecolor=color, label=_label(name)) for name, color in zip(names, colors, strict=False)]
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(3, len(names)))
+
+
+def _label(name: str) -> str:
+    """A name in a legend, which leaves out those that begin with ``_``: a mark without width stands before it."""
+    return f"\u2060{printable(name)}" if name.startswith("_") else printable(name)
 
 
 def _known(values: Array) -> Array:

@@ -4,14 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from frih.common.cells import write_csv
 from frih.common.files import write_whole
 from frih.common.wording import counted
-from frih.evaluation.layout import Table, listed
+from frih.evaluation.command import progress
+from frih.evaluation.layout import Table, listed, markdown_text
 from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
 from frih.evaluation.rows import write_rows
 from frih.evaluation.statistics import INTERVALS
 from frih.evaluation.tables import METHODS, beside_published, comparison, interval_tables, intervals, summarize
-from frih.evaluation.write import as_json, write_csv, write_json
+from frih.evaluation.write import as_json, write_json
 from frih.metrics import PROTOCOLS, Row
 
 
@@ -48,6 +50,8 @@ def write_report(
         heading += (
             f"\n{len(empty)} of them, with an empty mask, count in MSE and PSNR but have no fMSE: {listed(empty)}."
         )
+    if early := progress(summary["about"]):
+        heading += f"\nBeware: {early}: the run was not finished when these weights were written."
     write_rows(folder / "rows.csv", rows)
     write_csv(folder / "subsets.csv", by_subset.flat())
     write_csv(folder / "ratios.csv", by_ratio.flat())
@@ -62,8 +66,8 @@ def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[st
     latex = "\n\n".join(table.latex() for table in shown)
     parts = [
         f"# {title}",
-        heading,
-        "\n".join(f"- {key}: {value}" for key, value in about.items()),
+        "\n".join(map(markdown_text, heading.splitlines())),
+        "\n".join(f"- {markdown_text(key)}: {markdown_text(str(value))}" for key, value in about.items()),
         *(table.markdown() for table in shown),
         INTERVALS,
         "## For LaTeX\n\nWith `\\usepackage{booktabs}`.",

@@ -110,7 +110,13 @@ def test_nothing_in_common_or_nothing_to_compare(pair, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "no such file"), ("{", "no summary"), ("[]", "no summary"), ('{"protocol": "mine"}', "protocol 'mine'")],
+    [
+        (None, "no such file"),
+        ("{", "no summary"),
+        ("[]", "no summary"),
+        ('{"protocol": "mine"}', "protocol 'mine'"),
+        ('{"protocol": {}}', "no summary"),
+    ],
 )
 def test_a_folder_that_is_no_evaluation_is_refused_by_name(pair, tmp_path, content, complaint):
     path = tmp_path / "new/summary.json"

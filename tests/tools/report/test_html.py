@@ -5,10 +5,13 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from frih.evaluation.rows import read_rows
 from frih.tools.report import write_report
 from frih.tools.report.embedding import Album
+from frih.tools.report.plots import Figures, draw_plots
 from frih.tools.report.thumbnails import Thumbnails
 from tests.evaluation.helpers import make_evaluation, random_rows, row, stages
 
@@ -126,6 +129,25 @@ def test_names_are_shown_as_they_are(tmp_path):
     Page(text)
     assert "<i>" not in text.replace("<i></i>", "").replace('<i id="divide">', "")
     assert "<b>&" not in text
+
+
+def test_no_name_of_a_subset_or_a_system_spoils_a_report(tmp_path):
+    names = [r"$\frac$", "$", "_x", "<script>", "&", "a|b", "*", r"\x", "=1", "a,b", "a\nb", "日本", "\udcff"]
+    rows = random_rows(13, subsets=names)
+    systems = {"": r"_a$\frac$<script>", "input_": "Input composite"}
+    write_report(tmp_path, rows, "idih", systems, dict.fromkeys(names, "&"))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    Page(text)
+    assert text.count("<svg") == 4
+    assert text.count("<script>") == 1  # our own
+    assert [one.subset for one in read_rows(tmp_path / "rows.csv")] == [*names[:-1], r"\udcff"]
+
+
+def test_a_legend_leaves_no_name_out():
+    figures = Figures(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    for plot in draw_plots({"_a": figures, "b$": figures}, figures, np.array([0.1, 0.2]), np.array([1, 2]), ["A", "A"]):
+        assert "_a</text>" in plot.svg
+        assert "b$</text>" in plot.svg
 
 
 def test_without_images_the_page_has_tables_and_plots(tmp_path):
