@@ -25,6 +25,7 @@ from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, run_command
 from frih.common.files import locked, write_whole
+from frih.common.paths import path_argument
 from frih.config import EvaluationConfig
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
@@ -151,7 +152,7 @@ def parse() -> argparse.Namespace:
         "--size", metavar="N", help="compare at N x N pixels (default: data.size), or at the original size"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: RUN/evaluation/SPLIT, or a folder in outputs/"
+        "--out", type=path_argument, metavar="DIR", help="default: RUN/evaluation/SPLIT, or a folder in outputs/"
     )
     args = parse_subject(parser)
     if args.protocol == "all" and len(args.predictions) > 1:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from frih.common.drawing import color_labels, image_sheet
 from frih.common.errors import USER_ERROR, UserError, run_command
 from frih.common.files import by_stem, is_part, whole_file
+from frih.common.paths import at_home, path_argument
 from frih.common.progress import progress_bar
 from frih.data.images import SUFFIXES
 from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that ``frih harmonize`` and ``scripts/harmonize.py`` share."""
     parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
+    parser.add_argument("-o", "--out", type=path_argument, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
     parser.add_argument("--size", type=int, metavar="S", help="side at which the network sees the image, 128, 256, ...")
     parser.add_argument("--suffix", choices=sorted(FORMATS), help="of files in a folder; default: the image's own")
@@ -77,7 +78,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes the images of a command line and returns the exit status."""
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
-    pairs, failures = find_pairs(args.image, args.mask)
+    pairs, failures = find_pairs(at_home(args.image), at_home(args.mask))
     count = len(pairs) + len(failures)
     targets = {image: _target(image, args.out, args.suffix, count) for image in pairs}
     images: dict[Path, Path] = {}
