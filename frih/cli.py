@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from frih.common.devices import choose_device
 from frih.common.drawing import color_labels, image_sheet
 from frih.common.errors import USER_ERROR, UserError, run_command
 from frih.common.files import by_stem, is_part, whole_file
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist; they are skipped otherwise")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu or mps (default: auto)")
 
 
 def harmonize_files(args: argparse.Namespace) -> int:
@@ -87,7 +88,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
             raise UserError(f"{images[target]} and {image}: would both become {target}; keep one, or rename it")
     for folder in {target.parent for target in images}:
         _check_folder(folder)
-    harmonizer = Harmonizer.load(args.weights, args.device, args.size)
+    harmonizer = Harmonizer.load(args.weights, choose_device(args.device, "--device"), args.size)
     done = skipped = 0
     for image, mask in progress_bar(pairs.items(), unit="image", disable=count == 1):
         target = targets[image]

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
 from frih.config.recipes import load_config
@@ -34,7 +34,7 @@ SECTIONS = ("right", "fast", "limit")
 def main() -> int:
     """Checks what the command line names."""
     args = parse()
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device", kinds=("cuda",))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     options = options_for(

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from frih import FRIH, __version__
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
@@ -36,7 +36,7 @@ SHARES = (0.05, 0.1, 0.2, 0.4, 1.0)
 def main() -> int:
     """Measures what the command line names, prints it, and writes it."""
     args = parse()
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device", kinds=("cuda",))
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     own = parameters(FRIH())["all"] / 1e6
     sections, measured = [efficiency({"FRIH, counted": (None, own, "")})], dict[str, Any]()

@@ -7,7 +7,7 @@ from frih.common.errors import UserError
 
 
 def at_home(path: str) -> str:
-    """A path with the home folder in place of ``~`` or ``~user`` at its start, unless it is a file here and no user is called so.
+    """A path with the home folder in place of ``~`` or ``~user`` at its start; a file ``~name`` where no user is called so.
 
     Raises:
         UserError: there is no such user, or no path can have these characters.

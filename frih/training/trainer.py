@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from frih.common.devices import is_pinnable
 from frih.common.distributed import World, set_tf32
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError
@@ -90,9 +91,7 @@ class Trainer:
             self.order = GlobalBatchSampler(
                 len(self.training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
             )
-            self.loader = training_loader(
-                self.training, self.order, config.data.workers, pin=world.device.type == "cuda"
-            )
+            self.loader = training_loader(self.training, self.order, config.data.workers, pin=is_pinnable(world.device))
 
         set_tf32(train.tf32)
         self.network = build_model(config)
