@@ -25,7 +25,14 @@ FORMAT = "weights-1"
 SUFFIX = ".safetensors"
 SHARED_NAME = f"model{SUFFIX}"
 """The file's name in a shared folder."""
-_PLACES = (("", "run"), ("data", "root"), ("data", "label_cache"), ("train", "init_from"), ("evaluation", "lpips"))
+_PLACES = (
+    ("", "run"),
+    ("data", "root"),
+    ("data", "label_cache"),
+    ("train", "init_from"),
+    ("validation", "list"),
+    ("evaluation", "lpips"),
+)
 """Keys that name folders and files of the training machine."""
 _NEEDED = {"config": dict, "step": int, "versions": dict}
 

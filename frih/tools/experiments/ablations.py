@@ -23,6 +23,7 @@ from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config import Config
 from frih.config.recipes import differences, load_config
+from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import Item, read_split
 from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
@@ -209,7 +210,8 @@ def training_steps(config: Config) -> int:
     Raises:
         UserError: the dataset cannot be listed, or has fewer images than a batch.
     """
-    training, _ = datasets(_listing(config.data.root, "train", config.data.subsets), config)
+    listing = _listing(config.data.root, "train", config.data.subsets)
+    training, _ = datasets(with_held_out(listing, config), config)
     epoch = GlobalBatchSampler(len(training), config.train.batch, seed=config.seed, world=World())
     return config.train.epochs * len(epoch)
 
