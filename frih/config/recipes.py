@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from frih.common.errors import UserError, did_you_mean
 from frih.common.paths import at_home
 from frih.config import Config
+from frih.config.keys import FilePath, Text
 from frih.config.yaml_text import Key, Parsed, dump, parse, parse_value, printable, text_fault
 
 _MOST_BYTES, _MOST_BASES, _MOST_FAULTS = 1 << 16, 20, 20
@@ -74,7 +75,7 @@ def to_yaml(config: Config) -> str:
 def is_key(name: str) -> bool:
     """Whether ``key.sub`` is a key or a section, or lies below ``model.arguments``."""
     keys = tuple(name.split("."))
-    return keys in _annotations() or keys[:2] == ("model", "arguments")
+    return keys in _hints() or keys[:2] == ("model", "arguments")
 
 
 class _Settings(NamedTuple):
@@ -165,16 +166,16 @@ def _parse_overrides(overrides: Sequence[str]) -> _Settings:
 
 def _as_text(keys: Key, value: str) -> Parsed | None:
     """The value of a key that takes a text or a list of texts; None if the key takes something else."""
-    kinds = _kinds(_annotations().get(keys))
-    nullable = type(None) in kinds
-    kinds.discard(type(None))
-    if kinds not in ({str}, {tuple[str, ...]}):
+    hint = _hints().get(keys)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    is_list = tuple[Text, ...] in kinds
+    if not (is_list or Text in kinds or FilePath in kinds):
         return None
-    if nullable and value == "null":
+    if type(None) in kinds and value == "null":
         return Parsed(None, {}, [])
     problem = text_fault(value)
     found: str | list[str] = value
-    if kinds != {str}:
+    if is_list:
         if not re.fullmatch(r"\s*\[.*\]\s*", value, re.DOTALL):
             problem = problem or "takes a list: [ONE, TWO]"
         found = _items(value.strip()[1:-1])
@@ -216,7 +217,7 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
         section, _, rest = key[-1].rpartition(".")
         problem = f"write it as {section}: {{{rest}: ...}}"
     elif detail["type"] == "extra_forbidden":
-        problem = "unknown key" + did_you_mean(".".join(key), [".".join(known) for known in _annotations()])
+        problem = "unknown key" + did_you_mean(".".join(key), [".".join(known) for known in _hints()])
         if "did you mean" not in problem:
             problem += _same_leaf(key)
     elif detail["type"] == "model_type":
@@ -239,33 +240,22 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
 
 def _same_leaf(key: Key) -> str:
     """Suggests ``train.lr`` for ``lr`` at the top level, though the words are not similar."""
-    same = [".".join(known) for known in _annotations() if known[-1] == key[-1]]
+    same = [".".join(known) for known in _hints() if known[-1] == key[-1]]
     return f"; did you mean {' or '.join(map(repr, same))}?" if same else ""
 
 
 @cache
-def _annotations() -> dict[Key, Any]:
+def _hints() -> dict[Key, Any]:
     """What each key and section takes."""
     return dict(_known_keys(Config))
 
 
 def _known_keys(section: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
-    for name, field in section.model_fields.items():
-        yield (*above, name), field.annotation
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _known_keys(field.annotation, (*above, name))
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """The types of which a value may be: ``{str, NoneType}`` of ``FilePath | None``."""
-    if get_origin(annotation) is Annotated:
-        return _kinds(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return set().union(*map(_kinds, get_args(annotation)))
-    if get_origin(annotation) is tuple and get_args(annotation)[1:] == (Ellipsis,):
-        inner = _kinds(get_args(annotation)[0])
-        return {tuple[str, ...]} if inner == {str} else {annotation}
-    return {annotation}
+    hints = get_type_hints(section, include_extras=True)
+    for name in section.model_fields:
+        yield (*above, name), hints[name]
+        if isinstance(hints[name], type) and issubclass(hints[name], BaseModel):
+            yield from _known_keys(hints[name], (*above, name))
 
 
 def _flatten(config: BaseModel) -> dict[str, Any]:
