@@ -28,6 +28,7 @@ from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, run_command
 from frih.common.files import locked, sha256_of, write_image, write_whole
+from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
 from frih.data.dataset import CompositeDataset
@@ -180,11 +181,11 @@ def parse() -> argparse.Namespace:
         "--size", metavar="N", help="compare at N x N pixels (default: data.size), or at the original size"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: RUN/evaluation/SPLIT, or a folder in outputs/"
+        "--out", type=path_argument, metavar="DIR", help="default: RUN/evaluation/SPLIT, or a folder in outputs/"
     )
     parser.add_argument(
         "--save-images",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="write the harmonized images as well; the figures are then those of their 8 bits",
     )

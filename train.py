@@ -12,8 +12,10 @@ import argparse
 from pathlib import Path
 
 from frih.common.distributed import connect
-from frih.common.errors import STOPPED, SharedError, alike, run_command
+from frih.common.errors import STOPPED, UserError, alike, run_command
+from frih.common.paths import path_argument
 from frih.config.recipes import load_config
+from frih.config.words import split_words, taken_for_keys
 from frih.tools.composites.online import Restyler
 from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 
@@ -24,15 +26,16 @@ def main() -> int:
     parser.add_argument(
         "recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys that differ from it"
     )
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--resume", type=path_argument, metavar="RUN", help="go on with the run in this folder")
     args = parser.parse_intermixed_args()
-    recipes = [word for word in args.recipe if "=" not in word]
-    overrides = [word for word in args.recipe if "=" in word]
-    if len(recipes) != (args.resume is None):
-        raise SharedError("give either one recipe, as configs/frih.yaml, or --resume RUN; then key.sub=value as needed")
-
     with alike():
-        config = resumed_config(args.resume, overrides) if args.resume else load_config(Path(recipes[0]), overrides)
+        recipes, overrides = split_words(args.recipe)
+        if len(recipes) != (args.resume is None):
+            raise UserError(
+                "give either one recipe, as configs/frih.yaml, or --resume RUN; then key.sub=value as needed"
+                + taken_for_keys(overrides)
+            )
+        config = resumed_config(args.resume, overrides) if args.resume else load_config(recipes[0], overrides)
         changes = describe_changes(args.resume, config) if args.resume else ""
     run = run_folder(args.resume) if args.resume else Path(config.run or "runs/frih")
     with connect(config.train.device) as world, exclusive(run, world):

@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from frih import FRIH
-from frih.common.distributed import World, choose_device
+from frih.common.devices import choose_device
+from frih.common.distributed import World
 from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.dataset import CompositeDataset
@@ -49,7 +50,7 @@ def main() -> int:
         raise UserError("--images, --rounds and --batch: must be 1 or more")
     items = read_split(args.root, "test").items
     images = CompositeDataset([items[i] for i in evenly(len(items), args.images)], DataConfig(), SubmaskConfig())
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device", kinds=("cuda",))
     print(
         f"python {' '.join(sys.argv)}   torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, {device}"
     )

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frih import FRIH
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import Batch, pack
@@ -86,7 +86,7 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.images, args.rounds, args.batch) < 1:
         raise UserError("--images, --rounds and --batch: must be 1 or more")
-    device = Device(choose_device(args.device))
+    device = Device(choose_device(args.device, "--device", kinds=("cuda",)))
     items = read_split(args.root, "test").items
     chosen = [items[i] for i in evenly(len(items), args.images)]
     images = CompositeDataset(chosen, DataConfig(), SubmaskConfig())

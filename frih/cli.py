@@ -24,6 +24,7 @@ from tqdm import tqdm
 from frih import __version__
 from frih.common.drawing import color_labels, image_sheet
 from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.common.paths import at_home, path_argument
 from frih.common.progress import progress_bar
 from frih.common.wording import counted
 from frih.data.images import HALF
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that ``frih harmonize`` and ``scripts/harmonize.py`` share."""
     parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a file or a folder")
+    parser.add_argument("-o", "--out", type=path_argument, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
     parser.add_argument("--size", type=int, metavar="S", help="side at which the network sees the image, 128, 256, ...")
     parser.add_argument("--invert-mask", action="store_true", help="the masks are black where the foreground is")
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist; they are kept otherwise")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu or mps (default: auto)")
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -102,6 +103,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes the images of a command line and returns the exit status."""
     if not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
+    args.image, args.mask = at_home(args.image), at_home(args.mask)
     pairs, failures = find_pairs(args.image, args.mask)
     count = len(pairs) + len(failures)
     sheets = [name for name in ("submasks", "compare") if getattr(args, name)]
@@ -110,9 +112,10 @@ def harmonize_files(args: argparse.Namespace) -> int:
     inputs = [path for name in (args.image, args.mask) for path in find_images(name) or [Path(name)]]
     check_outputs(outputs, inputs, args.overwrite)
 
+    from frih.common.devices import choose_device
     from frih.harmonizing.harmonizer import PRETRAINED, Harmonizer
 
-    harmonizer = Harmonizer.load(args.weights or PRETRAINED, args.device, args.size)
+    harmonizer = Harmonizer.load(args.weights or PRETRAINED, choose_device(args.device, "--device"), args.size)
     done = kept = 0
     for image, mask in progress_bar(pairs.items(), unit="image", disable=count == 1):
         missing = [path for path in outputs[image] if args.overwrite or not path.exists()]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
 from frih.common.files import locked, write_whole
+from frih.common.paths import at_home, path_argument
 from frih.tools.composites.making import describe, make_composites
 from frih.tools.experiments.ablation_images import write_images
 from frih.tools.experiments.ablation_tables import render
@@ -70,16 +71,25 @@ def parse() -> argparse.Namespace:
     option = parser.add_argument
     option("overrides", nargs="*", metavar="key.sub=value", help="changes of every recipe")
     option("--table", choices=[*TABLES, "all"], required=True)
-    option("--recipes", type=Path, default=Path("configs"), metavar="DIR", help="has frih.yaml, ablations/ and cutoff/")
-    option("--out", type=Path, metavar="DIR", help="default: outputs/ablations/ and the recipes' folder")
+    option(
+        "--recipes",
+        type=path_argument,
+        default=Path("configs"),
+        metavar="DIR",
+        help="has frih.yaml, ablations/ and cutoff/",
+    )
+    option("--out", type=path_argument, metavar="DIR", help="default: outputs/ablations/ and the recipes' folder")
     option("--seeds", type=int, default=1, metavar="N", help="runs of each row, from the recipe's seed on (default: 1)")
     option(
-        "--benchmark", type=Path, metavar="DIR", help="data set to evaluate on; default: the test split of data.root"
+        "--benchmark",
+        type=path_argument,
+        metavar="DIR",
+        help="data set to evaluate on; default: the test split of data.root",
     )
     option("--parallel", type=int, default=1, metavar="N", help="rows at once, on one GPU or several")
     option("--processes", type=int, default=1, metavar="N", help="of each row, by torchrun (GPUs)")
     option("--minutes", type=float, metavar="M", help="stop after so long; the next call goes on")
-    option("--photos", type=Path, metavar="DIR", help="make data.root of these by make_composites.py, once")
+    option("--photos", type=path_argument, metavar="DIR", help="make data.root of these by make_composites.py, once")
     option(
         "--per-photo", type=int, metavar="K", help="with --photos: composites of a photo by each transfer (default: 1)"
     )
@@ -101,7 +111,7 @@ def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dr
     roots = [one.partition("=")[2] for one in overrides if one.partition("=")[0].strip() == "data.root"]
     if not roots:
         raise UserError("--photos: give the folder of the data set to be made as well: data.root=data/labelme")
-    root = Path(roots[-1])
+    root = Path(at_home(roots[-1]))
     if (root / MANIFEST).is_file():
         made_with = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["settings"]["per_photo"]
         if made_with != per_photo:

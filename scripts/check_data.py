@@ -8,20 +8,20 @@ some, 130 after Ctrl-C. docs/data.md says what each finding means.
 """
 
 import argparse
-from pathlib import Path
 
 from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.common.paths import path_argument
 from frih.tools.datasets.check import check_dataset, write_lists, write_report
 
 
 def main() -> int:
     """Checks the data set and says what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds HCOCO, HAdobe5k, ...")
+    parser.add_argument("root", type=path_argument, metavar="ROOT", help="the folder that holds HCOCO, HAdobe5k, ...")
     parser.add_argument("--subsets", nargs="+", metavar="NAME", help="check these only; by default all that are there")
     parser.add_argument("--size", type=int, default=256, help="the network's; masks must have foreground there too")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; one for each core by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every finding there")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write every finding there")
     parser.add_argument(
         "--write-lists", action="store_true", help="first write missing lists, if others have their lines"
     )

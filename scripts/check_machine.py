@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
+from frih.common.paths import path_argument
 from frih.config.recipes import load_config
 from frih.tools.machine import check
 from frih.tools.machine.setting import PRECISIONS, options_for
@@ -33,7 +34,7 @@ SECTIONS = ("right", "fast", "limit")
 def main() -> int:
     """Checks what the command line names."""
     args = parse()
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device", kinds=("cuda",))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     options = options_for(
@@ -64,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("overrides", nargs="*", metavar="key.sub=value", help="changes of the recipe")
-    option("--recipe", type=Path, default=ROOT / "configs/frih.yaml", help="default: configs/frih.yaml")
+    option("--recipe", type=path_argument, default=ROOT / "configs/frih.yaml", help="default: configs/frih.yaml")
     option("--device", choices=["auto", "cpu", "cuda"], default="auto")
     option("--quick", action="store_true", help="less of everything: a minute on a GPU")
     option("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="parts (default: all)")
@@ -77,7 +78,7 @@ def parse() -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         help="torch.compile as well, at the end, while there is time; default: on GPUs, unless --quick",
     )
-    option("--out", type=Path, default=Path("outputs/machine"), metavar="DIR", help="folder of machine.json")
+    option("--out", type=path_argument, default=Path("outputs/machine"), metavar="DIR", help="folder of machine.json")
     args = parser.parse_intermixed_args()
     if args.batches and min(args.batches) < 1:
         raise UserError("--batches: must be 1 or more")

@@ -23,6 +23,7 @@ import torch
 
 from frih.common.errors import UserError, run_command
 from frih.common.files import is_part
+from frih.common.paths import path_argument
 from frih.models.checkpoint import find_checkpoint, load_checkpoint
 from frih.tools.experiments.run_log import latest, read_lines
 
@@ -32,13 +33,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> int:
     """Trains, kills, compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipe", type=path_argument)
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--processes", type=int, default=1, help="of each run, by torchrun")
     parser.add_argument("--pause", type=float, help="mean seconds between two kills; default: such that all fit")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the two runs here; default: a temporary folder")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="DIR", help="keep the two runs here; default: a temporary folder"
+    )
     args = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or Path(temporary)

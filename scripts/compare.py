@@ -12,6 +12,8 @@ import argparse
 from pathlib import Path
 
 from frih.common.errors import UserError, run_command
+from frih.common.paths import at_home, path_argument
+from frih.config.words import named_folder
 from frih.tools.report import compare
 
 
@@ -19,7 +21,7 @@ def main() -> int:
     """Compares what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", metavar="[NAME=]DIR", help="folders that evaluate.py wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument("--out", type=path_argument, required=True, metavar="DIR", help="where to write")
     parser.add_argument("--anyway", action="store_true", help="compare evaluations that were not made alike")
     args = parser.parse_args()
     print(compare(named_folders(args.folders), args.out, anyway=args.anyway))
@@ -31,14 +33,14 @@ def named_folders(words: list[str]) -> dict[str, Path] | list[Path]:
     """``NAME=DIR`` for each, or ``DIR`` for each."""
     named = {}
     for word in words:
-        name, equals, folder = word.partition("=")
-        if equals and not Path(word).is_dir():
+        name, folder = named_folder(word)
+        if name or word.startswith("="):
             if not name or name in named:
                 raise UserError(f"{word}: needs a name of its own before the =")
             named[name] = Path(folder)
     if named and len(named) < len(words):
         raise UserError("give all evaluations a name (NAME=DIR), or none")
-    return named or [Path(word) for word in words]
+    return named or [Path(at_home(word)) for word in words]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from frih.common.errors import UserError, run_command
+from frih.config.words import split_words
 from frih.tools.experiments.run_log import read_lines
 
 Curve = list[dict[str, Any]]
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("commits", nargs=2, metavar="COMMIT")
     parser.add_argument("recipe", nargs="*", metavar="RECIPE key.sub=value", help="a YAML file, and keys to change")
     args = parser.parse_intermixed_args()
-    recipe = args.recipe if args.recipe and "=" not in args.recipe[0] else [*DEFAULT, *args.recipe]
+    recipe = args.recipe if split_words(args.recipe)[0] else [*DEFAULT, *args.recipe]
     with tempfile.TemporaryDirectory() as folder:
         curves = [train(commit, recipe, Path(folder, str(i))) for i, commit in enumerate(args.commits)]
     print(f"{len(curves[0])} lines, figures: {', '.join(shared_figures(*curves))}")

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from frih import FRIH, __version__
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.files import write_whole
+from frih.common.paths import path_argument
 from frih.config import Config
 from frih.config.recipes import load_config
 from frih.evaluation.layout import Table
@@ -35,7 +36,7 @@ SHARES = (0.05, 0.1, 0.2, 0.4, 1.0)
 def main() -> int:
     """Measures what the command line names, prints it, and writes it."""
     args = parse()
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device", kinds=("cuda",))
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     own = parameters(FRIH())["all"] / 1e6
     sections, measured = [efficiency({"FRIH, counted": (None, own, "")})], dict[str, Any]()
@@ -61,12 +62,14 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", type=Path, metavar="RECIPE", default=[Path("configs/frih.yaml")])
+    parser.add_argument("recipes", nargs="*", type=path_argument, metavar="RECIPE", default=[Path("configs/frih.yaml")])
     parser.add_argument("--foreground", type=float, default=0.2, metavar="SHARE", help="of the image (default: 0.2)")
     parser.add_argument("--submasks", type=int, default=8, metavar="K", help="of the image (default: 8)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="measurements of time (default: 3)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write complexity.md and complexity.json there")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="DIR", help="write complexity.md and complexity.json there"
+    )
     args = parser.parse_args()
     if not 0 < args.foreground <= 1:
         raise UserError(f"--foreground: must be above 0 and at most 1, not {args.foreground}")

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from frih.common.errors import UserError, run_command
+from frih.common.paths import path_argument
 from frih.harmonizing.pairs import find_pairs
 from frih.models.checkpoint import load_model
 from frih.models.locate import locate
@@ -50,12 +51,12 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line; the format follows from the suffix of --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or weights")
-    parser.add_argument("--out", type=Path, metavar="PATH", help="the file to write, or the folder for hub")
+    parser.add_argument("run", type=path_argument, metavar="RUN", help="a run's folder, or weights")
+    parser.add_argument("--out", type=path_argument, metavar="PATH", help="the file to write, or the folder for hub")
     parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
     parser.add_argument("--half", action="store_true", help="safetensors, hub: weights in float16")
-    parser.add_argument("--check", type=Path, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these")
+    parser.add_argument("--check", type=path_argument, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these")
     parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")
     args = parser.parse_args()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
 from frih.common.files import write_whole
+from frih.common.paths import path_argument
 from frih.common.processes import cores
 from frih.config.recipes import load_config
 from frih.models.checkpoint import find_checkpoint
@@ -95,9 +96,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("rung", choices=["machine", *RUNS])
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="changes of every recipe")
     parser.add_argument(
-        "--photos", type=Path, metavar="DIR", help="has images/ and masks/, as pack_photos.py makes them"
+        "--photos", type=path_argument, metavar="DIR", help="has images/ and masks/, as pack_photos.py makes them"
     )
-    parser.add_argument("--back", type=Path, required=True, metavar="DIR", help="folder of the packed results")
+    parser.add_argument("--back", type=path_argument, required=True, metavar="DIR", help="folder of the packed results")
     parser.add_argument("--minutes", type=float, default=9, metavar="M", help="from start to end (default: 9)")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs of the rung")
     args = parser.parse_intermixed_args()

@@ -12,9 +12,9 @@ says more.
 """
 
 import argparse
-from pathlib import Path
 
 from frih.common.errors import run_command
+from frih.common.paths import path_argument
 from frih.tools.composites.making import describe, make_composites
 from frih.tools.composites.objects import parse_limits
 
@@ -25,10 +25,14 @@ def main() -> int:
     """Makes the data set and says what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "folders", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos, and OUT as the last"
+        "folders", type=path_argument, nargs="+", metavar="PHOTOS", help="folders of photos, and OUT as the last"
     )
-    parser.add_argument("--out", type=Path, metavar="OUT", help="the data set, if all other folders are photos")
-    parser.add_argument("--annotations", type=Path, metavar="PATH", help="file or folder of COCO's or LabelMe's form")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="OUT", help="the data set, if all other folders are photos"
+    )
+    parser.add_argument(
+        "--annotations", type=path_argument, metavar="PATH", help="file or folder of COCO's or LabelMe's form"
+    )
     parser.add_argument("--objects", type=int, metavar="N", help="take the N largest annotated objects of a photo")
     parser.add_argument("--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category")
     parser.add_argument("--regions", type=int, default=0, metavar="K", help="also make composites of K colour regions")

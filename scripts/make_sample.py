@@ -9,13 +9,14 @@ import argparse
 from pathlib import Path
 
 from frih.common.errors import run_command
+from frih.common.paths import path_argument
 from frih.tools.composites.sample import SPLITS, make_sample
 
 
 def main() -> int:
     """Makes the data set and says what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", nargs="?", type=Path, default=Path("data/sample"), metavar="ROOT")
+    parser.add_argument("root", nargs="?", type=path_argument, default=Path("data/sample"), metavar="ROOT")
     parser.add_argument("--seed", type=int, default=0, help="of the references and transfers")
     args = parser.parse_args()
     sample = make_sample(args.root, seed=args.seed)

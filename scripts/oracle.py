@@ -13,12 +13,12 @@ twelve numbers instead of a shift. --evaluations compares two networks by the sh
 
 import argparse
 import json
-from pathlib import Path
 
 from frih.common.cells import write_csv
 from frih.common.distributed import connect
 from frih.common.errors import SharedError, UserError, alike, run_command
 from frih.common.files import write_whole
+from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import SubmaskConfig
 from frih.data.dataset import CompositeDataset
@@ -118,8 +118,8 @@ def parse() -> argparse.Namespace:
     usual = f"divisions (default: {' '.join(METHODS)})"
     option("--methods", nargs="+", default=list(METHODS), metavar="M", help=usual)
     option("--correction", choices=list(CORRECTIONS), default="shift", help="default: shift")
-    option("--evaluations", nargs=2, type=Path, metavar="DIR", help="two, of the same test split")
-    option("--out", type=Path, metavar="DIR", help="write tables and each image's figures there")
+    option("--evaluations", nargs=2, type=path_argument, metavar="DIR", help="two, of the same test split")
+    option("--out", type=path_argument, metavar="DIR", help="write tables and each image's figures there")
     args = parse_subject(parser, "methods")
     args.methods = list(dict.fromkeys(args.methods))
     if len(args.predictions) > 1:

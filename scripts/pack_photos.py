@@ -7,9 +7,9 @@ called again. docs/data.md says more.
 """
 
 import argparse
-from pathlib import Path
 
 from frih.common.errors import run_command
+from frih.common.paths import path_argument
 from frih.tools.composites.objects import parse_limits
 from frih.tools.composites.packing import QUALITY, pack_photos
 
@@ -17,8 +17,10 @@ from frih.tools.composites.packing import QUALITY, pack_photos
 def main() -> int:
     """Packs the photos and says how large they are now."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders with images/ and masks/")
-    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument(
+        "photos", type=path_argument, nargs="+", metavar="PHOTOS", help="folders with images/ and masks/"
+    )
+    parser.add_argument("out", type=path_argument, metavar="OUT")
     parser.add_argument("--at-most", nargs="+", default=[], metavar="CATEGORY=N", help="take N photos of a category")
     parser.add_argument("--size", type=int, default=256, metavar="S", help="side in pixels (default: 256)")
     parser.add_argument("--quality", type=int, default=QUALITY, metavar="Q", help=f"of WebP (default: {QUALITY})")

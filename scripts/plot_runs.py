@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 
 from frih.common.errors import UserError, did_you_mean, run_command
 from frih.common.files import whole_file
+from frih.common.paths import path_argument
 from frih.tools.experiments.run_log import read_lines
 from frih.tools.report.comparison import short_names
 from frih.training.logged import Logged
@@ -25,8 +26,8 @@ DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 def main() -> int:
     """Reads, draws, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="png, svg or pdf")
+    parser.add_argument("runs", nargs="+", type=path_argument, metavar="RUN")
+    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="png, svg or pdf")
     parser.add_argument("--figures", nargs="+", default=DEFAULT, metavar="NAME")
     parser.add_argument("--log", action="store_true", help="a logarithmic scale")
     parser.add_argument(

@@ -11,9 +11,9 @@ docs/data.md says what to choose.
 
 import argparse
 import sys
-from pathlib import Path
 
 from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.common.paths import path_argument
 from frih.tools.datasets.prepare import describe, prepare_dataset, verify_dataset
 from frih.tools.datasets.shrinking import QUALITY, SIZES, SUFFIXES
 
@@ -21,8 +21,8 @@ from frih.tools.datasets.shrinking import QUALITY, SIZES, SUFFIXES
 def main() -> int:
     """Makes the copy, or what is missing of it, and verifies it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="the data set")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the copy's folder")
+    parser.add_argument("root", nargs="?", type=path_argument, metavar="ROOT", help="the data set")
+    parser.add_argument("out", type=path_argument, metavar="OUT", help="the copy's folder")
     parser.add_argument("--size", choices=SIZES, default="512", help="of the stored images (default: 512)")
     parser.add_argument("--format", choices=list(SUFFIXES), help="of converted images (default: by size)")
     parser.add_argument("--quality", type=int, metavar="Q", help=f"of JPEG, 1 to 100 (default: {QUALITY})")

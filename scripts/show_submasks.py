@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from frih.common.drawing import PALETTE
 from frih.common.errors import UserError, run_command
+from frih.common.paths import path_argument
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.submasks import DensityPeaks, KMeans, density_peaks, kmeans
@@ -31,9 +32,9 @@ INK, FAINT = "#222222", "#8a8a8a"
 def main() -> int:
     """Draws the division that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("mask", type=Path, help="white = foreground")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("image", type=path_argument)
+    parser.add_argument("mask", type=path_argument, help="white = foreground")
+    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE")
     parser.add_argument("--method", choices=["cfsfdp", "gamma", "kmeans"], default="cfsfdp", help="default: cfsfdp")
     parser.add_argument("--clusters", type=int, nargs="+", default=[8], metavar="K", help="of kmeans; default: 8")
     parser.add_argument("--cutoffs", type=float, nargs="+", default=[0.1], metavar="D_C", help="default: 0.1")

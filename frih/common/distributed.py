@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from frih.common.errors import LostConnectionError, SharedError, UserError, describe
+from frih.common.devices import BACKENDS, CPU, choose_device
+from frih.common.errors import LostConnectionError, SharedError, UserError, alike, describe
 
-CPU = torch.device("cpu")
 TIMEOUT = timedelta(minutes=10)
 """A process that keeps the others waiting for longer ends the run. A process that fails ends it at once."""
 
@@ -112,20 +112,27 @@ def connect(device: str = "auto") -> Iterator[World]:
     ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
 
     Args:
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; on GPUs each process of a machine takes its own.
+        device: ``train.device``; on GPUs each process of a machine takes its own.
 
     Raises:
-        UserError: ``"cuda"`` was asked for and there is no GPU, or not one for each process.
+        UserError: there is no such device here, or not one for each process.
         LostConnectionError: another process ended.
     """
     size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = choose_device(device, local_rank)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size)) if size > 1 else 1
+    with alike():
+        chosen = choose_device(device, "train.device", process=local_rank, processes=here)
+        backend = BACKENDS.get(chosen.type)
+        if size > 1 and backend and not dist.is_backend_available(backend):
+            raise UserError(
+                f"train.device: this PyTorch has no {backend}, which {chosen.type} needs for several processes"
+            )
+    if chosen.index is not None:
+        getattr(torch, chosen.type).set_device(chosen)
     if size == 1:
         yield World(0, 1, chosen)
         return
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group(f"cpu:gloo,{chosen.type}:{backend}" if backend else "gloo", timeout=TIMEOUT)
     try:
         yield World(dist.get_rank(), size, chosen)
     except RuntimeError as error:  # only its words tell an error of the connection
@@ -140,22 +147,6 @@ def connect(device: str = "auto") -> Iterator[World]:
 def _first(error: Exception) -> str:
     line: str = str(error).splitlines()[0]
     return line if len(line) < 80 else line[:76] + " ..."
-
-
-def choose_device(device: str, local_rank: int = 0) -> torch.device:
-    """The device that ``"auto"``, ``"cpu"`` or ``"cuda"`` means for a machine's process number ``local_rank``.
-
-    Raises:
-        UserError: there is no such GPU.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu" or (device == "auto" and gpus == 0):
-        return CPU
-    if gpus == 0:
-        raise UserError("device: cuda was asked for, but PyTorch sees no GPU; take cpu or auto (train.device)")
-    if local_rank >= gpus:
-        raise UserError(f"torchrun: process {local_rank} of this machine has no GPU of its own; start at most {gpus}")
-    return torch.device("cuda", local_rank)
 
 
 def set_tf32(on: bool) -> None:

@@ -5,15 +5,37 @@ or a value of another type is an error, so a mistyped recipe never trains. Value
 ``docs/decisions.md`` names the defaults that fill a gap in the paper.
 """
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from frih.common.paths import at_home
 from frih.config.protocols import DEFAULT, METRICS, PROTOCOLS
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Ratio = Annotated[float, Field(ge=0.01, le=100)]
+Epochs = Annotated[int, Field(ge=1, le=10**6)]
+Steps = Annotated[int, Field(ge=1, le=10**9)]
+Images = Annotated[int, Field(ge=1, le=2**16)]
+Pixels = Annotated[int, Field(ge=1, le=2**26)]
+Width = Annotated[int, Field(ge=1, le=2048)]
+Layers = Annotated[tuple[Width, ...], Field(min_length=7, max_length=7)]
+Text = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(at_home)]
+"""A file or folder. ``~`` and ``~user`` at its start are home folders."""
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d{1,3})?", name):
+        raise ValueError(f"there is no device {name!r}: take auto, cpu, cuda, cuda:1, xpu or mps")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_device)]
+"""As PyTorch names devices, or ``auto``."""
 
 
 class Section(BaseModel):
@@ -30,15 +52,15 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which images are read, and how."""
 
-    root: str | None = None
+    root: FilePath | None = None
     """Folder of a dataset in iHarmony4's layout. Recipes leave it to the command line: ``data.root=/datasets/iHarmony4``."""
-    subsets: tuple[str, ...] | None = None
+    subsets: tuple[Text, ...] | None = None
     """Sub-datasets to use, by folder name. Unset: all that the root holds."""
-    size: Annotated[int, Field(ge=128, multiple_of=128)] = 256
+    size: Annotated[int, Field(ge=128, le=8192, multiple_of=128)] = 256
     """Side in pixels to which every image is resized; the network halves it seven times."""
     crop_scale: tuple[Share, Share] = (0.5, 1.0)
     """Training: least and most share of the image's area that the random box covers."""
-    crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 4 / 3)
+    crop_ratio: tuple[Ratio, Ratio] = (0.75, 4 / 3)
     """Training: least and most ratio of the random box's width to its height."""
     flip: Share = 0.5
     """Training: probability of a horizontal flip."""
@@ -55,9 +77,9 @@ class DataConfig(Section):
     unchanged: Share = 0.0
     """Training: share of the composites that are replaced by the real image, so that the network learns to leave alone what
     already fits. The paper has none."""
-    label_cache: str | None = None
+    label_cache: FilePath | None = None
     """Folder that keeps the submasks of whole images, so that validation and evaluation find them only once."""
-    workers: Count = 4
+    workers: Annotated[int, Field(ge=0, le=1024)] = 4
     """Loader processes for each training process, at most one for each CPU core. 0: load in the training process."""
 
     @model_validator(mode="after")
@@ -85,7 +107,7 @@ class SubmaskConfig(Section):
     so many submasks."""
     clusters: Annotated[int, Field(ge=1, le=255)] = 8
     """``kmeans``: number of clusters. An image has at most so many submasks."""
-    min_density: Count = 10
+    min_density: Annotated[int, Field(ge=0, le=2**26)] = 10
     """A candidate must have a higher density than this; others are outliers."""
     distance: Literal["euclidean", "normalized"] = "euclidean"
     """Distance of RGB vectors in [0, 1]. From black to white it is sqrt 3, or ``normalized`` 1."""
@@ -99,7 +121,7 @@ class SubmaskConfig(Section):
 class ModelConfig(Section):
     """The network. The widths meet the paper's budget: 9.30 M + 2.68 M = 11.98 M parameters."""
 
-    network: str = "frih"
+    network: Text = "frih"
     """Which network: a name in :data:`frih.models.build.NETWORKS`. The other keys of this section are those of FRIH."""
     arguments: dict[str, JsonValue] = {}
     """Arguments of another network, by name."""
@@ -115,13 +137,13 @@ class ModelConfig(Section):
     fusion head predicts the image itself."""
     norm: Literal["batch", "none"] = "batch"
     """Normalisation layers. With ``none`` the result of an image does not depend on its batch."""
-    base_widths: Annotated[tuple[Positive, ...], Field(min_length=7, max_length=7)] = (48, 80, 96, 176, 192, 384, 400)
+    base_widths: Layers = (48, 80, 96, 176, 192, 384, 400)
     """Channels of the base encoder's seven layers; the decoder mirrors them."""
-    base_decoder_width: Positive = 32
+    base_decoder_width: Width = 32
     """Channels of the base decoder's last layer."""
-    cascade_widths: Annotated[tuple[Positive, ...], Field(min_length=7, max_length=7)] = (16, 32, 32, 80, 80, 96, 128)
+    cascade_widths: Layers = (16, 32, 32, 80, 80, 96, 128)
     """Channels of the cascaded encoder's seven layers; the decoder mirrors them, and its last layer is as wide as the first."""
-    head_width: Positive = 32
+    head_width: Width = 32
     """Channels of the two 3x3 convolutions of the fusion head."""
 
     @model_validator(mode="after")
@@ -134,7 +156,7 @@ class ModelConfig(Section):
 class LossConfig(Section):
     """Equations 6 to 8."""
 
-    min_area: Positive = 100
+    min_area: Pixels = 100
     """A_min, in pixels: smaller masks and submasks count as if they had this area."""
     equal: Literal["submasks", "pixels"] = "submasks"
     """What has equal weight in the refine loss: the submasks of an image, as in equation 8, or the pixels of its mask, as in
@@ -144,28 +166,28 @@ class LossConfig(Section):
 class TrainConfig(Section):
     """Optimisation."""
 
-    epochs: Positive = 180
+    epochs: Epochs = 180
     """Passes over the training images."""
-    batch: Positive = 128
+    batch: Images = 128
     """Images in a step, over all processes."""
-    accumulate: Positive = 1
+    accumulate: Images = 1
     """Each process takes its images of a step in so many parts, one after the other: less memory, the same gradient. Batch
     normalisation then takes its statistics from each part."""
-    lr: Annotated[float, Field(gt=0)] | None = None
+    lr: Rate | None = None
     """Initial learning rate. Unset: ``base_lr`` scaled by batch / 128."""
-    base_lr: Annotated[float, Field(gt=0)] = 0.008
+    base_lr: Rate = 0.008
     """Initial learning rate at batch 128; the paper's value."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's decay rates."""
-    milestones: tuple[Positive, ...] = (160, 175)
+    milestones: Annotated[tuple[Epochs, ...], Field(max_length=1000)] = (160, 175)
     """Epochs after which the learning rate falls tenfold."""
-    warmup_steps: Count = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     """Steps over which the learning rate first rises linearly. The paper has none."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Largest norm of the gradient; a larger gradient is scaled down to it. The paper has none."""
     end_to_end: bool = True
     """Whether the gradient of the refine loss reaches the base network, or stops at the coarse image and the E_i."""
-    init_from: str | None = None
+    init_from: FilePath | None = None
     """Checkpoint whose weights to start from. Parts that it lacks keep their initial values and are printed."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an exponential moving average of the weights, as 0.999. Validation and evaluation then take the averaged
@@ -180,10 +202,11 @@ class TrainConfig(Section):
     """Memory layout of weights and features: channels last, or first."""
     compile: bool = False
     """Compile the network by ``torch.compile``, which takes minutes at the start."""
-    profile: Count = 0
+    profile: Annotated[int, Field(ge=0, le=1000)] = 0
     """Steps to profile near the start: the time of each part is printed, and a trace is written into the run's folder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """``auto`` takes a GPU if there is one."""
+    device: DeviceName = "auto"
+    """As PyTorch names it: ``cpu``, ``cuda``, ``cuda:1``, ``xpu``, ``mps``. ``auto`` takes a GPU if there is one: CUDA's, else
+    Intel's (xpu), else Apple's (mps); the last two are untried."""
 
     @model_validator(mode="after")
     def _milestones_ascend(self) -> "TrainConfig":
@@ -197,9 +220,12 @@ class ValidationConfig(Section):
 
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of the real images that is held out in each subset, with all their composites."""
-    every: Positive = 5
+    list: FilePath | None = None
+    """Held out instead of ``fraction``: the composites of the dataset's own lists, as ``val`` for ``HCOCO_val.txt`` or
+    ``IHD_val.txt``, or of a file, as ``./mine.txt``. Other composites of their real images are left out of training."""
+    every: Epochs = 5
     """Epochs between validations; the last epoch always has one."""
-    images: Count = 8
+    images: Annotated[int, Field(ge=0, le=1000)] = 8
     """Validation images drawn into TensorBoard each time."""
 
 
@@ -217,40 +243,40 @@ class EvaluationConfig(Section):
     """Rule by which MSE, PSNR and fMSE are computed, by its name in :data:`frih.config.protocols.PROTOCOLS`."""
     metrics: tuple[MetricName, ...] = DEFAULT
     """What is computed of each image. The paper's MSE, PSNR and fMSE are always computed."""
-    lpips: str | None = None
+    lpips: FilePath | None = None
     """File of the weights of torchvision's AlexNet, for LPIPS. Unset: the one in torchvision's cache."""
     original_size: bool = False
     """Compare images at their own size instead of ``data.size``."""
-    batch: Positive = 16
+    batch: Images = 16
     """Images per forward pass. Changes memory and speed, not results."""
 
 
 class LoggingConfig(Section):
     """The log of a run."""
 
-    every: Positive = 50
+    every: Steps = 50
     """Steps between two lines of ``metrics.jsonl`` and TensorBoard."""
 
 
 class CheckpointConfig(Section):
     """When ``checkpoints/last.pt`` is written, besides at each epoch's end and when the run is stopped, and what is kept."""
 
-    every_steps: Positive = 1000
+    every_steps: Steps = 1000
     """Steps between two checkpoints."""
-    every_minutes: Annotated[float, Field(gt=0)] | None = None
+    every_minutes: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Also write one when so many minutes have passed."""
-    keep: Positive = 2
+    keep: Annotated[int, Field(ge=1, le=10**6)] = 2
     """How many are kept: the newest is ``last.pt``, older ones are ``step-00001000.pt``."""
-    keep_epochs: Positive | None = None
+    keep_epochs: Epochs | None = None
     """Epochs between checkpoints that are kept for good, as ``epoch-0010.pt``."""
 
 
 class Config(Section):
     """A resolved recipe: everything that determines a run."""
 
-    run: str | None = None
+    run: FilePath | None = None
     """Folder of the run. Unset: ``runs/`` and the recipe's path below ``configs/``, as ``runs/ablations/baseline``."""
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Of the initial weights, the validation split, the order of images and every augmentation."""
     data: DataConfig = DataConfig()
     submasks: SubmaskConfig = SubmaskConfig()

@@ -1,22 +1,29 @@
 """Recipes: YAML files with ``base:`` and ``key=value`` overrides become a configuration. All errors are reported at once.
 
-YAML 1.2 is used, so ``2e-4`` is a number and ``on`` is a word. A key given twice is an error.
+Values of overrides are YAML (:mod:`frih.config.yaml_text`), but those of texts and paths are taken as they are: ``data.root=set
+#2``. There ``null`` means none, where a key may have none.
 """
 
 import json
+import os
 import re
-from collections.abc import Hashable, Iterator, Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from frih.common.errors import UserError, did_you_mean
+from frih.common.paths import at_home
 from frih.config import Config
+from frih.config.keys import FilePath, Text
+from frih.config.yaml_text import Key, Parsed, dump, parse, parse_value, printable, text_fault
 
-Key = tuple[str, ...]
+_MOST_BYTES, _MOST_BASES, _MOST_FAULTS = 1 << 16, 20, 20
 
 
 def load_config(recipe: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -26,14 +33,15 @@ def load_config(recipe: Path | None, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         recipe: a YAML file; None takes the defaults of :mod:`frih.config`.
-        overrides: ``"key.sub=value"``, values in YAML.
+        overrides: ``"key.sub=value"``, values in YAML, those of texts and paths as they are.
 
     Raises:
         UserError: the message lists every fault with its file, line and key.
     """
     settings = _Settings({}, {}, [])
     if recipe:
-        settings = _Settings({"run": _default_run(recipe)}, {}, []).updated(_read(recipe, ()))
+        read = _read(recipe, ())
+        settings = _Settings({"run": _default_run(recipe)}, {}, []).updated(read)
     return _validate(settings.updated(_parse_overrides(overrides)))
 
 
@@ -63,9 +71,13 @@ def with_overrides(config: Config, overrides: Sequence[str], *, only: Sequence[s
 
 def to_yaml(config: Config) -> str:
     """A configuration as a recipe that sets every key."""
-    return yaml.dump(
-        config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120
-    )
+    return dump(config.model_dump(mode="json"))
+
+
+def is_key(name: str) -> bool:
+    """Whether ``key.sub`` is a key or a section, or lies below ``model.arguments``."""
+    keys = tuple(name.split("."))
+    return keys in _hints() or keys[:2] == ("model", "arguments")
 
 
 class _Settings(NamedTuple):
@@ -89,59 +101,47 @@ class _Settings(NamedTuple):
 
 def _read(path: Path, above: tuple[Path, ...]) -> _Settings:
     """Reads a recipe and its base. ``above`` are the recipes that are based on it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        asked = f"{above[-1]}: base: " if above else ""
-        nearest = did_you_mean(path.name, (found.name for found in path.parent.glob("*.yaml")))
-        raise UserError(f"{asked}{path}: no such recipe{nearest}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a recipe ({error})") from None
-    settings = _parse(text, str(path))
+    text = _content(path, f"{above[-1]}: base: " if above else "")
+    settings = _Settings(*parse(text, str(path)))
     base = settings.tree.pop("base", None)
+    where = f"{settings.origins.get(('base',), path)}: base"
     if base is None:
         return settings
     if not isinstance(base, str):
-        raise UserError(f"{path}: base: takes the path of one recipe, not {base!r}")
-    parent = path.parent / base
-    if parent.resolve() in [one.resolve() for one in (*above, path)]:
-        raise UserError(f"{path}: base: {base} is based on this recipe itself; break the circle")
+        raise UserError(f"{where}: takes the path of one recipe, not {base!r}")
+    try:
+        parent = path.parent / at_home(base)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    if os.path.realpath(parent) in map(os.path.realpath, (*above, path)):
+        raise UserError(f"{where}: {base} is based on this recipe itself; break the circle")
+    if len(above) == _MOST_BASES:
+        raise UserError(
+            f"{where}: {base} would be recipe number {_MOST_BASES + 2} of a chain; put some of them together"
+        )
     return _read(parent, (*above, path)).updated(settings)
 
 
-def _parse(text: str, source: str) -> _Settings:
-    """Parses a YAML document into settings with the line of each key."""
-    loader = _Loader(text)
+def _content(path: Path, asked: str) -> str:
+    """The text of a recipe. Only a regular file is opened: reading a pipe may wait for ever."""
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return _Settings({}, {}, [])
-        if not isinstance(node, yaml.MappingNode):
-            raise UserError(f"{source}: is no recipe: it must consist of 'key: value' lines")
-        origins, faults = {}, []
-        for key, line, doubled in _keys(node):
-            if doubled:
-                faults.append(f"{source}:{line}: {'.'.join(key)}: given twice; keep one")
-            origins[key] = f"{source}:{line}"
-        return _Settings(loader.construct_document(node), origins, faults)
-    except RecursionError:
-        raise UserError(f"{source}: is not valid YAML: an alias (*name) contains itself") from None
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{source}: is not valid YAML: {problem}") from None
-    finally:
-        loader.dispose()
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise UserError(f"{asked}{path}: is {_kind(about.st_mode)}, not a file; give the path of a recipe")
+        if about.st_size > _MOST_BYTES:
+            raise UserError(f"{asked}{path}: is no recipe: it is larger than {_MOST_BYTES >> 10} KiB")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        nearest = did_you_mean(path.name, (found.name for found in path.parent.glob("*.yaml")))
+        raise UserError(f"{asked}{path}: no such recipe{nearest}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{asked}{path}: is no recipe: it is not text in UTF-8 ({error.reason})") from None
+    except OSError as error:
+        raise UserError(f"{asked}{path}: cannot be read as a recipe ({error.strerror or error})") from None
 
 
-def _keys(node: yaml.MappingNode, above: Key = ()) -> Iterator[tuple[Key, int, bool]]:
-    """All keys below a node, as (key, line, whether it was given before)."""
-    seen = set()
-    for name, value in node.value:
-        key = (*above, str(name.value))
-        yield key, name.start_mark.line + 1, key in seen
-        seen.add(key)
-        if isinstance(value, yaml.MappingNode):
-            yield from _keys(value, key)
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
 def _parse_overrides(overrides: Sequence[str]) -> _Settings:
@@ -149,18 +149,46 @@ def _parse_overrides(overrides: Sequence[str]) -> _Settings:
     for override in overrides:
         name, equals, value = override.partition("=")
         keys = tuple(name.strip().split("."))
-        if not equals or not all(keys):
-            settings.faults.append(f"command line: {override!r} is not of the form key.sub=value")
+        if not equals or not all(keys) or text_fault(name) or len(keys) > 20:
+            settings.faults.append(f"command line: {printable(override)!r} is not of the form key.sub=value")
             continue
         if not value.strip():
             settings.faults.append(f"command line: {name}: no value given (null means none)")
             continue
-        parsed = _parse(f"value: {value}", f"command line: {override}")
-        tree: Any = parsed.tree["value"]
+        parsed = _as_text(keys, value) or parse_value(value, keys)
+        if parsed.faults:
+            settings.faults.extend(parsed.faults)
+            continue
+        tree: Any = parsed.tree
         for key in reversed(keys):
             tree = {key: tree}
-        settings = settings.updated(_Settings(tree, {keys: "command line"}, parsed.faults))
+        settings = settings.updated(_Settings(tree, {keys: "command line"}, []))
     return settings
+
+
+def _as_text(keys: Key, value: str) -> Parsed | None:
+    """The value of a key that takes a text or a list of texts; None if the key takes something else."""
+    hint = _hints().get(keys)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    is_list = tuple[Text, ...] in kinds
+    if not (is_list or Text in kinds or FilePath in kinds):
+        return None
+    if type(None) in kinds and value == "null":
+        return Parsed(None, {}, [])
+    problem = text_fault(value)
+    found: str | list[str] = value
+    if is_list:
+        if not re.fullmatch(r"\s*\[.*\]\s*", value, re.DOTALL):
+            problem = problem or "takes a list: [ONE, TWO]"
+        found = _items(value.strip()[1:-1])
+    return Parsed(found, {}, [f"command line: {'.'.join(keys)}: {problem}"] if problem else [])
+
+
+def _items(text: str) -> list[str]:
+    """The texts between the brackets of a list. One with a comma stands in quotes."""
+    found = re.findall(r"""\s*('[^']*'|"[^"]*"|[^,]*?)\s*(?:,|$)""", text)
+    items = found[:-1] if found and not found[-1] else found
+    return [item[1:-1] if item[:1] in ("'", '"') and item[-1:] == item[0] and len(item) > 1 else item for item in items]
 
 
 def _merge(below: Any, above: Any) -> Any:
@@ -173,9 +201,11 @@ def _validate(settings: _Settings) -> Config:
     """Checks a tree as JSON: there pydantic's strict mode accepts a list for a tuple, but not ``true`` for 1."""
     faults = list(settings.faults)
     try:
-        config = Config.model_validate_json(json.dumps(settings.tree, default=str))
+        config = Config.model_validate_json(json.dumps(settings.tree))
     except ValidationError as error:
-        faults += [_explain(detail, settings) for detail in error.errors()]
+        more = error.errors()
+        faults += [_explain(detail, settings) for detail in more[:_MOST_FAULTS]]
+        faults += [f"and {len(more) - _MOST_FAULTS} more"] if len(more) > _MOST_FAULTS else []
     if faults:
         raise UserError("\n".join(faults))
     return config
@@ -183,10 +213,13 @@ def _validate(settings: _Settings) -> Config:
 
 def _explain(detail: ErrorDetails, settings: _Settings) -> str:
     """Describes one of pydantic's errors in one line."""
-    key = tuple(str(part) for part in detail["loc"])
-    given = json.dumps(detail["input"], default=str)
-    if detail["type"] == "extra_forbidden":
-        problem = "unknown key" + did_you_mean(".".join(key), [".".join(known) for known in _known_keys(Config)])
+    key = tuple(printable(str(part)) for part in detail["loc"])
+    given = printable(json.dumps(detail["input"], default=str), 56)
+    if detail["type"] == "extra_forbidden" and is_key(".".join(key)):
+        section, _, rest = key[-1].rpartition(".")
+        problem = f"write it as {section}: {{{rest}: ...}}"
+    elif detail["type"] == "extra_forbidden":
+        problem = "unknown key" + did_you_mean(".".join(key), [".".join(known) for known in _hints()])
         if "did you mean" not in problem:
             problem += _same_leaf(key)
     elif detail["type"] == "model_type":
@@ -195,10 +228,10 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
         problem = detail["msg"].removeprefix("Value error, ")
     else:
         expected = detail["msg"][:1].lower() + detail["msg"][1:]
-        problem = f"{expected}, not {given if len(given) < 60 else given[:56] + ' ...'}"
+        problem = f"{expected}, not {given}"
         if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-            problem += did_you_mean(detail["input"], re.findall(r"'(\w+)'", detail["ctx"]["expected"]))
-    return ": ".join(part for part in (settings.origin(key), ".".join(key), problem) if part)
+            problem += did_you_mean(printable(detail["input"]), re.findall(r"'(\w+)'", detail["ctx"]["expected"]))
+    return ": ".join(part for part in (settings.origin(tuple(map(str, detail["loc"]))), ".".join(key), problem) if part)
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -209,15 +242,22 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
 
 def _same_leaf(key: Key) -> str:
     """Suggests ``train.lr`` for ``lr`` at the top level, though the words are not similar."""
-    same = [".".join(known) for known in _known_keys(Config) if known[-1] == key[-1]]
+    same = [".".join(known) for known in _hints() if known[-1] == key[-1]]
     return f"; did you mean {' or '.join(map(repr, same))}?" if same else ""
 
 
-def _known_keys(section: type[BaseModel], above: Key = ()) -> Iterator[Key]:
-    for name, field in section.model_fields.items():
-        yield (*above, name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _known_keys(field.annotation, (*above, name))
+@cache
+def _hints() -> dict[Key, Any]:
+    """What each key and section takes."""
+    return dict(_known_keys(Config))
+
+
+def _known_keys(section: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    hints = get_type_hints(section, include_extras=True)
+    for name in section.model_fields:
+        yield (*above, name), hints[name]
+        if isinstance(hints[name], type) and issubclass(hints[name], BaseModel):
+            yield from _known_keys(hints[name], (*above, name))
 
 
 def _flatten(config: BaseModel) -> dict[str, Any]:
@@ -237,44 +277,3 @@ def _default_run(recipe: Path) -> str:
     parts = recipe.with_suffix("").parts
     below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
     return str(Path("runs", *below))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: null, booleans and numbers; everything else is a word."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own interface)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        return {str(name): value for name, value in super().construct_mapping(node, deep).items()}
-
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """PyYAML itself reads 010 as eight and 1:30 as ninety."""
-    return int(str(loader.construct_scalar(node)))
-
-
-def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    return float(str(loader.construct_scalar(node)).lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _float)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the words that :class:`_Loader` would read as something else."""
-
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers

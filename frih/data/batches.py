@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frih.common.devices import is_pinnable
 from frih.data.iharmony4 import Item
 from frih.data.images import HALF
 
@@ -83,10 +84,10 @@ def network_input(composite: Tensor, soft_mask: Tensor, device: torch.device) ->
     Returns:
         The composite (B, 3, H, W) in [0, 1], and the mask (B, 1, H, W) of 0 and 1.
     """
-    mask = soft_mask.to(device, non_blocking=True) >= HALF
+    mask = soft_mask.to(device, non_blocking=is_pinnable(device)) >= HALF
     return as_floats(composite, device), mask.float().unsqueeze(1)
 
 
 def as_floats(pixels: Tensor, device: torch.device) -> Tensor:
     """(B, H, W, 3) uint8 to (B, 3, H, W) float in [0, 1] on a device."""
-    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    return pixels.to(device, non_blocking=is_pinnable(device)).permute(0, 3, 1, 2).contiguous().float().div_(255)

@@ -74,6 +74,8 @@ class Listing(NamedTuple):
     lists: list[Path]
     unused: tuple[str, ...] = ()
     """Remarks for people: lines that are not used, subsets without a line."""
+    held_out: list[Item] | None = None
+    """The composites of ``validation.list``; see :mod:`frih.data.held_out`."""
 
     def describe(self) -> str:
         """A sentence for people: how many composites of which subsets, which lists, and how the copy was prepared.

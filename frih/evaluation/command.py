@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from frih.common.errors import UserError
 from frih.config import Config
 from frih.config.recipes import load_config, with_overrides
+from frih.config.words import is_override, named_folder, split_words, taken_for_keys
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, rebuild_model
 from frih.models.locate import locate
@@ -77,11 +78,11 @@ def parse_subject(parser: argparse.ArgumentParser, *several: str) -> argparse.Na
     for option in ("predictions", *several):
         words = [*words, *filter(_is_override, getattr(args, option))]
         setattr(args, option, [word for word in getattr(args, option) if not _is_override(word)])
-    runs = [Path(word) for word in words if "=" not in word]
+    runs, args.overrides = split_words(words)
     if len(runs) + bool(args.predictions) + args.input_composite != 1:
-        raise UserError("give one of: a run (runs/frih), --predictions DIR, --input-composite")
+        hint = taken_for_keys(args.overrides)
+        raise UserError(f"give one of: a run (runs/frih), --predictions DIR, --input-composite{hint}")
     args.run = runs[0] if runs else None
-    args.overrides = [word for word in words if "=" in word]
     args.predictions = _named_folders(args.predictions)
     return args
 
@@ -108,18 +109,18 @@ def load_subject(args: argparse.Namespace, *, only: Sequence[str]) -> Subject:
 
 def _is_override(word: str) -> bool:
     """Whether a word is ``key.sub=value``, not ``name=DIR``."""
-    key, equals, _ = word.partition("=")
-    return bool(equals) and key.partition(".")[0] in Config.model_fields and "." in key
+    key = word.partition("=")[0]
+    return is_override(word) and key.partition(".")[0] in Config.model_fields and "." in key
 
 
 def _named_folders(words: Sequence[str]) -> dict[str, Path]:
     """Folders by the names that are given, or else by their own."""
     folders: dict[str, Path] = {}
     for word in words:
-        name, equals, folder = word.partition("=")
-        path = Path(folder if equals else word)
-        name = name if equals else path.resolve().name
-        if not re.fullmatch(r"[\w.+-]+", name):
+        name, folder = named_folder(word)
+        path = Path(folder)
+        name = name or path.resolve().name
+        if not re.fullmatch(r"[\w.+=-]+", name):
             raise UserError(f"--predictions {word}: write it as NAME=DIR, the name of letters, digits and .+-_")
         if name in folders:
             raise UserError(f"--predictions {word}: {name} is there already; give another name as NAME=DIR")

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from frih.common.devices import is_pinnable
 from frih.common.distributed import World
 from frih.common.drawing import color_labels
 from frih.common.errors import SharedError, UserError, describe
@@ -86,7 +87,7 @@ class Evaluation:
         def jobs(share: Sequence[int]) -> Iterator[_Job]:
             part = copy.copy(self.images)
             part.items = [self.images.items[index] for index in share]
-            pin = self.world.device.type == "cuda"
+            pin = is_pinnable(self.world.device)
             for packed in evaluation_loader(part, self.batch, self.workers, World(), pin):
                 coarse, refined = harmonize(model, packed, self.world.device)
                 refined = np.rint(refined) if self.rounded else refined

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from frih.common.distributed import choose_device
+from frih.common.devices import choose_device
 from frih.common.errors import UserError
 from frih.config import Config
 from frih.data.batches import network_input
@@ -56,18 +56,19 @@ class Harmonizer:
             raise UserError(f"size: must be a multiple of 128, for the network halves it seven times, not {size}")
 
     @classmethod
-    def load(cls, path_or_name: str | Path = PRETRAINED, device: str = "auto", size: int | None = None) -> "Harmonizer":
+    def load(
+        cls, path_or_name: str | Path = PRETRAINED, device: str | torch.device = "auto", size: int | None = None
+    ) -> "Harmonizer":
         """Loads trained weights.
 
         Args:
             path_or_name: a run's folder, for its last checkpoint; a checkpoint, or a file or a folder of shared weights; or
                 ``hf://user/name`` (:mod:`frih.tools.sharing.hub`); by default :data:`PRETRAINED`.
-            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+            device: as PyTorch names it, ``"cpu"``, ``"cuda:1"``, ``"xpu"``, ``"mps"``; ``"auto"`` takes a GPU if there is one.
             size: side in pixels at which the network sees images, a multiple of 128; by default that of its training.
 
         Raises:
-            UserError: the weights are missing, damaged (also: not finite) or another program's; there is no GPU; the size is
-                none.
+            UserError: the weights are missing, damaged, not finite or another program's; no such device; the size is none.
         """
         model, config = load_model(locate(path_or_name))
         return cls(model, config, choose_device(device), size)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frih.common.errors import UserError, need
+from frih.common.paths import at_home
 from frih.models.checkpoint import find_checkpoint
 from frih.models.weights import SHARED_NAME
 
@@ -19,10 +20,11 @@ def locate(name: str | Path, which: str = "last") -> Path:
     Raises:
         UserError: there is none.
     """
-    scheme, _, repository = str(Path(name)).partition("/")  # paths make one slash of two
+    path = Path(at_home(str(name)))
+    scheme, _, repository = str(path).partition("/")  # paths make one slash of two
     if scheme == "hf:":
         return download(repository)
-    return find_checkpoint(Path(name), which)
+    return find_checkpoint(path, which)
 
 
 def download(name: str) -> Path:

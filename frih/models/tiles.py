@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frih.common.devices import is_pinnable
 from frih.models.cascade import Cascade
 from frih.models.fusion import FusionHead
 
@@ -119,7 +120,7 @@ def find(labels: Tensor, device: torch.device) -> Found:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device; on its way from the CPU to a GPU nothing waits."""
-    if tensor.device == device or device.type != "cuda":
+    if tensor.device == device or not is_pinnable(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
@@ -217,7 +218,7 @@ def strips(low: int, size: int, dtype: torch.dtype, device: torch.device) -> Str
     rows = start[:, None, None] + torch.arange(TILE + 2)[:, None] + torch.arange(3)  # (count, T + 2, 3)
     columns = first[:, None] + torch.arange(taps)
     weight = matrix[rows[..., None], columns[:, None, None, :]]
-    return Strips(first.to(device), weight.to(device, dtype))
+    return Strips(first.to(device), weight.to(dtype).to(device))  # in this order, for Apple's GPUs have no float64
 
 
 def _gather(features: Tensor, pair: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -27,7 +27,14 @@ FORMAT = "weights-1"
 """Identifies the content of such a file."""
 SHARED_NAME = f"model{SUFFIX}"
 """The file's name in a shared folder."""
-_PLACES = (("", "run"), ("data", "root"), ("data", "label_cache"), ("train", "init_from"), ("evaluation", "lpips"))
+_PLACES = (
+    ("", "run"),
+    ("data", "root"),
+    ("data", "label_cache"),
+    ("train", "init_from"),
+    ("validation", "list"),
+    ("evaluation", "lpips"),
+)
 """Keys that name folders and files of the training machine."""
 
 

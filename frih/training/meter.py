@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from frih.common.devices import peak_memory
 from frih.common.distributed import World
 
 Item = TypeVar("Item")
@@ -129,6 +130,5 @@ def _imbalance(pairs: Tensor) -> float:
 
 
 def _memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    on_gpu = peak_memory(device)
+    return on_gpu / 2**30 if on_gpu is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

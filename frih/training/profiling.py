@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function, schedule
 from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
+from frih.common.devices import wait
 from frih.common.distributed import World
 from frih.config import SubmaskConfig
 from frih.data.batches import Packed
@@ -112,8 +112,8 @@ class Profile:
 
     def _start(self) -> None:
         activities = [ProfilerActivity.CPU]
-        if self.world.device.type == "cuda":
-            activities.append(ProfilerActivity.CUDA)
+        if self.world.device.type in ("cuda", "xpu"):
+            activities.append(getattr(ProfilerActivity, self.world.device.type.upper()))
         plan = schedule(wait=WARM_UP - 1, warmup=1, active=self.steps, repeat=1)
         self.profiler = profile(activities=activities, schedule=plan, on_trace_ready=self._tell)
         self.profiler.start()
@@ -151,8 +151,7 @@ class Profile:
             hook.remove()
 
     def _now(self) -> float:
-        if self.world.device.type == "cuda":
-            torch.cuda.synchronize(self.world.device)
+        wait(self.world.device)
         return time.perf_counter()
 
 

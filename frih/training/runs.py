@@ -10,6 +10,7 @@ from frih.common.files import is_part, locked, write_whole
 from frih.config import Config
 from frih.config.recipes import differences, load_config, to_yaml, with_overrides
 from frih.data.dataset import Restyling
+from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import Listing, read_split
 from frih.models.checkpoint import find_checkpoint
 from frih.training.trainer import MAY_CHANGE, SCHEDULE, Trainer, fingerprint
@@ -132,7 +133,7 @@ def _listing(config: Config, world: World) -> Listing:
         UserError: it cannot be listed, or machines hold different ones.
     """
     with world.together():
-        listing = read_split(config.data.root, "train", config.data.subsets)
+        listing = with_held_out(read_split(config.data.root, "train", config.data.subsets), config)
     if len(set(world.gather(fingerprint(listing)))) > 1:
         raise SharedError(f"data.root: {config.data.root} does not hold the same images on every machine; copy it anew")
     if world.is_main:

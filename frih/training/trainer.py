@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from frih.common.devices import is_pinnable
 from frih.common.distributed import World, set_tf32
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError
@@ -25,7 +26,8 @@ from frih.config import Config, SubmaskConfig
 from frih.config.recipes import differences, to_yaml
 from frih.data.batches import Batch, Packed, pack
 from frih.data.dataset import CompositeDataset, Restyling
-from frih.data.iharmony4 import Listing, split_validation
+from frih.data.held_out import divide
+from frih.data.iharmony4 import Listing
 from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.evaluation import Evaluation, draw_stages, evenly
 from frih.evaluation.layout import MAIN, figure
@@ -58,6 +60,7 @@ MAY_CHANGE = (
     "data.workers",
     "train.device",
     "train.profile",
+    "validation.list",
     "evaluation.batch",
     "logging.every",
     "checkpoint.every_steps",
@@ -95,9 +98,7 @@ class Trainer:
             self.order = GlobalBatchSampler(
                 len(self.training), train.batch, seed=config.seed, world=world, accumulate=train.accumulate
             )
-            self.loader = training_loader(
-                self.training, self.order, config.data.workers, pin=world.device.type == "cuda"
-            )
+            self.loader = training_loader(self.training, self.order, config.data.workers, pin=is_pinnable(world.device))
 
         set_tf32(train.tf32)
         self.network = build_model(config)
@@ -350,9 +351,11 @@ class Trainer:
         fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
         check_state(state, self.meter, list(self.network.parameters()), fp16, last, path)
         if state["data"] != self.fingerprint:
+            wanted = self.config.validation.list
+            listed = f" or {wanted} (validation.list) does not name those that it held out" if wanted else ""
             raise UserError(
                 f"data.root: {self.config.data.root} does not hold the images with which {path} was trained (names or sizes "
-                "of files differ); give the folder it was trained on, or begin another run with its weights: "
+                f"of files differ){listed}; give the folder it was trained on, or begin another run with its weights: "
                 f"train.init_from={path}"
             )
         self._refuse_other_past(path, trained, state["step"])
@@ -465,7 +468,7 @@ def datasets(
     listing: Listing, config: Config, restyling: Restyling | None = None
 ) -> tuple[CompositeDataset, CompositeDataset]:
     """The training images and those held out for validation."""
-    training, validation = split_validation(listing.items, config.validation.fraction, config.seed)
+    training, validation = divide(listing, config)
     # without a cascade nothing reads the submasks, so nothing clusters
     submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
     return (
@@ -475,12 +478,18 @@ def datasets(
 
 
 def fingerprint(listing: Listing) -> str:
-    """Identifies a set of images by all their names, in order, and the sizes in bytes of up to 1,000 of them."""
+    """Identifies a set of images by all their names, in order, and the sizes in bytes of up to 1,000 of them.
+
+    Those of ``validation.list`` count, too.
+    """
     digest = hashlib.sha256()
-    for item in listing.items:
+    items = [*listing.items, *(listing.held_out or ())]
+    for item in items:
         digest.update(f"{item.subset}/{item.composite_name}\n".encode())
-    for index in evenly(len(listing.items), 1000):
-        item = listing.items[index]
+    if listing.held_out is not None:
+        digest.update(f"{len(listing.held_out)} held out\n".encode())
+    for index in evenly(len(items), 1000):
+        item = items[index]
         with suppress(OSError):  # reported when it is read
             digest.update(str([path.stat().st_size for path in (item.composite, item.mask, item.real)]).encode())
     return digest.hexdigest()[:16]

@@ -126,11 +126,51 @@ def test_every_error_at_once_with_its_source(recipe):
         ("base: [a]", "base: takes the path of one recipe"),
         ("base: recipe.yaml", "break the circle"),
         ("train:", ":1: train: is a section, not null: give its keys below it, or leave it out"),
-        ("data: &d {root: *d}", "is not valid YAML: an alias"),
+        ("data: &d {root: *d}", ":1: data.root: is not valid YAML: an alias"),
     ],
 )
 def test_values_that_make_no_sense(recipe, text, expected):
     assert expected in error_of(load_config, recipe(text))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        *(
+            (f"{key}={text}", text)
+            for key in ("data.root", "run", "train.init_from")
+            for text in ("set #2", "a: b", "[x", "'q'")
+        ),
+        *(
+            (f"data.root={text}", text)
+            for text in ("*a", "!x", "{}", "- a", "2024", "true", " a ", "a=b", "./~", "./null", "é")
+        ),
+        ("data.root=null", None),
+        ("evaluation.lpips=~/w.pth", "/home/me/w.pth"),
+        ("data.label_cache=~", "/home/me"),
+        ("train.init_from=hf://user/name", "hf://user/name"),
+        ("model.network=null", "null"),  # a key that cannot be without a text
+        ("validation.list=#1", "#1"),
+        ("data.subsets=[A #1, b: c, 'd, e', 7]", ("A #1", "b: c", "d, e", "7")),
+        ("data.subsets=[]", ()),
+        ("data.subsets=null", None),
+        ('train.device="cuda:1"', "cuda:1"),  # no text but a choice, and so YAML
+    ],
+)
+def test_texts_of_the_command_line_are_taken_as_they_are(monkeypatch, override, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    value = load_config(None, [override])
+    for name in override.partition("=")[0].split("."):
+        value = getattr(value, name)
+    assert value == expected
+
+
+def test_home_in_recipes(recipe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(recipe("run: ~/r\ndata: {root: ~/d, label_cache: ./~}\nevaluation: {lpips: ~}\n"))
+    assert (config.run, config.data.root, config.data.label_cache) == ("/home/me/r", "/home/me/d", "./~")
+    assert config.evaluation.lpips is None  # null, in YAML
+    assert load_config(recipe(to_yaml(config))) == config
 
 
 def test_missing_recipes(recipe, tmp_path):

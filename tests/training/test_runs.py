@@ -299,3 +299,27 @@ def test_two_jobs_in_one_folder(tmp_path):
     (run / "checkpoints/.last.pt.123.part").write_bytes(b"half")
     with exclusive(run, World()):
         assert not list((run / "checkpoints").iterdir())
+
+
+def test_a_run_with_a_validation_list_goes_on_with_that_list_alone(make, dataset, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("A/composite_images/a-1_x_1_2.jpg\n")
+    sections = {"train": {"epochs": 2, "milestones": [2]}, "validation": {"list": str(listed), "every": 1, "images": 0}}
+    whole = make("whole", **sections)
+    assert [item.name for item in whole.validation.items] == ["A/a-1_x_1_2.jpg"]
+    assert all(item.real_name != "a-1_x.jpg" for item in whole.training.items)
+    whole.fit()
+    trainer = make(**sections)
+    stop_at(trainer, 1)
+    trainer.fit()
+    moved = listed.rename(tmp_path / "moved.txt")
+    assert resume(trainer.run, f"validation.list={moved}").fit()
+    assert_same(trainer.run, whole.run)
+    for changed in ("A/composite_images/a-2_x_1_1.jpg\n", "A/composite_images/a-1_x_1_1.jpg\n"):
+        listed.write_text(changed)
+        with pytest.raises(
+            UserError, match=r"or .*list\.txt \(validation\.list\) does not name those that it held out"
+        ):
+            resume(trainer.run)
+    with pytest.raises(UserError, match="does not hold the images"):
+        resume(trainer.run, "validation.list=null")

@@ -27,6 +27,7 @@ from frih.common.files import sha256_of
 from frih.common.lines import json_lines
 from frih.config import Config
 from frih.config.recipes import differences, load_config
+from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import Item, read_split
 from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
@@ -212,7 +213,8 @@ def training_steps(config: Config) -> int:
     Raises:
         UserError: the dataset cannot be listed, or has fewer images than a batch.
     """
-    training, _ = datasets(_listing(config.data.root, "train", config.data.subsets), config)
+    listing = _listing(config.data.root, "train", config.data.subsets)
+    training, _ = datasets(with_held_out(listing, config), config)
     epoch = GlobalBatchSampler(len(training), config.train.batch, seed=config.seed, world=World())
     return config.train.epochs * len(epoch)
 

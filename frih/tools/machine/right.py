@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frih.common.distributed import CPU, set_tf32
+from frih.common.devices import CPU
+from frih.common.distributed import set_tf32
 from frih.config import Config
 from frih.data.batches import Batch, pack
 from frih.losses import harmonization_loss

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from frih.common.distributed import CPU, World
+from frih.common.devices import CPU
+from frih.common.distributed import World
 from frih.common.processes import cores
 from frih.config import Config
 from frih.data.batches import Packed

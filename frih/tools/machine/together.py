@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException, spawn
 
-from frih.common.distributed import CPU, World
+from frih.common.devices import CPU
+from frih.common.distributed import World
 from frih.config import Config
 from frih.data.batches import Batch
 from frih.tools.machine.record import Row, judged, skipped

@@ -1,0 +1,78 @@
+"""Words of a command line: which are paths, and which are overrides."""
+
+from pathlib import Path
+
+import pytest
+
+from frih.config.words import is_override, named_folder, split_words, taken_for_keys
+
+
+@pytest.fixture(autouse=True)
+def place(monkeypatch, tmp_path):
+    """Where a run, a recipe and other folders have names with ``=``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr=0.1", "runs/lr=0.01", "train.lr=0.5"):
+        Path(name).mkdir(parents=True)
+    for name in ("lr=1.yaml", "seed=1.yaml"):
+        Path(name).touch()
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("train.lr=0.01", True),
+        ("data.root=a/b=c", True),
+        ("data.root=recipe.yaml", True),
+        ("run=runs/lr=0.01", True),
+        ("model.arguments.depth=3", True),
+        ("data={root: x}", True),
+        ("train.lr=0.5", True),  # a folder of that name is there: write ./train.lr=0.5
+        ("lr=0.5", True),  # a mistyped key, and nothing else
+        ("data.rot=x", True),
+        ("nonsense=" + "x" * 5000, True),
+        ("runs/frih", False),
+        ("runs/lr=0.01", False),
+        ("runs/lr=0.02/checkpoints/last.pt", False),  # there or not
+        ("./train.lr=0.5", False),
+        ("/a=b", False),
+        ("~/a=b", False),
+        ("hf://user/a=b", False),
+        ("lr=0.1", False),  # is there
+        ("lr=1.yaml", False),
+        ("seed=1.yaml", False),  # a recipe that is there, though its name begins as a key
+        ("lr=2.yaml", False),  # not there, but no key has such a name: a mistyped recipe
+        ("lr=2.safetensors", False),
+    ],
+)
+def test_overrides_and_paths(word, expected):
+    assert is_override(word) is expected
+
+
+def test_paths_keep_their_order_and_know_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    words = ["~/a=b", "seed=1", "c", "data.root=~/d"]
+    assert split_words(words) == ([Path("/home/me/a=b"), Path("c")], ["seed=1", "data.root=~/d"])
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("ours=out/lr=0.01", ("ours", "out/lr=0.01")),
+        ("out/lr=0.01", ("", "out/lr=0.01")),
+        ("lr=0.1", ("", "lr=0.1")),  # is there
+        ("lr=0.2", ("lr", "0.2")),
+        ("out", ("", "out")),
+        ("ours=~/out", ("ours", "/home/me/out")),
+        ("~/out", ("", "/home/me/out")),
+    ],
+)
+def test_folders_with_names(monkeypatch, word, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert named_folder(word) == expected
+
+
+def test_the_way_out_for_a_folder_that_is_called_like_a_key():
+    assert taken_for_keys(["seed=1", "train.lr=0.5"]) == (
+        "; train.lr=0.5 is taken for a key: write ./train.lr=0.5 for the file or folder"
+    )
+    assert taken_for_keys(["seed=1"]) == ""
