@@ -23,7 +23,7 @@ from frih.common.progress import progress_bar
 from frih.config import Config, SubmaskConfig
 from frih.config.recipes import differences, to_yaml
 from frih.data.batches import Batch, Packed, pack
-from frih.data.dataset import CompositeDataset, Restyling
+from frih.data.dataset import CompositeDataset, Restyling, require_foreground
 from frih.data.iharmony4 import Listing, split_validation
 from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.evaluation import Evaluation, draw_stages, evenly
@@ -422,8 +422,14 @@ def ema_of(network: Network, decay: float) -> AveragedModel:
 def datasets(
     listing: Listing, config: Config, restyling: Restyling | None = None
 ) -> tuple[CompositeDataset, CompositeDataset]:
-    """The training images and those held out for validation."""
+    """The training images and those held out for validation.
+
+    Raises:
+        UserError: no training image has foreground, or no held-out image has.
+    """
     training, validation = split_validation(listing.items, config.validation.fraction, config.seed)
+    require_foreground(training, "the training images")
+    require_foreground(validation, "the validation images")
     # without a cascade nothing reads the submasks, so nothing clusters
     submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
     return (

@@ -30,7 +30,6 @@ def clean(dataset) -> Path:
         for split, chosen in (("train", False), ("test", True)):
             lines = [f"{name}\n" for name in names if name.startswith(last) == chosen]
             (dataset / subset / f"{subset}_{split}.txt").write_text("".join(lines))
-    save(dataset / "B/real_images/b-1_x.jpg", smooth_image(seed=1, width=160, height=140))  # it was as a-2_x.jpg
     return dataset
 
 
