@@ -28,7 +28,7 @@ from frih.common.errors import UserError, did_you_mean
 from frih.common.files import by_stem
 from frih.common.processes import Map
 from frih.common.progress import progress_bar
-from frih.data.images import HALF, open_mask
+from frih.data.images import HALF, is_image_name, open_mask
 from frih.tools.composites.annotations import (
     AnnotatedPhoto,
     Outlined,
@@ -280,9 +280,9 @@ def _can_be_listed(name: str) -> bool:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """Files by their names without suffix, sorted, without hidden files."""
+    """Images by their names without suffix, sorted."""
     try:
-        return by_stem(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+        return by_stem(filter(is_image_name, folder.iterdir()))
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be listed ({error}); photos are in images/, masks of the same names in masks/"

@@ -180,7 +180,15 @@ def test_photos_that_are_not_usable_are_named(photos, tmp_path):
         save(photos / "masks" / f"{name}.png", other)
     save(photos / "images/twice.png", image)
     (photos / "images/torn.jpg").write_bytes((photos / "images/torn.jpg").read_bytes()[:300])
-    (photos / "images/.hidden").write_text("left by a system")
+    for name in (
+        "images/.hidden",
+        "images/Thumbs.db",
+        "images/._a.jpg",
+        "images/f.txt",
+        "masks/._a.png",
+        "masks/f.json",
+    ):
+        (photos / name).write_text("left by a system or a person")
     with (photos / "photos.csv").open("a") as file:
         file.write("".join(f"{name}.jpg,car\n" for name in ("none", *masks) if name != "stray"))
     made = make(photos, tmp_path / "out")
