@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frih.common.errors import UserError
+from frih.common.files import is_hidden
 from frih.common.wording import counted
 from frih.data.folders import Folder, list_folder
 from frih.data.iharmony4 import FOLDERS, SPLITS, parts_of
@@ -58,7 +59,7 @@ class CheckedSubset:
         self.findings: list[Finding] = []
         self.folders = {folder: Folder(self._list_folder(folder)) for folder in FOLDERS}
         self.files = {
-            folder: {one for one in found.names if not _is_hidden(one)} for folder, found in self.folders.items()
+            folder: {one for one in found.names if not is_hidden(one)} for folder, found in self.folders.items()
         }
         self.splits = {split: self._read_list(split) for split in SPLITS}
         self.doubles: set[Task] = set()
@@ -194,8 +195,3 @@ def _entries_or_none(path: Path, subset: str) -> list[tuple[str, str]]:
         return read_entries(path, [subset]) if path.is_file() else []
     except UserError:
         return []
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether an operating system hides the file, as macOS its ``._a.jpg`` and ``.DS_Store``."""
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
