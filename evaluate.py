@@ -31,7 +31,7 @@ from frih.common.files import locked, sha256_of, write_image, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
-from frih.data.dataset import CompositeDataset
+from frih.data.dataset import CompositeDataset, require_foreground
 from frih.data.iharmony4 import read_split
 from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
 from frih.evaluation.command import Subject, load_subject, parse_subject, subject_parser
@@ -55,6 +55,7 @@ def main() -> int:
         subject = load_subject(args, only=("data", "evaluation", "submasks", "train.device"))
         config, model, settings = subject.config, subject.model, subject.config.evaluation
         listing = read_split(config.data.root, args.split, config.data.subsets)
+        require_foreground(listing.items, f"the {args.split} split")
         images = CompositeDataset(listing.items, config.data, config.submasks)
         protocols = tuple(PROTOCOLS) if args.protocol == "all" else (settings.protocol,)
         scoring = Scoring(protocols, settings.metrics, settings.lpips)

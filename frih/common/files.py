@@ -117,6 +117,11 @@ def is_part(path: Path) -> bool:
     return path.name.startswith(".") and path.suffix == ".part"
 
 
+def is_hidden(name: str) -> bool:
+    """Whether an operating system keeps a file of this name for itself, as macOS its ``._a.jpg`` and ``.DS_Store``."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other processes that lock the same path out until the ``with`` block ends, or this process does.

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from frih.common.errors import UserError
+from frih.common.progress import progress_bar
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import Sample
 from frih.data.iharmony4 import Item
@@ -98,6 +99,25 @@ class CompositeDataset(Dataset[Sample]):
                 composite = composite if made is None else made
         labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
         return Sample(composite, real, soft_mask, labels, item)
+
+
+def require_foreground(items: Sequence[Item], what: str) -> None:
+    """Checks that some mask has foreground. It reads the masks up to the first that has, so mostly one.
+
+    Args:
+        items: composites of a data set; without any, there is nothing to check.
+        what: they are, for the message.
+
+    Raises:
+        UserError: no mask has foreground, or one cannot be read.
+    """
+    masks = dict.fromkeys(item.mask for item in items)
+    bar = progress_bar(masks, desc=f"no foreground yet in {what}", unit="mask", delay=5, leave=False)
+    if masks and not any(open_mask(path).getextrema()[1] >= HALF for path in bar):  # type: ignore[operator]
+        raise UserError(
+            f"{items[0].mask.parent}: no mask of {what} has foreground, not one value of {HALF} or more; "
+            "foreground must be 255 and background 0; scripts/check_data.py names the faults of a data set"
+        )
 
 
 def open_pair(item: Item, mask_size: tuple[int, int], reduction: int = 1) -> tuple[Opened, Opened]:

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from frih.common.errors import UserError
 from frih.common.wording import counted
 from frih.config import Config
-from frih.data.iharmony4 import Item, Listing, choose_subsets, match_files, read_lines, read_split, split_validation
+from frih.data.iharmony4 import Item, Listing, choose_subsets, match_files, read_split, split_validation
+from frih.data.lists import read_entries
 
 
 def with_held_out(listing: Listing, config: Config) -> Listing:
@@ -68,11 +69,8 @@ def _read_file(path: Path, root: Path, config: Config) -> Listing:
         raise UserError(f"{path}: no such file; give a list of composites{there}, or a split of the dataset, as val")
     names: dict[str, list[str]] = {subset: [] for subset in subsets}
     strangers: Counter[str] = Counter()
-    for line in read_lines(path):
-        *folders, name = PurePosixPath(line).parts
-        subset = folders[-2] if folders[1:] and folders[-1] == "composite_images" else "".join(folders[-1:])
-        if not folders:
-            subset = _subset_of(name, path, root, subsets)
+    for subset, name in read_entries(path, subsets):
+        subset = subset or _subset_of(name, path, root, subsets)
         if subset in names:
             names[subset].append(name)
         else:

@@ -6,20 +6,20 @@
     <root>/<subset>/<subset>_{train,test}.txt     one composite's file name a line
     <root>/IHD_{train,test}.txt                   lines such as HAdobe5k/composite_images/a0001_1_1.jpg
 
-Either kind of list is read. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real image ``X.jpg``. Subsets may have
-any names.
+Either kind of list is read. The composite ``X_M_K.jpg`` has the mask ``X_M.png`` and the real image ``X.jpg``; these two may
+have any suffix. Subsets may have any names.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frih.common.errors import UserError, did_you_mean
-from frih.common.files import by_stem
-from frih.data.images import is_image_name
+from frih.data.folders import Folder, is_broken_link, list_folder
+from frih.data.lists import read_entries, read_lines, why_nothing
 
 COMPOSITES = {
     "HCOCO": {"train": 38545, "test": 4283},
@@ -109,23 +109,28 @@ def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | Non
     if (root / PREPARED_FILES).exists() and not (root / PREPARED).exists():
         raise UserError(f"{root}: this copy is not finished; call scripts/prepare.py again, as it was called before")
     items: list[Item] = []
-    lists: list[Path] = []
-    unused: list[str] = []
+    sources: dict[str, Path] = {}
+    empty: list[str] = []
     for subset in choose_subsets(root, subsets):
         names, source = _read_list(root, subset, split)
         found, faults = match_files(root, subset, names)
         if faults:
             more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-            raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or take the lines out")
+            raise UserError(f"{source}: {'; '.join(faults[:3])}{more}; restore the files or correct the lines")
         items += found
+        sources[subset] = source
         if not found:
-            unused.append(f"{source.name} names none of {subset}")
-        if source not in lists:
-            lists.append(source)
-    if not items:
-        raise UserError(f"{', '.join(map(str, lists))}: names no composite of the {split} split")
-    strangers = _strangers(root, split) if not subsets and root / f"IHD_{split}.txt" in lists else {}
-    unused += [f"{count} lines for {name}, which is not there, are not used" for name, count in strangers.items()]
+            empty.append(subset)
+    if empty and (subsets or not items):
+        reasons = (f"{sources[subset]}: {why_nothing(sources[subset], subset)}" for subset in empty)
+        raise UserError(f"{'; '.join(reasons)}; it must name those of the {split} split, one a line")
+    lists = list(dict.fromkeys(sources.values()))
+    unused = [f"{sources[subset].name} names none of {subset}" for subset in empty]
+    if not subsets:
+        unused += [f"{name} has no composite_images/ and is not used" for name in halves(root)]
+        common = root / f"IHD_{split}.txt"
+        strangers = _strangers(common, sources) if common in lists else {}
+        unused += [f"{count} lines for {name}, which is not there, are not used" for name, count in strangers.items()]
     return Listing(items, lists, tuple(unused))
 
 
@@ -166,13 +171,19 @@ def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
     """The subsets of a root: the wanted ones, or all.
 
     Raises:
-        UserError: the root is no data set, or lacks a wanted subset.
+        UserError: the root is no data set or cannot be read, lacks a wanted subset, or holds a link to nothing where a subset
+            should be.
     """
-    if not root.is_dir():
-        raise UserError(f"data.root: {root} is not a folder; give the folder that holds HCOCO, HAdobe5k, ...")
-    if (root / "composite_images").is_dir():
-        raise UserError(f"data.root: {root} is one subset; give the folder above it and data.subsets=[{root.name}]")
-    folders = {folder.parent.name for folder in root.glob("*/composite_images") if folder.is_dir()}
+    try:
+        if not root.is_dir():
+            why = "is a link to nothing" if is_broken_link(root) else "is not a folder"
+            raise UserError(f"data.root: {root} {why}; give the folder that holds HCOCO, HAdobe5k, ...")
+        if (root / "composite_images").is_dir():
+            raise UserError(f"data.root: {root} is one subset; give the folder above it and data.subsets=[{root.name}]")
+        folders = {folder.name for folder in root.iterdir() if _is_subset(folder, wanted)}
+    except OSError as error:
+        place = error.filename or root
+        raise UserError(f"data.root: {place} cannot be read ({error.strerror}); give the right to read it") from None
     found = [*(name for name in SUBSETS if name in folders), *sorted(folders.difference(SUBSETS))]
     if not found:
         raise UserError(f"data.root: {root} holds no subset, that is, no folder with composite_images/ inside")
@@ -186,6 +197,12 @@ def choose_subsets(root: Path, wanted: Sequence[str] | None) -> list[str]:
     return list(wanted) if wanted else found
 
 
+def halves(root: Path) -> list[str]:
+    """Folders that would be subsets if they had composites."""
+    folders = {path.parent for part in FOLDERS[1:] for path in root.glob(f"*/{part}")}
+    return sorted(folder.name for folder in folders if not (folder / FOLDERS[0]).is_dir())
+
+
 def find_list(root: Path, subset: str, split: str) -> tuple[list[str], Path] | None:
     """File names of the subset's composites, and their list: the subset's own, or else that of the whole data set.
 
@@ -196,37 +213,8 @@ def find_list(root: Path, subset: str, split: str) -> tuple[list[str], Path] | N
     if own.is_file():
         return [PurePosixPath(line).name for line in read_lines(own)], own
     if common.is_file():
-        paths = [PurePosixPath(line) for line in read_lines(common)]
-        return [path.name for path in paths if path.parts[:1] == (subset,)], common
+        return [name for folder, name in read_entries(common, [subset]) if folder == subset], common
     return None
-
-
-def _strangers(root: Path, split: str) -> dict[str, int]:
-    """Subsets that the root does not hold, with the number of their lines in the common list."""
-    subsets = Counter(line.partition("/")[0] for line in read_lines(root / f"IHD_{split}.txt"))
-    held = choose_subsets(root, None)
-    return {name: count for name, count in subsets.items() if name not in held}
-
-
-def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
-    found = find_list(root, subset, split)
-    if not found:
-        own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
-        raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line")
-    return found
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a list file that are not empty.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of file names ({error})") from None
-    return [line.strip().replace("\\", "/") for line in text.splitlines() if line.strip()]
 
 
 def match_files(root: Path, subset: str, names: Sequence[str]) -> tuple[list[Item], list[str]]:
@@ -235,46 +223,74 @@ def match_files(root: Path, subset: str, names: Sequence[str]) -> tuple[list[Ite
     It reads each folder once instead of asking for each file.
 
     Raises:
-        UserError: a folder is missing, or a name fits two files.
+        UserError: a folder is missing or cannot be read, or a name fits two files.
     """
-    composites = _names(root / subset / "composite_images")
-    masks = _by_stem(root / subset / "masks")
-    reals = _by_stem(root / subset / "real_images")
+    composites, masks, reals = (Folder(list_folder(root / subset / folder)) for folder in FOLDERS)
     items, faults, seen = [], [], set()
-    for name in names:
-        stem = Path(name).stem
-        photo_and_mask = stem.rpartition("_")[0]
-        photo = photo_and_mask.rpartition("_")[0]
+    for listed in names:
+        name = composites.find(listed)
+        photo, photo_and_mask = parts_of(listed)
         if not photo:
-            faults.append(f"{name} is not named X_M_K.jpg (photo, mask, variant)")
+            faults.append(f"{listed} is not named X_M_K.jpg (photo, mask, variant)")
+        elif not name:
+            faults.append(f"composite_images/{listed} is missing{composites.hint(Path(listed).stem)}")
         elif name in seen:
-            faults.append(f"{name} is named twice")
-        elif name not in composites:
-            faults.append(f"composite_images/{name} is missing")
-        elif photo_and_mask not in masks:
-            faults.append(f"masks/{photo_and_mask}.png of {name} is missing")
-        elif photo not in reals:
-            faults.append(f"real_images/{photo}.jpg of {name} is missing")
+            faults.append(f"{listed} is named twice")
+        elif not (mask := masks.of_stem(photo_and_mask)):
+            hint = masks.hint(photo_and_mask, Path(listed).stem)
+            faults.append(f"masks/{photo_and_mask}.png of {listed} is missing{hint}")
+        elif not (real := reals.of_stem(photo)):
+            hint = reals.hint(photo, Path(listed).stem)
+            faults.append(f"real_images/{photo}.jpg of {listed} is missing{hint}")
         else:
-            items.append(Item(str(root), subset, name, masks[photo_and_mask], reals[photo]))
+            for folder, fitting in zip(FOLDERS[1:], (mask, real), strict=True):
+                if len(fitting) > 1:
+                    path = root / subset / folder / fitting[0]
+                    raise UserError(f"{path} and {fitting[1]}: either could be meant by {listed}; keep one")
+            items.append(Item(str(root), subset, name, mask[0], real[0]))
         seen.add(name)
     return items, faults
 
 
-def _by_stem(folder: Path) -> dict[str, str]:
-    """Images of a folder by name without suffix.
+def parts_of(composite: str) -> tuple[str, str]:
+    """``X`` and ``X_M`` of a composite named ``X_M_K.jpg``; ``X`` is empty if it is not named so."""
+    photo_and_mask = Path(composite).stem.rpartition("_")[0]
+    return photo_and_mask.rpartition("_")[0], photo_and_mask
+
+
+def _is_subset(folder: Path, wanted: Sequence[str] | None) -> bool:
+    """Whether a folder of the root is a subset.
 
     Raises:
-        UserError: two images have the same.
+        UserError: it is, or holds, a link to nothing, and may be one of the wanted subsets.
+        OSError: it is one of the wanted subsets, or of iHarmony4, and cannot be read.
     """
-    stems = by_stem(name for name in _names(folder) if is_image_name(name))
-    for name, *others in stems.values():
-        if others:
-            raise UserError(f"{folder / name} and {others[0]}: either could be meant; keep one")
-    return {stem: names[0] for stem, names in stems.items()}
+    composites = folder / "composite_images"
+    try:
+        if composites.is_dir():
+            return True
+        broken = next((path for path in (folder, composites) if is_broken_link(path)), None)
+    except OSError:
+        if folder.name in (wanted or SUBSETS):
+            raise
+        return False
+    if broken and not broken.suffix and (not wanted or folder.name in wanted):
+        raise UserError(
+            f"data.root: {broken} is a link to nothing; restore what it points to, or choose other subsets by data.subsets"
+        )
+    return False
 
 
-def _names(folder: Path) -> set[str]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; a subset holds composite_images/, masks/ and real_images/")
-    return {path.name for path in folder.iterdir()}
+def _strangers(common: Path, subsets: Collection[str]) -> dict[str, int]:
+    """Subsets that the root does not hold, with the number of their lines in the common list."""
+    counts = Counter(subset for subset, _ in read_entries(common, subsets))
+    return {subset or "no subset": count for subset, count in counts.items() if subset not in subsets}
+
+
+def _read_list(root: Path, subset: str, split: str) -> tuple[list[str], Path]:
+    found = find_list(root, subset, split)
+    if not found:
+        own, common = root / subset / f"{subset}_{split}.txt", root / f"IHD_{split}.txt"
+        broken = next((f"; {path.name} is a link to nothing" for path in (own, common) if is_broken_link(path)), "")
+        raise UserError(f"{own}: no such list, nor {common}; either names the {split} composites, one a line{broken}")
+    return found

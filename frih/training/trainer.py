@@ -25,7 +25,7 @@ from frih.common.progress import progress_bar
 from frih.config import Config, SubmaskConfig
 from frih.config.recipes import differences, to_yaml
 from frih.data.batches import Batch, Packed, pack
-from frih.data.dataset import CompositeDataset, Restyling
+from frih.data.dataset import CompositeDataset, Restyling, require_foreground
 from frih.data.held_out import divide
 from frih.data.iharmony4 import Listing
 from frih.data.loader import GlobalBatchSampler, training_loader
@@ -467,8 +467,14 @@ def ema_of(network: Network, decay: float) -> AveragedModel:
 def datasets(
     listing: Listing, config: Config, restyling: Restyling | None = None
 ) -> tuple[CompositeDataset, CompositeDataset]:
-    """The training images and those held out for validation."""
+    """The training images and those held out for validation.
+
+    Raises:
+        UserError: no training image has foreground, or no held-out image has.
+    """
     training, validation = divide(listing, config)
+    require_foreground(training, "the training images")
+    require_foreground(validation, "the validation images")
     # without a cascade nothing reads the submasks, so nothing clusters
     submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
     return (

@@ -1,3 +1,6 @@
+import unicodedata
+from pathlib import Path
+
 import pytest
 
 from frih.common.errors import UserError
@@ -53,6 +56,53 @@ def test_roots_that_are_none(dataset, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no subset" in refusal(tmp_path / "empty", "train")
     assert "data.subsets=[A]" in refusal(dataset / "A", "train")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "file is not a folder" in refusal(tmp_path / "file", "train")
+    assert "link is a link to nothing" in refusal(tmp_path / "link", "train")
+
+
+@pytest.mark.parametrize("link", ["C", "A/composite_images"])
+def test_a_subset_that_is_a_link_to_nothing_is_not_left_out(dataset, link):
+    if (dataset / link).exists():
+        (dataset / link).rename(dataset / "elsewhere")
+    (dataset / link).symlink_to(dataset / "nowhere")
+    assert f"{dataset / link} is a link to nothing; restore" in refusal(dataset, "train")
+    assert len(read_split(dataset, "train", ["B"]).items) == 3
+
+
+def test_links_to_nothing_among_folders_and_lists(dataset):
+    (dataset / "readme.txt").symlink_to("nowhere")
+    read_split(dataset, "train")
+    (dataset / "A/A_train.txt").rename(dataset / "list.txt")
+    (dataset / "A/A_train.txt").symlink_to("nowhere")
+    assert "one a line; A_train.txt is a link to nothing" in refusal(dataset, "train")
+    (dataset / "A/masks").rename(dataset / "A/elsewhere")
+    (dataset / "A/masks").symlink_to("nowhere")
+    assert "A/masks: is a link to nothing" in refusal(dataset, "test")
+
+
+def test_folders_that_cannot_be_read(dataset, monkeypatch):
+    original = Path.iterdir
+
+    def refuse(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    closed = dataset
+    assert (
+        refusal(dataset, "train")
+        == f"data.root: {dataset} cannot be read (Permission denied); give the right to read it"
+    )
+    closed = dataset / "B/masks"
+    assert refusal(dataset, "train").startswith(f"{closed}: cannot be read (Permission denied)")
+
+
+def test_a_subset_without_composites_is_told(dataset):
+    (dataset / "B/composite_images").rename(dataset / "B/composites")
+    assert read_split(dataset, "train").unused == ("B has no composite_images/ and is not used",)
 
 
 def test_an_unknown_subset(dataset):
@@ -97,7 +147,96 @@ def test_many_faults_are_counted(dataset):
 
 def test_a_list_without_a_line(dataset):
     (dataset / "A/A_test.txt").write_text("\n")
-    assert "names no composite of the test split" in refusal(dataset, "test", ["A"])
+    message = "A/A_test.txt: names no composite of A: it is empty; it must name those of the test split, one a line"
+    assert refusal(dataset, "test", ["A"]).endswith(message)
+
+
+def test_a_common_list_that_names_nothing_of_a_subset_that_is_asked_for(dataset):
+    (dataset / "A/A_test.txt").unlink()
+    (dataset / "IHD_test.txt").write_text("coco/composite_images/c1_1_1.jpg\n")
+    expected = (
+        "no line has A/composite_images/ in front of a file's name; the first is 'coco/composite_images/c1_1_1.jpg'"
+    )
+    assert expected in refusal(dataset, "test", ["A"])
+    assert expected in refusal(dataset, "test", ["A", "B"])  # and not a run without A
+    remarks = read_split(dataset, "test").unused
+    assert remarks == ("IHD_test.txt names none of A", "1 lines for coco, which is not there, are not used")
+    (dataset / "B/B_test.txt").unlink()
+    assert expected in refusal(dataset, "test")
+
+
+@pytest.mark.parametrize(
+    "front", ["/home/someone/iHarmony4/", "D:\\iHarmony4\\", "iHarmony4/", "./", "../B/", "data/A/x/"]
+)
+@pytest.mark.parametrize("middle", ["A/composite_images/", "A/"])
+def test_what_stands_before_the_subset_in_a_common_list_does_not_matter(dataset, front, middle):
+    expected = read_split(dataset, "train", ["A"]).items
+    lines = (dataset / "A/A_train.txt").read_text().split()
+    (dataset / "A/A_train.txt").unlink()
+    windows = "\\" in front
+    text = "".join(f"{front}{middle.replace('/', chr(92)) if windows else middle}{line}\r\n" for line in lines)
+    (dataset / "IHD_train.txt").write_bytes(b"\xef\xbb\xbf# made by hand\r\n" + text.encode())
+    assert read_split(dataset, "train", ["A"]).items == expected
+
+
+def test_a_line_of_another_subset_under_a_folder_named_as_this_one(dataset):
+    (dataset / "A/A_test.txt").unlink()
+    (dataset / "IHD_test.txt").write_text(
+        "/data/A/B/composite_images/b-0_x_1_1.jpg\nA/composite_images/a-3_x_1_2.jpg\n"
+    )
+    assert [item.composite_name for item in read_split(dataset, "test", ["A"]).items] == ["a-3_x_1_2.jpg"]
+
+
+def test_a_number_sign_in_front_of_an_images_name_is_no_comment(dataset):
+    with (dataset / "A/A_test.txt").open("a") as file:
+        file.write("# a comment\n#1_1_1.jpg\n")
+    assert "composite_images/#1_1_1.jpg is missing" in refusal(dataset, "test")
+
+
+@pytest.mark.parametrize(
+    ("folder", "old", "new"),
+    [
+        ("composite_images", "a-1_x_1_2.jpg", "a-1_x_1_2.JPG"),
+        ("composite_images", "a-1_x_1_2.jpg", "a-1_x_1_2.png"),
+        ("composite_images", "a-1_x_1_2.jpg", "A-1_x_1_2.jpg"),
+        ("masks", "a-1_x_1.png", "a-1_X_1.png"),
+        ("masks", "a-1_x_1.png", "a-1_x_1_1.png"),
+        ("real_images", "a-1_x.jpg", "a-1_x_1_1.jpg"),
+    ],
+)
+def test_a_file_that_is_there_under_another_name_is_named(dataset, folder, old, new):
+    (dataset / "A" / folder / old).rename(dataset / "A" / folder / new)
+    assert f"missing (the folder holds {new})" in refusal(dataset, "train")
+
+
+def test_masks_and_real_images_may_have_any_suffix(dataset):
+    (dataset / "A/masks/a-1_x_1.png").rename(dataset / "A/masks/a-1_x_1.PNG")
+    (dataset / "A/real_images/a-1_x.jpg").rename(dataset / "A/real_images/a-1_x.jfif")
+    assert "a-1_x.jfif" in {item.real_name for item in read_split(dataset, "train").items}
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_with_accents_are_found_in_either_form(dataset, listed, stored):
+    for path in sorted((dataset / "A").rglob("a-1_x*")):
+        path.rename(path.with_name(unicodedata.normalize(stored, path.name.replace("a-1", "café"))))
+    text = (dataset / "A/A_train.txt").read_text().replace("a-1", "café")
+    (dataset / "A/A_train.txt").write_text(unicodedata.normalize(listed, text))
+    items = [item for item in read_split(dataset, "train").items if item.composite_name.startswith("caf")]
+    assert len(items) == 2
+    assert all(path.is_file() for item in items for path in (item.composite, item.mask, item.real))
+    with (dataset / "A/A_train.txt").open("a") as file:
+        file.write(unicodedata.normalize(stored, "café_x_1_1.jpg\n"))
+    assert "is named twice" in refusal(dataset, "train")
+
+
+def test_files_of_macos_and_windows_are_no_images(dataset):
+    for folder in ("composite_images", "masks", "real_images"):
+        for path in list((dataset / "A" / folder).iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+            (dataset / "A" / folder / name).write_bytes(b"\0")
+    (dataset / ".DS_Store").write_bytes(b"\0")
+    assert len(read_split(dataset, "train").items) == 10
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -144,8 +283,11 @@ def test_two_files_that_could_be_meant(dataset):
     path = dataset / "A/masks/a-0_x_1.png"
     path.with_suffix(".txt").write_text("notes are no images")
     read_split(dataset, "train")
+    (dataset / "A/masks/nobodys.png").touch()
+    (dataset / "A/masks/nobodys.jpg").touch()
+    read_split(dataset, "train")
     path.with_suffix(".jpg").write_bytes(path.read_bytes())
-    assert "either could be meant" in refusal(dataset, "train")
+    assert "either could be meant by a-0_x_1_1.jpg; keep one" in refusal(dataset, "train")
 
 
 def test_a_subset_given_twice(dataset):

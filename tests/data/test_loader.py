@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import pack
-from frih.data.dataset import CompositeDataset
+from frih.data.dataset import CompositeDataset, require_foreground
 from frih.data.iharmony4 import read_split
 from frih.data.images import open_mask, open_reduced, open_rgb
 from frih.data.loader import GlobalBatchSampler, evaluation_loader, training_loader
@@ -161,6 +162,33 @@ def test_an_empty_mask_has_no_submask(images):
     for key in (0, (0, 0)):
         assert not images[key].labels.any()
     assert not pack([images[0]]).unpack(torch.device("cpu")).mask.any()
+
+
+def test_some_mask_needs_foreground(images, monkeypatch):
+    opened = []
+    monkeypatch.setattr("frih.data.dataset.open_mask", lambda path: opened.append(path) or open_mask(path))
+    require_foreground(images.items, "the training images")
+    assert opened == [images.items[0].mask]  # a good data set costs one
+    masks = list(dict.fromkeys(item.mask for item in images.items))
+    for path in masks[:-1]:
+        save(path, np.zeros((140, 160), np.uint8))
+    opened.clear()
+    require_foreground(images.items, "the training images")
+    assert opened == masks
+    save(masks[-1], np.zeros((140, 160), np.uint8))
+    with pytest.raises(UserError, match="no mask of the training images has foreground, not one value of 128 or more"):
+        require_foreground(images.items, "the training images")
+    require_foreground([], "the validation images")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("which", ["composite", "mask", "real"])
+def test_what_is_no_file_is_named_and_never_opened(images, make, which):
+    path = getattr(images.items[4], which)
+    path.unlink()
+    make(path)
+    with pytest.raises(UserError, match=re.escape(f"{path}: is ")):
+        collect(evaluation_loader(images, 2, 0, World()))
 
 
 # workers that fail

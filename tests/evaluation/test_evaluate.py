@@ -307,6 +307,15 @@ def test_a_list_that_names_an_image_twice(dataset, evaluate):
     assert "named twice" in err
 
 
+def test_a_split_without_foreground(dataset, evaluate, tmp_path):
+    for item in read_split(dataset, "test").items:
+        Image.new("L", (160, 140)).save(item.mask)
+    status, _, err = evaluate("--input-composite", f"data.root={dataset}", "--out", "out")
+    assert status == 2
+    assert "no mask of the test split has foreground" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_evaluations_in_one_folder(dataset, evaluate, tmp_path):
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out/.lock"):

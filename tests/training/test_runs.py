@@ -287,6 +287,15 @@ def test_what_is_not_the_runs_own_is_noticed(make, dataset):
         resume(trainer.run)
 
 
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_images_without_foreground(make, dataset, tmp_path, part):
+    for item in getattr(make("other"), part).items:
+        Image.new("L", (160, 140)).save(item.mask)
+    with pytest.raises(UserError, match=f"no mask of the {part} images has foreground"):
+        make()
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_jobs_in_one_folder(tmp_path):
     run = tmp_path / "run"
     with (

@@ -78,7 +78,7 @@ def find_annotations(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("[!.]*") if file.suffix.lower() in (".json", ".xml"))
+    found = sorted(file for file in path.rglob("[!.]*") if file.suffix.lower() in (".json", ".xml") and file.is_file())
     if not found:
         raise UserError(f"{path}: holds no annotations; give a .json or .xml file, or a folder of such files")
     return found

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frih.common.errors import UserError, did_you_mean
-from frih.common.files import by_stem
+from frih.common.files import by_stem, is_hidden
 from frih.common.processes import Map
 from frih.common.progress import progress_bar
-from frih.data.images import HALF, open_mask
+from frih.data.images import HALF, is_image_name, open_mask
 from frih.tools.composites.annotations import (
     AnnotatedPhoto,
     Outlined,
@@ -188,7 +188,7 @@ def _list_masked(folders: Sequence[Path], skipped: Skipped) -> list[Object]:
     for name, group in sorted(named.items()):
         different: dict[bytes, tuple[Path, Object]] = {}
         for folder, item in sorted(group):
-            content = item.image.read_bytes() if len(group) > 1 else b""
+            content = item.image.read_bytes() if len(group) > 1 and item.image.is_file() else b""
             if content in different:
                 skipped["the same photo in two folders"].append(f"{folder.name}/images/{item.image.name}")
             different.setdefault(content, (folder, item))
@@ -280,9 +280,10 @@ def _can_be_listed(name: str) -> bool:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """Files by their names without suffix, sorted, without hidden files."""
+    """Files by their names without suffix, sorted, without hidden ones; a pipe named as an image is one."""
     try:
-        return by_stem(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+        found = [path for path in folder.iterdir() if not is_hidden(path.name)]
+        return by_stem(path for path in found if is_image_name(path) or path.is_file())
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be listed ({error}); photos are in images/, masks of the same names in masks/"

@@ -6,16 +6,18 @@ A finding is an error if training or evaluation would stop or go wrong; otherwis
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.processes import cores
 from frih.common.wording import counted
-from frih.data.iharmony4 import FOLDERS, SPLITS, choose_subsets
+from frih.data.iharmony4 import FOLDERS, SPLITS, choose_subsets, halves
+from frih.data.lists import read_entries, read_lines, why_nothing
 from frih.tools.datasets.check_files import check_files
 from frih.tools.datasets.check_report import KINDS, Finding, Report
-from frih.tools.datasets.check_subset import CheckedSubset, list_entries, without_path
+from frih.tools.datasets.check_subset import CheckedSubset, without_path
 
 
 def check_dataset(
@@ -42,7 +44,7 @@ def check_dataset(
     """
     root = Path(root)
     chosen = [CheckedSubset(root, name) for name in choose_subsets(root, subsets)]
-    found = {*_check_common_lists(root), *_check_absent_lists(chosen)}
+    found = {*_check_common_lists(root), *_check_absent_lists(chosen), *_check_empty_lists(chosen, bool(subsets))}
     found.update(_check_halves(root) if subsets is None else ())
     found.update(*(subset.findings for subset in chosen))
     found.update(check_files(root, chosen, size, cores() if workers is None else workers, progress))
@@ -67,14 +69,16 @@ def write_lists(root: str | Path) -> list[Path]:
         common = root / f"IHD_{split}.txt"
         own = {subset: root / subset / f"{subset}_{split}.txt" for subset in subsets}
         if common.is_file():
-            entries = list_entries(common)
+            entries = read_entries(common, subsets)
             for subset, path in own.items():
                 names = [name for folder, name in entries if folder == subset]
                 if names and not path.exists():
                     written.append(_write(path, "".join(f"{name}\n" for name in names)))
         elif not common.exists() and all(path.is_file() for path in own.values()):
             names = [
-                f"{subset}/composite_images/{name}\n" for subset in subsets for _, name in list_entries(own[subset])
+                f"{subset}/composite_images/{PurePosixPath(line).name}\n"
+                for subset in subsets
+                for line in read_lines(own[subset])
             ]
             written.append(_write(common, "".join(names)))
     return written
@@ -95,23 +99,33 @@ def _check_common_lists(root: Path) -> Iterator[Finding]:
         if not path.is_file():
             continue
         try:
-            folders = Counter(folder for folder, _ in list_entries(path))
+            folders = Counter(folder for folder, _ in read_entries(path, choose_subsets(root, None)))
         except UserError as error:
             yield Finding("list-unreadable", path.name, without_path(error, path), True)
             continue
         for folder, count in folders.items():
             if not (root / folder / "composite_images").is_dir() or not folder:
-                where = f"of {folder}, which is not in the root" if folder else "without a subset in front"
+                where = f"of {folder}, which is not in the root" if folder else "without a subset"
                 yield Finding("list-strangers", path.name, f"{counted(count, 'line')} {where}; not used", False)
 
 
 def _check_halves(root: Path) -> Iterator[Finding]:
-    """Folders that would be subsets if they had composites; training ignores them without a message."""
-    for folder in sorted({path.parent for part in FOLDERS[1:] for path in root.glob(f"*/{part}")}):
-        if not (folder / FOLDERS[0]).is_dir():
-            yield Finding(
-                "folder-missing", f"{folder.name}/{FOLDERS[0]}", "is not there, so the subset is left out", True
-            )
+    """Folders that would be subsets if they had composites; training does not use them."""
+    for name in halves(root):
+        yield Finding("folder-missing", f"{name}/{FOLDERS[0]}", "is not there, so the subset is left out", True)
+
+
+def _check_empty_lists(subsets: Sequence[CheckedSubset], wanted: bool) -> Iterator[Finding]:
+    """A list that names nothing of a subset stops training if the subset is asked for, or no other has a composite."""
+    for split in SPLITS:
+        useless = not any(subset.splits[split].names for subset in subsets)
+        for subset in subsets:
+            names, source = subset.splits[split]
+            if source and not names:
+                with suppress(UserError):  # that it cannot be read is a finding of its own
+                    yield Finding(
+                        "list-empty", source, why_nothing(subset.root / source, subset.name), wanted or useless
+                    )
 
 
 def _check_absent_lists(subsets: Sequence[CheckedSubset]) -> Iterator[Finding]:

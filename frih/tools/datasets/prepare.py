@@ -48,7 +48,7 @@ from frih.tools.datasets.shrinking import (
 from frih.tools.datasets.source import Source
 from frih.tools.journal import Entry, Journal
 
-RECIPE = 1
+RECIPE = 2
 """Raise it with every change that makes other files."""
 
 _CHUNK = 4

@@ -9,6 +9,7 @@ from typing import Literal
 
 from PIL import ExifTags, Image
 
+from frih.data.images import HALF
 from frih.data.transforms import FILTER
 
 Size = Literal["256", "512", "1024", "original"]
@@ -36,8 +37,10 @@ def shrink(image: Image.Image, size: Size) -> Image.Image:
     if (width, height) == image.size:
         return image
     small = image.resize((width, height), FILTERS[size])
-    if small.mode == "L" and small.getextrema()[1] == 1:
-        return Image.new("L", small.size)  # almost no foreground is left; readers refuse a mask of 0 and 1
+    if small.mode == "L" and small.getextrema()[1] < HALF:  # type: ignore[operator]
+        return Image.new(
+            "L", small.size
+        )  # no foreground is left, and readers refuse a mask that has only darker values
     return small
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from frih.common.errors import UserError
-from frih.data.iharmony4 import FOLDERS, SPLITS, Item, find_list, match_files, read_lines
+from frih.data.folders import Folder
+from frih.data.iharmony4 import FOLDERS, SPLITS, Item, find_list, match_files
+from frih.data.lists import parse_line, read_lines, why_nothing
 from frih.tools.journal import Entry
 
 
@@ -19,10 +21,11 @@ class Source:
         self.root, self.subsets = root, subsets
         self.items: list[Item] = []
         self.faults: list[str] = []
+        self._empty: list[str] = []
         for subset in subsets:
             self._follow(subset)
         if not self.items and not self.faults:
-            raise UserError(f"{root}: its lists name no composite")
+            raise UserError(f"{root}: its lists name no composite ({'; '.join(self._empty)}); restore or correct them")
         self.wanted = dict.fromkeys(sorted(name for item in self.items for name in names(item)))
         """Paths of the files below the root, each once."""
 
@@ -37,6 +40,8 @@ class Source:
         for listed, path in found:
             items, faults = match_files(self.root, subset, listed)
             self.items += items
+            if not listed:
+                self._empty.append(f"{path} {why_nothing(path, subset)}")
             self.faults += [f"{path}: {subset}/{fault}" for fault in faults]
             for name in listed:
                 other = stems.setdefault(Path(name).stem, name)
@@ -46,16 +51,22 @@ class Source:
     def lists(self, entries: Iterable[Entry]) -> dict[str, bytes]:
         """The lists for a copy with these entries: byte for byte the same, unless suffixes of their composites have changed."""
         renamed = {entry["source"]: path for entry in entries for path in entry["files"] if path != entry["source"]}
+        sources = Folder(renamed)
         lists = {}
         for split in SPLITS:
             own = (Path(subset, f"{subset}_{split}.txt") for subset in self.subsets)
             for path in (Path(f"IHD_{split}.txt"), *own):
                 if (self.root / path).is_file():
                     lines = read_lines(self.root / path)
-                    new = [_rename(line, path.parent.name, renamed) for line in lines]
+                    new = [self._rename(line, path.parent.name, renamed, sources) for line in lines]
                     content = "".join(f"{line}\n" for line in new).encode()
                     lists[path.as_posix()] = (self.root / path).read_bytes() if new == lines else content
         return lists
+
+    def _rename(self, line: str, folder: str, renamed: dict[str, str], sources: Folder) -> str:
+        subset, name = parse_line(line, self.subsets)
+        source = sources.find(f"{folder or subset}/composite_images/{name}")
+        return line.removesuffix(name) + PurePosixPath(renamed[source]).name if source else line
 
     def mis_sized(self, done: dict[str, Entry]) -> list[str]:
         """Names masks and real images that do not have their composite's size."""
@@ -74,9 +85,3 @@ def names(item: Item) -> list[str]:
     """Paths of composite, mask and real image below the root."""
     files = (item.composite_name, item.mask_name, item.real_name)
     return [f"{item.subset}/{folder}/{name}" for folder, name in zip(FOLDERS, files, strict=True)]
-
-
-def _rename(line: str, subset: str, renamed: dict[str, str]) -> str:
-    path = PurePosixPath(line)
-    new = renamed.get(f"{subset or path.parts[0]}/composite_images/{path.name}")
-    return str(path.with_name(PurePosixPath(new).name)) if new else line

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -180,12 +181,17 @@ def test_photos_that_are_not_usable_are_named(photos, tmp_path):
         save(photos / "masks" / f"{name}.png", other)
     save(photos / "images/twice.png", image)
     (photos / "images/torn.jpg").write_bytes((photos / "images/torn.jpg").read_bytes()[:300])
-    (photos / "images/.hidden").write_text("left by a system")
+    for name in ("images/.hidden", "images/Thumbs.db", "images/._f.jpg", "images/.DS_Store", "masks/._f.png"):
+        (photos / name).write_text("left by a system")
+    os.mkfifo(photos / "images/pipe.jpg")
+    save(photos / "masks/pipe.png", mask)
     with (photos / "photos.csv").open("a") as file:
-        file.write("".join(f"{name}.jpg,car\n" for name in ("none", *masks) if name != "stray"))
+        file.write("".join(f"{name}.jpg,car\n" for name in ("none", "pipe", *masks) if name != "stray"))
     made = make(photos, tmp_path / "out")
     found = {reason: sorted(names) for reason, names in made.skipped.items()}
-    assert found.pop("unreadable")[0].startswith("images/torn.jpg: cannot be read as an image")
+    pipe, torn = found.pop("unreadable")
+    assert pipe.startswith("images/pipe.jpg: is no regular file")
+    assert torn.startswith("images/torn.jpg: cannot be read as an image")
     assert found == {
         "without mask": ["none.jpg"],
         "empty mask": ["empty.jpg"],
@@ -196,7 +202,7 @@ def test_photos_that_are_not_usable_are_named(photos, tmp_path):
         "not in photos.csv": ["stray.jpg"],
     }
     assert len(made.entries) == len(NAMES)
-    assert "8 skipped" in describe(made)
+    assert "9 skipped" in describe(made)
     assert "without mask 1 (none.jpg)" in describe(made)
 
 

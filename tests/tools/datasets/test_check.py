@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,7 +13,9 @@ from PIL import Image
 
 from frih.common.errors import UserError
 from frih.common.files import is_part
+from frih.data.dataset import require_foreground
 from frih.data.iharmony4 import COMPOSITES, read_split
+from frih.data.images import read_mask
 from frih.tools.datasets.check import check_dataset, write_lists, write_report
 from frih.tools.datasets.check_report import KINDS
 from tests.conftest import ellipse, make_dataset, save, smooth_image
@@ -30,7 +33,6 @@ def clean(dataset) -> Path:
         for split, chosen in (("train", False), ("test", True)):
             lines = [f"{name}\n" for name in names if name.startswith(last) == chosen]
             (dataset / subset / f"{subset}_{split}.txt").write_text("".join(lines))
-    save(dataset / "B/real_images/b-1_x.jpg", smooth_image(seed=1, width=160, height=140))  # it was as a-2_x.jpg
     return dataset
 
 
@@ -72,7 +74,10 @@ def test_missing_files(clean, path):
 def test_a_composite_with_another_suffix(clean):
     (clean / COMPOSITE).rename((clean / COMPOSITE).with_suffix(".png"))
     (finding,) = [item for item in check(clean).findings if item.kind == "missing"]
-    assert finding.message.endswith("the folder holds a-1_x_1_2.png")
+    assert finding.message.endswith("is not there (the folder holds a-1_x_1_2.png)")
+    (clean / MASK).rename((clean / MASK).with_name("a-1_x_1_2.png"))
+    messages = [item.message for item in check(clean).findings if item.path == MASK]
+    assert messages[0] == "is not there (the folder holds a-1_x_1_2.png); a-1_x_1_2.jpg needs it"
 
 
 @pytest.mark.parametrize("folder", ["masks", "real_images", "composite_images"])
@@ -85,10 +90,13 @@ def test_a_missing_folder_is_told_once(clean, folder):
 def test_files_that_no_list_needs(clean):
     save(clean / "A/composite_images/new photo_1_1.jpg", smooth_image(seed=1, width=20, height=20))
     (clean / "B/masks/Thumbs.db").write_bytes(b"not an image")
+    (clean / "B/masks/.DS_Store").write_bytes(b"nor this")
+    (clean / "B/masks/._b-0_x_1.png").write_bytes(b"nor this")
     (clean / "B/real_images/cut.jpg").write_bytes(b"nor this")
+    (clean / "B/masks/b-0_x_1.txt").write_text("notes are no images, so there is one mask")
     assert found(clean) == {
         ("orphan", "A/composite_images/new photo_1_1.jpg", False),
-        ("orphan", "B/masks/Thumbs.db", False),
+        ("orphan", "B/masks/b-0_x_1.txt", False),
         ("orphan", "B/real_images/cut.jpg", False),
         ("unreadable", "B/real_images/cut.jpg", False),
     }
@@ -122,14 +130,107 @@ def test_mask_and_real_image_of_other_sizes(clean):
 
 
 def test_masks_without_foreground_or_of_0_and_1(clean):
-    save(clean / MASK, np.full((140, 160), 127, np.uint8))
+    save(clean / MASK, np.zeros((140, 160), np.uint8))
+    unchanged(clean, "a-1_x")
     speck = np.zeros((140, 160), np.uint8)
     speck[70, 80] = 255
     save(clean / "A/masks/a-2_x_1.png", speck)
+    unchanged(clean, "a-2_x")
     save(clean / "A/masks/a-0_x_1.png", (ellipse(160, 140, grow=2) > 127).astype(np.uint8))
     always = {("mask-empty", MASK, False), ("mask-0-1", "A/masks/a-0_x_1.png", True)}
     assert found(clean, size=64) == {*always, ("mask-vanishes", "A/masks/a-2_x_1.png", False)}
     assert found(clean, size=256) == always
+
+
+def unchanged(root: Path, photo: str) -> None:
+    """Makes the composites of a photo of A equal to its real image."""
+    for variant in (1, 2):
+        content = (root / f"A/real_images/{photo}.jpg").read_bytes()
+        (root / f"A/composite_images/{photo}_1_{variant}.jpg").write_bytes(content)
+
+
+def as_palette(mask: np.ndarray, color: tuple[int, int, int]) -> Image.Image:
+    image = Image.fromarray((mask >= 128).astype(np.uint8) * 15)
+    image.putpalette([0] * 45 + [*color] + [0] * 720)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("mask-coloured", lambda mask: Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], axis=-1))),
+        ("mask-coloured", lambda mask: as_palette(mask, (192, 128, 128))),
+        ("mask-coloured", lambda mask: Image.fromarray(smooth_image(seed=1, width=160, height=140))),
+        ("mask-labels", lambda mask: Image.fromarray((mask >= 128).astype(np.uint8) * 127)),
+        ("mask-labels", lambda mask: as_palette(mask, (15, 15, 15))),
+        ("mask-0-1", lambda mask: as_palette(mask, (1, 1, 1))),
+    ],
+)
+def test_images_and_labels_in_place_of_masks(clean, kind, make):
+    make(ellipse(160, 140, grow=2)).save(clean / MASK)
+    assert found(clean) == {(kind, MASK, True)}
+    with pytest.raises(UserError):
+        read_mask(clean / MASK)  # as training does
+
+
+def test_a_palette_of_grey_is_a_mask(clean):
+    as_palette(ellipse(160, 140, grow=2), (255, 255, 255)).save(clean / MASK)
+    assert found(clean) == set()
+
+
+def test_a_split_without_foreground(clean):
+    for path in (clean / "A/masks/a-3_x_1.png", clean / "B/masks/b-1_x_1.png"):
+        save(path, np.zeros((140, 160), np.uint8))
+    lists = "A/A_test.txt, B/B_test.txt"
+    assert {item for item in found(clean) if item[0] == "no-foreground"} == {("no-foreground", lists, True)}
+    assert "no mask of the test split has foreground, of 2;" in check(clean).describe()
+    assert ("no-foreground", "A/A_test.txt", True) in found(clean, subsets=["A"])
+    save(clean / "B/masks/b-1_x_1.png", ellipse(160, 140, grow=2))
+    assert not [item for item in found(clean) if item[0] == "no-foreground"]
+    with pytest.raises(UserError, match="no mask of the test split has foreground"):
+        require_foreground(read_split(clean, "test", ["A"]).items, "the test split")
+
+
+def test_inverted_masks(clean):
+    for path in (clean / "A/masks").iterdir():
+        save(path, 255 - read_mask(path))
+    report = check(clean)
+    ((path, message),) = [(item.path, item.message) for item in report.findings if item.kind == "masks-elsewhere"]
+    assert (path, message) == (
+        "A/masks",
+        "8 of 8 composites differ elsewhere than in their masks; are they inverted? foreground is 255, background 0",
+    )
+    composites = [item for item in report.findings if item.kind == "mask-elsewhere"]
+    assert len(composites) == 8
+    assert all(item.error and item.message.endswith("it seems inverted") for item in composites)
+
+
+def test_a_mask_of_another_place(clean):
+    save(clean / MASK, np.roll(ellipse(160, 140, grow=2), 80, axis=1))
+    expected = {("mask-elsewhere", f"A/composite_images/a-1_x_1_{k}.jpg", True) for k in (1, 2)}
+    assert found(clean) == expected
+    assert (
+        f"100% of what differs from {REAL} is outside of {MASK}; it seems to lie elsewhere" in check(clean).describe()
+    )
+
+
+@pytest.mark.parametrize("quality", [10, 30, 75])
+@pytest.mark.parametrize("share", [0, 1])
+def test_composites_that_were_stored_again_differ_in_their_masks(clean, quality, share):
+    for path in (clean / "A/composite_images").iterdir():
+        real = Image.open(clean / "A/real_images" / f"{path.stem[:5]}.jpg")
+        Image.blend(real, Image.open(path), share).resize((80, 70)).resize((160, 140)).save(path, quality=quality)
+    assert found(clean) == set()
+
+
+@pytest.mark.parametrize("path", [COMPOSITE, MASK, REAL])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_never_opened(clean, path, make):
+    (clean / path).unlink()
+    make(clean / path)
+    assert found(clean) == {("unreadable", path, True)}
+    (clean / "IHD_train.txt").symlink_to("nowhere")
+    assert found(clean) == {("unreadable", path, True)}
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "I;16", "RGBA"])
@@ -148,15 +249,17 @@ def test_unsuitable_pixels(clean, mode):
 
 def test_images_without_colour(clean):
     save(clean / REAL, smooth_image(seed=1, width=160, height=140)[..., 0])
+    unchanged(clean, "a-1_x")
     save(clean / COMPOSITE, np.repeat(smooth_image(seed=1, width=160, height=140)[..., :1], 3, axis=2))
-    assert found(clean) == {("greyscale", REAL, False), ("greyscale", COMPOSITE, False)}
+    composites = {("greyscale", f"A/composite_images/a-1_x_1_{k}.jpg", False) for k in (1, 2)}
+    assert found(clean) == {("greyscale", REAL, False), *composites}
 
 
 def test_a_photo_in_both_splits(clean, tmp_path):
     twice = {("photo-in-both", f"{path}_x.jpg", True) for path in ("A/real_images/a-3", "B/real_images/b-1")}
     assert found(make_dataset(tmp_path / "other")) == twice
     (clean / "B/real_images/b-1_x.jpg").write_bytes((clean / REAL).read_bytes())  # under two names
-    assert found(clean) == {("photo-in-both", "B/real_images/b-1_x.jpg", True)}
+    assert ("photo-in-both", "B/real_images/b-1_x.jpg", True) in found(clean)
     assert f"is the same file as {REAL}" in check(clean).describe()
 
 
@@ -200,6 +303,26 @@ def test_common_lists(clean):
     assert ("list-differs", "A/A_train.txt", False) in found(clean)
     (clean / "A/A_train.txt").write_text("")
     assert ("list-empty", "A/A_train.txt", False) in found(clean)
+    assert ("list-empty", "A/A_train.txt", True) in found(clean, subsets=["A"])
+
+
+@pytest.mark.parametrize(("front", "error"), [("D:\\sets\\A\\", False), ("/sets/A/", False), ("sets/other/", True)])
+def test_common_lists_with_folders_in_front(clean, front, error):
+    expected = read_split(clean, "test", ["A"]).items
+    names = (clean / "A/A_test.txt").read_text().split()
+    (clean / "A/A_test.txt").unlink()
+    (clean / "IHD_test.txt").write_text(
+        "".join(f"{front}composite_images/{name}\n" for name in names).replace("/", front[-1])
+    )
+    assert bool(check(clean, subsets=["A"]).errors) == error
+    if not error:
+        assert read_split(clean, "test", ["A"]).items == expected
+        assert write_lists(clean)[-1] == clean / "A/A_test.txt"
+        return
+    messages = [item.message for item in check(clean, subsets=["A"]).findings if item.kind == "list-empty"]
+    with pytest.raises(UserError) as caught:
+        read_split(clean, "test", ["A"])
+    assert messages[0] in str(caught.value)  # the checker says what training does
 
 
 def test_counts_beside_the_published_ones(clean):

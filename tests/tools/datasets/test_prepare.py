@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from frih.common.files import is_part
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
-from frih.data.images import open_mask, open_rgb, read_mask, read_rgb
+from frih.data.images import HALF, open_mask, open_rgb, read_mask, read_rgb
 from frih.tools.datasets.prepare import describe, prepare_dataset, verify_dataset
 from frih.tools.datasets.shrinking import encode, shrink
 from tests.conftest import ellipse, make_dataset, save, smooth_image
@@ -172,17 +173,14 @@ def test_sizes(size, stored, expected):
     assert (small is image) == (stored == expected)
 
 
-def test_a_mask_with_almost_nothing_left_can_still_be_read(tmp_path):
+@pytest.mark.parametrize(("side", "largest"), [(1, 1), (8, 51), (20, 172)])
+def test_a_mask_with_almost_nothing_left_can_still_be_read(tmp_path, side, largest):
     mask = np.zeros((3500, 3500), np.uint8)
-    mask[1750:1758, 1750:1758] = 255
+    mask[1756 : 1756 + side, 1756 : 1756 + side] = 255
     faint = Image.fromarray(mask).resize((256, 256), Image.Resampling.BILINEAR)
-    assert faint.getextrema()[1] > 1
-    assert np.array_equal(shrink(Image.fromarray(mask), "256"), faint)
-    mask[:] = 0
-    mask[1756, 1756] = 255
-    assert Image.fromarray(mask).resize((256, 256), Image.Resampling.BILINEAR).getextrema()[1] == 1
+    assert faint.getextrema()[1] == largest
     (tmp_path / "mask.png").write_bytes(encode(shrink(Image.fromarray(mask), "256"), "png"))
-    assert read_mask(tmp_path / "mask.png").max() == 0
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), np.asarray(faint) * (largest >= HALF))
 
 
 def test_each_file_is_made_once_and_recorded(whole_root, whole_copy):
@@ -190,7 +188,7 @@ def test_each_file_is_made_once_and_recorded(whole_root, whole_copy):
     assert len({entry["source"] for entry in entries}) == len(entries) == FILES
     about = json.loads((whole_copy / "prepared.json").read_text())
     expected = {
-        "recipe": 1,
+        "recipe": 2,
         "source": str(whole_root),
         "size": "512",
         "filter": "bicubic",
@@ -450,8 +448,38 @@ def test_lists_of_either_kind_will_do_but_one_there_must_be(root, tmp_path):
     assert (made.out / "IHD_test.txt").read_text() == "B/composite_images/b-0_x_1_1.webp\n"
     assert [item.mask_name for item in read_split(made.out, "test").items] == ["b-0_x_1.png"]
     (root / "IHD_test.txt").write_text("")
-    with pytest.raises(UserError, match="its lists name no composite"):
+    with pytest.raises(
+        UserError, match=r"its lists name no composite .*IHD_test.txt names no composite of B: it is empty"
+    ):
         prepare(root, tmp_path / "other")
+
+
+def test_lines_with_folders_in_front_and_names_in_another_form_of_unicode(root, tmp_path):
+    for path in sorted((root / "B").rglob("b-0_x*")):
+        path.rename(path.with_name(unicodedata.normalize("NFD", path.name.replace("b-0", "café"))))
+    (root / "IHD_test.txt").write_text(
+        "D:\\set\\B\\composite_images\\café_x_1_1.jpg\n./B/composite_images/b-1_x_1_1.jpg\n"
+    )
+    for name in ("A_train.txt", "A_test.txt"):
+        (root / "A" / name).unlink()
+    for name in ("B_train.txt", "B_test.txt"):
+        (root / "B" / name).unlink()
+    made = prepare(root, tmp_path / "copy", size="256")
+    assert made.faults == []
+    lines = "D:/set/B/composite_images/café_x_1_1.webp\n./B/composite_images/b-1_x_1_1.webp\n"
+    assert unicodedata.normalize("NFC", (made.out / "IHD_test.txt").read_text()) == lines
+    assert all(item.composite.is_file() for item in read_split(made.out, "test", ["B"]).items)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_and_coloured_masks_are_faults(root, tmp_path, make):
+    (root / "A/real_images/a-1_x.jpg").unlink()
+    make(root / "A/real_images/a-1_x.jpg")
+    Image.new("RGB", (160, 140), "red").save(root / "A/masks/a-2_x_1.png")
+    faults = prepare(root, tmp_path / "copy").faults
+    assert len(faults) == 2
+    assert any("a-1_x.jpg: is " in fault and "; give the file of an image" in fault for fault in faults)
+    assert any("a-2_x_1.png: is coloured" in fault for fault in faults)
 
 
 def test_composites_that_would_get_one_name_are_refused(root, tmp_path):
