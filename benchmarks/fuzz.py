@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from fuzz_inputs import KINDS, Base, Kind, make_base
@@ -35,6 +35,9 @@ from frih.common.errors import UserError, run_command
 from frih.common.progress import progress_bar
 
 ROOT = f"{Path(__file__).parents[1]}/"
+START = "forkserver"
+"""How processes start: each is a copy of one that has imported everything once."""
+PRELOADED = ["frih.cli", "frih.training.runs", "frih.tools.experiments.run_log", "torch._dynamo"]
 
 
 class Limits(NamedTuple):
@@ -53,6 +56,7 @@ class Verdict(NamedTuple):
     """If it is wrong: the type of the error, and so on."""
     place: str = ""
     """The innermost line of frih/ that the error came through."""
+    message: str = ""
     details: str = ""
 
 
@@ -70,7 +74,7 @@ def main() -> int:
     if args.cases < 1 or args.first < 0:
         raise UserError("--cases: must be 1 or more, and --first 0 or more")
     numbers, limits = range(args.first, args.first + args.cases), Limits(args.seconds, args.gibibytes)
-    found: dict[tuple[str, str, str], list[tuple[Path, str]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[Path, Verdict]]] = {}
     rows = []
     with tempfile.TemporaryDirectory() as folder, progress_bar(total=args.cases * len(args.kinds), unit="case") as bar:
         base = make_base(Path(folder))
@@ -82,24 +86,24 @@ def main() -> int:
                 if verdict.outcome == "wrong":
                     kept = args.out / name / f"{args.seed}-{number}"
                     keep(kept, kind, f"{seed}/{number}", base, verdict)
-                    found.setdefault((name, verdict.what, verdict.place), []).append((kept, verdict.details))
+                    found.setdefault((name, verdict.what, verdict.place), []).append((kept, verdict))
                 bar.update()
             rows.append((name, outcomes, time.perf_counter() - begun))
     print(f"{'kind':12} {'worked':>7} {'refused':>8} {'wrong':>6} {'seconds':>8}")
     for name, outcomes, spent in rows:
         print(f"{name:12} {outcomes['worked']:7} {outcomes['refused']:8} {outcomes['wrong']:6} {spent:8.1f}")
     for (name, what, place), cases in sorted(found.items(), key=lambda group: -len(group[1])):
-        kept, details = cases[0]
-        message = details.strip().rpartition("\n")[2] if what != "hangs" else ""
-        print(f"\n{len(cases)} x {name}: {what}\n    {place}\n    {kept}\n    {message[:200]}")
+        kept, verdict = cases[0]
+        print(f"\n{len(cases)} x {name}: {what}\n    {place}\n    {kept}\n    {verdict.message[:200]}")
     return 1 if found else 0
 
 
 def examine(kind: Kind, seed: str, numbers: Sequence[int], base: Base, limits: Limits) -> Iterator[tuple[int, Verdict]]:
     """The number and the verdict of each case. The process that a case has ended is followed by another."""
     log, done = base.folder / "log", 0
-    context = multiprocessing.get_context("forkserver")  # a process that imports everything once, and is copied
-    context.set_forkserver_preload(["frih.cli", "frih.training.runs", "frih.tools.experiments.run_log"])
+    context: Any = multiprocessing.get_context(START)
+    if START == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
     while done < len(numbers):
         receiver, sender = context.Pipe(duplex=False)
         task = (kind, seed, numbers[done:], base, limits, sender, log)
@@ -153,7 +157,7 @@ def judge(kind: Kind, path: Path, base: Base) -> Verdict:
         else:
             return _wrong(type(error).__name__, error)
     left = [one.name for one in {*path.parent.rglob("*")} - before if one.name.startswith(".")]
-    return Verdict("wrong", "leaves an unfinished file behind", left[0]) if left else verdict
+    return Verdict("wrong", "leaves an unfinished file behind", message=left[0]) if left else verdict
 
 
 def ended(status: int, log: Path) -> Verdict:
@@ -162,9 +166,8 @@ def ended(status: int, log: Path) -> Verdict:
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     frames = [line.strip() for line in text.splitlines() if line.startswith("  File ")]  # the innermost is the first
     place = next((frame for frame in frames if "/frih/" in frame), frames[0] if frames else "")
-    return Verdict(
-        "wrong", "hangs" if "Timeout (" in text else f"ends the process {how}", place.replace(ROOT, ""), text
-    )
+    what = "hangs" if "Timeout (" in text else f"ends the process {how}"
+    return Verdict("wrong", what, place.replace(ROOT, ""), details=text)
 
 
 def keep(folder: Path, kind: Kind, seed: str, base: Base, verdict: Verdict) -> None:
@@ -201,7 +204,8 @@ def _wrong(what: str, error: BaseException) -> Verdict:
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((one for one in reversed(frames) if "/frih/" in one.filename), frames[-1])
     place = f"{frame.filename.replace(ROOT, '')}:{frame.lineno} {frame.name}"
-    return Verdict("wrong", what, place, "".join(traceback.format_exception(error)))
+    message = " ".join(str(error).split())
+    return Verdict("wrong", what, place, message, "".join(traceback.format_exception(error)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,11 @@ YAML = (*ODD.split("|"), *"\t\0{[|", "1:30", "0x1F", "1e999", "-.inf", ".NaN", "
 """What is put into recipes and command lines."""
 LINES = ("..", "/", "a_1", "_", "__", "#", "\0", "../../etc/passwd", "Set/masks/p0_1.png", "é_1_1.png", "", "x" * 300)
 """What is put into lists of files."""
+REWRITTEN: tuple[Callable[[str], str], ...] = (
+    *(" {}\r".format, "/data/{}".format, "C:\\{}".format, "./{}".format, "{}/".format, str.upper),
+    *(lambda line: line.replace("/", "\\"), lambda line: line.replace(".png", ".jpg"), lambda line: line[::-1]),
+)
+"""What becomes of a line of such a list."""
 
 
 class Base(NamedTuple):
@@ -75,8 +80,8 @@ class Base(NamedTuple):
 
 
 def own_name(path: Path) -> Iterable[str]:
-    """What a refusal must name, of most kinds: the file, or a key."""
-    return path.name, *KEYS
+    """What a refusal must name, of most kinds: the file, its folder, or a key."""
+    return path.name, path.parent.name, *KEYS
 
 
 class Kind(NamedTuple):
@@ -91,7 +96,7 @@ class Kind(NamedTuple):
 
 
 def make_base(folder: Path) -> Base:
-    """A data set of six composites, a run of two epochs on it, stopped after the first, and its weights."""
+    """A data set of six composites, a run on it, and its weights; the same each time."""
     root, names = folder / "data", []
     for number in range(6):
         image, mask = photo((150, 130), "RGB", number), Image.new("L", (150, 130))
@@ -267,7 +272,11 @@ def use_overrides(path: Path, base: Base) -> None:
 
 def override_names(path: Path) -> Iterable[str]:
     """The keys of a command line."""
-    return "command line", *KEYS, *(word.partition("=")[0].strip() for word in json.loads(path.read_text()))
+    return (
+        "command line",
+        *KEYS,
+        *(word.partition("=")[0].split(".")[0].strip() for word in json.loads(path.read_text())),
+    )
 
 
 def train(config: Config, path: Path, base: Base) -> None:
@@ -322,10 +331,16 @@ def make_checkpoint(rng: random.Random, base: Base, folder: Path) -> Path:
     if rng.random() < 0.25:
         path.write_bytes(damage(rng, source.read_bytes()))
     else:
-        content = load_checkpoint(source)
+        content = good_checkpoint(source)
         key = rng.choice((None, "training", "training", "training", "model"))
         torch.save({**content, key: mutate(rng, content[key])} if key else mutate(rng, content), path)
     return path
+
+
+@cache
+def good_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, read once."""
+    return load_checkpoint(path)
 
 
 def load(path: Path, base: Base) -> None:
@@ -355,19 +370,8 @@ def make_list(rng: random.Random, base: Base, folder: Path) -> Path:
         elif way == 1:
             lines.insert(place, rng.choice((*LINES, *lines)))
         elif lines:
-            line = lines[place % len(lines)]
-            ways = (
-                f" {line}\r",
-                f"/data/{line}",
-                f"C:\\{line}",
-                line.replace("/", "\\"),
-                line.upper(),
-                f"./{line}",
-                f"{line}/",
-            )
-            lines[place % len(lines)] = rng.choice(
-                (*ways, line[::-1], line.replace(".png", ".jpg"), line[: len(line) // 2])
-            )
+            place %= len(lines)
+            lines[place] = rng.choice(REWRITTEN)(lines[place])
     text = "\n".join(lines).encode(rng.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16")))
     path.write_bytes(damage(rng, text) if rng.random() < 0.3 else text)
     return path
@@ -426,28 +430,28 @@ def damage(rng: random.Random, content: bytes, anchors: Sequence[bytes] = ()) ->
 
 
 def mutate(rng: random.Random, tree: Any) -> Any:
-    """A tree of dicts, lists and values, some of which are removed, renamed, or replaced."""
+    """A tree of dicts and lists, some of whose entries are removed, renamed or replaced."""
     tree = copy.deepcopy(tree)
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        places = [(tree, key) for key in (tree if isinstance(tree, dict) else range(len(tree)))] * 2
-        for holder, key in places:
-            if isinstance(holder[key], dict | list) and len(places) < 5000:
-                inner = holder[key]
-                places += [(inner, one) for one in (inner if isinstance(inner, dict) else range(len(inner)))]
-        if not places:
-            return tree
-        holder, key = rng.choice(places)
+    for _ in range(rng.choice((1, 1, 2, 4)) if tree else 0):
+        (holder, key), (other, name) = (walk(rng, tree) for _ in range(2))
         way = rng.randrange(8)
-        if way == 0:
+        if way == 0 and len(tree) > 1:
             del holder[key]
         elif way == 1 and isinstance(holder, dict):
             holder[rng.choice((f"{key}x", "", 1, "é", str(key).upper()))] = holder.pop(key)
         elif way == 2:
-            other, name = rng.choice(places)
             holder[key] = copy.deepcopy(other[name])
         else:
             holder[key] = strange(rng, holder[key])
     return tree
+
+
+def walk(rng: random.Random, tree: Any) -> tuple[Any, Any]:
+    """A random place in a tree: a dict or list, and a key or index."""
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+    key = rng.choice(keys)
+    inside = tree[key]
+    return walk(rng, inside) if isinstance(inside, dict | list) and inside and rng.random() < 0.8 else (tree, key)
 
 
 def strange(rng: random.Random, value: Any) -> Any:
@@ -472,17 +476,14 @@ def strange_tensor(rng: random.Random, value: Tensor) -> Tensor:
     if way == 1:
         return rng.choice((value[None], value.flatten(), value.flatten()[1:], value.new_zeros(0), value.new_zeros(())))
     if way == 2:
-        return (
-            value.new_zeros(1).expand(2**40) if rng.random() < 0.3 else value.repeat(2, *[1] * (value.dim() - 1 or 1))
-        )
+        return torch.stack([value, value]) if rng.random() < 0.7 else value.new_zeros(1).expand(2**40)
     if way == 3:
-        return -value.clone()
-    result = value.clone().float() if value.dtype != torch.bool else value.clone()
-    share = torch.rand(result.shape, generator=torch.Generator().manual_seed(rng.randrange(2**31))) < rng.choice(
-        (0.01, 1)
+        return -value.float()
+    result, some = value.double(), torch.Generator().manual_seed(rng.randrange(2**31))
+    replaced = torch.rand(value.shape, generator=some) < rng.choice((0.01, 1))
+    return result.where(~replaced, rng.choice((0.0, -1.0, 1e30, 1e-30, 6e4, float("nan"), float("inf")))).to(
+        value.dtype
     )
-    result[share] = rng.choice((0.0, -1.0, 1e30, 1e-30, 6e4, float("nan"), float("inf")))
-    return result
 
 
 KINDS = {
