@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from frih.common.drawing import color_labels, image_sheet
 from frih.common.errors import USER_ERROR, UserError, run_command
-from frih.common.files import by_stem, is_part, whole_file
+from frih.common.files import by_stem, whole_file
 from frih.common.progress import progress_bar
-from frih.data.images import SUFFIXES
+from frih.data.images import is_image_name
 from frih.harmonizing.harmonizer import PRETRAINED, Details, Harmonizer
 
 PNG: tuple[str, dict[str, Any]] = "PNG", {}
@@ -140,7 +140,7 @@ def _find(name: str) -> list[Path] | None:
         found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute pattern)
     else:
         return None
-    return sorted(one for one in found if one.suffix.lower() in (*SUFFIXES, ".gif") and not is_part(one))
+    return sorted(one for one in found if is_image_name(one))
 
 
 def _target(image: Path, out: Path, suffix: str | None, count: int) -> Path:

@@ -3,14 +3,17 @@
     python scripts/demo.py [WEIGHTS]
 
 WEIGHTS is a run's folder, a file of weights, or hf://user/name; by default, the weights that come with the software. Only this
-machine can open the page, and the page contacts no other machine. More is in docs/harmonize.md.
+machine can open the page, and the page contacts no other machine. Images lie in a temporary folder until the page is stopped
+(Ctrl-C, SIGTERM). More is in docs/harmonize.md.
 """
 
 import argparse
 import html
 import os
+import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +23,7 @@ from PIL import Image, ImageChops
 from frih import Harmonizer
 from frih.common.drawing import color_labels
 from frih.common.errors import UserError, need, run_command
+from frih.data.images import reading
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.harmonizing.own_images import read_image
 
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 SHOWN = 1024, 1024
 """The largest width and height of an image on the page."""
+UPLOAD_MB, MEGAPIXELS = 100, 50
+"""The largest file and image that the page takes."""
 OPACITY = 0.5
 """Opacity of the paint, so that the image can be seen through it."""
 
@@ -52,17 +58,27 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     args = parser.parse_args()
     need("gradio", extra="demo")
-    page = build(Harmonizer.load(args.weights))
-    import gradio as gr
+    with temporary_files():
+        page = build(Harmonizer.load(args.weights))
+        import gradio as gr
 
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    here = {"server_name": "127.0.0.1", "server_port": args.port, "share": False}
-    print(f"http://127.0.0.1:{args.port}, until stopped (Ctrl-C)", flush=True)
-    try:
-        page.launch(**here, theme=theme, footer_links=[], run_history=False, quiet=True)
-    except (OSError, OverflowError):
-        raise UserError(f"--port {args.port}: is taken, or cannot be used; choose another") from None
+        theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+        here = {"server_name": "127.0.0.1", "server_port": args.port, "share": False, "max_file_size": f"{UPLOAD_MB}mb"}
+        print(f"http://127.0.0.1:{args.port}, until stopped (Ctrl-C)", flush=True)
+        try:
+            page.launch(**here, theme=theme, footer_links=[], run_history=False, quiet=True)
+        except (OSError, OverflowError):
+            raise UserError(f"--port {args.port}: is taken, or cannot be used; choose another") from None
     return 0
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Keeps all files of the page in a folder that is removed at the end, also at SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends launch()
+    with tempfile.TemporaryDirectory(prefix="frih-demo-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # Gradio reads it at its import
+        yield
 
 
 def build(harmonizer: Harmonizer) -> "gr.Blocks":
@@ -131,6 +147,8 @@ def harmonize(
         strength: share of the change that is shown.
     """
     before = _open(path)
+    if mask:
+        _check_size(mask)
     cover = mask or paint_to_mask(drawing["layers"] if drawing else [], before.size)
     after, details = harmonizer(path, cover, return_details=True)
     if not details.labels.any():
@@ -170,7 +188,16 @@ def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Ima
 def _open(path: str | None) -> Image.Image:
     if not path:
         raise UserError("there is no image yet; open one first")
+    _check_size(path)
     return Image.fromarray(read_image(path).pixels)
+
+
+def _check_size(path: str) -> None:
+    """Looks at the head of a file, before it is decoded."""
+    with reading(Path(path)), Image.open(path) as file:
+        width, height = file.size
+    if width * height > MEGAPIXELS * 10**6:
+        raise UserError(f"{path}: has more than {MEGAPIXELS} megapixels; make it smaller, or use frih harmonize")
 
 
 def _small(image: Image.Image) -> Image.Image:

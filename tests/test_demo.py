@@ -2,6 +2,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -126,6 +128,11 @@ def test_metadata_goes_with_the_file(harmonizer, image):
 
 def test_what_is_missing_is_said(harmonizer, image, tmp_path):
     assert demo.open_image(None) == (None,) * 5
+    Image.new("1", (10_000, 5_001)).save(tmp_path / "huge.png")
+    huge = str(tmp_path / "huge.png")
+    for look in (lambda: demo.open_image(huge), lambda: demo.harmonize(harmonizer, image, None, huge, 1.0)):
+        with pytest.raises(UserError, match=r"huge\.png: has more than 50 megapixels"):
+            look()
     faint = np.full(SIZE[::-1], 40, np.uint8)
     for arguments, says in (
         ((None, None, None), "there is no image yet"),
@@ -171,7 +178,38 @@ except gradio.Error as error:
 """
 
 
-@pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+
+
+@needs_gradio
+def test_nothing_is_left_behind_when_the_page_is_ended(small_config, tmp_path):
+    config = small_config()
+    save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nsecret\r\n--x--\r\n'
+    address = f"http://127.0.0.1:{port}/gradio_api/upload"
+    upload = urllib.request.Request(address, body, {"Content-Type": "multipart/form-data; boundary=x"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder), "PYTHONPATH": "."}
+    command = [sys.executable, "scripts/demo.py", tmp_path / "model.pt", "--port", str(port)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment, stdout=subprocess.DEVNULL) as page:
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(upload).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            assert [file.read_bytes() for file in folder.rglob("a.png")] == [b"secret"]
+        finally:
+            page.terminate()
+        page.wait(30)
+    assert not list(folder.iterdir())
+
+
+@needs_gradio
 def test_the_page_is_served_tells_user_errors_and_asks_no_other_machine(small_config, tmp_path):
     config = small_config()
     save_checkpoint(tmp_path / "model.pt", config, no_weight_is_zero(build_model(config)), {})

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from frih.common.errors import UserError, did_you_mean
 from frih.common.files import by_stem
-from frih.data.images import SUFFIXES
+from frih.data.images import is_image_name
 
 COMPOSITES = {
     "HCOCO": {"train": 38545, "test": 4283},
@@ -265,7 +265,7 @@ def _by_stem(folder: Path) -> dict[str, str]:
     Raises:
         UserError: two images have the same.
     """
-    stems = by_stem(name for name in _names(folder) if Path(name).suffix.lower() in SUFFIXES)
+    stems = by_stem(name for name in _names(folder) if is_image_name(name))
     for name, *others in stems.values():
         if others:
             raise UserError(f"{folder / name} and {others[0]}: either could be meant; keep one")

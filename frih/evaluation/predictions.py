@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from frih.common.errors import UserError
 from frih.common.files import by_stem
 from frih.data.iharmony4 import Item
-from frih.data.images import SUFFIXES, open_rgb
+from frih.data.images import is_image_name, open_rgb
 from frih.data.transforms import render, whole
 from frih.evaluation.layout import listed
 
@@ -88,11 +88,7 @@ def open_prediction(path: Path, composite: Path, size: int | None) -> np.ndarray
 def _by_name(folder: Path, items: Sequence[Item]) -> dict[Key, list[Path]]:
     places = [folder, *(folder / subset for subset in {item.subset for item in items})]
     stems = {
-        place: by_stem(
-            path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-        for place in places
-        if place.is_dir()
+        place: by_stem(path for path in place.iterdir() if is_image_name(path)) for place in places if place.is_dir()
     }
     found: dict[Key, list[Path]] = {}
     for item in items:

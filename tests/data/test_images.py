@@ -1,5 +1,6 @@
 """Images as they come from cameras and drawing programs."""
 
+import os
 import struct
 import zlib
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from frih.common.errors import UserError
-from frih.data.images import open_mask, open_reduced, open_rgb, read_mask, read_rgb
+from frih.data.images import is_image_name, open_mask, open_reduced, open_rgb, read_mask, read_rgb
 from tests.conftest import smooth_image
 
 
@@ -95,8 +96,51 @@ def test_no_file_and_no_image(tmp_path):
     assert "no such file" in refusal(open_rgb, tmp_path / "a.png")
     (tmp_path / "a.png").write_text("hello")
     assert "cannot be read as an image" in refusal(open_rgb, tmp_path / "a.png")
-    (tmp_path / "b.png").mkdir()
-    assert "cannot be read as an image" in refusal(open_rgb, tmp_path / "b.png")
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    """A pipe would wait for its writer for ever."""
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    assert "is a folder" in refusal(open_rgb, tmp_path / "folder.png")
+    assert "is no regular file" in refusal(open_rgb, tmp_path / "pipe.png")
+    assert "no such file" in refusal(open_mask, tmp_path / "loop.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
+        ("phone.jpg", b"\0\0\0\x24ftypheix\0\0\0\0mif1heix" + b"\0" * 99, "HEIC"),
+        ("empty.HEIC", b"", "HEIC"),
+        ("a.png", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a", "JPEG XL"),
+        ("a.nef", b"II*\0", "raw"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path, name, content, kind):
+    (tmp_path / name).write_bytes(content)
+    message = refusal(open_rgb, tmp_path / name)
+    assert kind in message
+    assert "convert it to PNG or JPEG" in message
+
+
+def test_a_raw_files_preview_is_not_taken_for_the_image(tmp_path, image):
+    Image.fromarray(image).save(tmp_path / "a.dng", format="TIFF")
+    assert "raw" in refusal(open_rgb, tmp_path / "a.dng")
+
+
+@pytest.mark.parametrize("error", [TypeError, IndexError, KeyError, OverflowError, MemoryError, ZeroDivisionError])
+def test_every_error_of_a_decoder_names_the_file(tmp_path, image, monkeypatch, error):
+    Image.fromarray(image).save(tmp_path / "a.tif")
+    monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.load", lambda self: (_ for _ in ()).throw(error()))
+    assert error.__name__ in refusal(open_rgb, tmp_path / "a.tif")
+
+
+def test_names_of_images():
+    images = ["a.jpg", "a.JPEG", "a.jfif", "a.avif", "a.tga", "a.jp2", "a.gif", "a.ppm", "a.heic", "a.dng"]
+    others = ["._a.jpg", ".DS_Store", ".a.png.17.part", "Thumbs.db", "a.txt", "a.mpg", "a.h5", "jpg", "a"]
+    assert [name for name in images + others if is_image_name(name)] == images
 
 
 def test_masks_keep_their_greys(tmp_path):
@@ -117,6 +161,51 @@ def test_masks_of_one_bit_and_in_colour(tmp_path):
 def test_masks_of_0_and_1_are_refused(tmp_path):
     Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "m.png")
     assert "foreground must be 255" in refusal(open_mask, tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("largest", [2, 100, 127])
+def test_masks_of_label_numbers_are_refused(tmp_path, largest):
+    Image.fromarray(np.eye(4, dtype=np.uint8) * np.uint8(largest)).save(tmp_path / "m.png")
+    message = refusal(open_mask, tmp_path / "m.png")
+    assert f"largest value is {largest}" in message
+    assert "labels" in message
+    Image.fromarray(np.eye(4, dtype=np.uint8) * np.uint8(128)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").max() == 128
+
+
+@pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (128, 0, 0), (192, 128, 128), (255, 255, 238), (0, 0, 17)])
+@pytest.mark.parametrize("palette", [False, True])
+def test_a_coloured_mask_is_refused(tmp_path, color, palette):
+    """By luminance, red would be a foreground of 0.3; by number, the first class would be one of 1."""
+    mask = Image.new("RGB", (6, 4))
+    mask.paste(color, (5, 3, 6, 4))  # one pixel is enough
+    (mask.quantize(4) if palette else mask).save(tmp_path / "m.png")
+    assert "is coloured, so it is no mask" in refusal(open_mask, tmp_path / "m.png")
+
+
+def test_a_photo_is_no_mask(tmp_path, image):
+    for name in ("m.png", "m.jpg"):
+        Image.fromarray(image).save(tmp_path / name)
+        assert "no mask" in refusal(open_mask, tmp_path / name)
+
+
+@pytest.mark.parametrize("quality", [5, 30, 75, 95])
+@pytest.mark.parametrize("tint", [(255, 255, 255), (255, 250, 245)])
+def test_grey_masks_stay_masks_in_jpeg_and_slightly_tinted(tmp_path, quality, tint):
+    mask = Image.new("RGB", (90, 70))
+    mask.paste(tint, (20, 10, 55, 60))
+    mask.save(tmp_path / "m.jpg", quality=quality)
+    assert np.array_equal(read_mask(tmp_path / "m.jpg") >= 128, np.asarray(mask.convert("L")) >= 128)
+
+
+def test_a_grey_palette_is_looked_up(tmp_path):
+    mask = Image.fromarray(np.eye(4, dtype=np.uint8))
+    mask.putpalette([0, 0, 0, 255, 255, 255])
+    mask.save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png"), np.eye(4, dtype=np.uint8) * np.uint8(255))
+    mask.putpalette([0, 0, 0, 1, 1, 1])
+    mask.save(tmp_path / "m.png")
+    assert "0 and 1" in refusal(open_mask, tmp_path / "m.png")
 
 
 def test_an_empty_mask_is_a_mask(tmp_path):

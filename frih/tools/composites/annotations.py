@@ -4,7 +4,8 @@ It reads
 
 - COCO's ``instances_*.json``, and files of other programs in this form: polygons, and run lengths (RLE) as lists or strings;
 - LabelMe's XML, of the web tool: polygons and boxes;
-- LabelMe's JSON, of the program ``labelme``: polygons, rectangles, circles. Shapes of one label and one group are one object.
+- LabelMe's JSON, of the program ``labelme``: polygons, rectangles, circles, masks. Shapes of one label and one group are one
+  object.
 
 An image's upper left corner is (0, 0), and the centre of its first pixel is (0.5, 0.5). A pixel is foreground if its centre is
 inside one of the outlines; where an outline crosses itself, by the even-odd rule. What lies outside the image is ignored.
@@ -36,10 +37,11 @@ class Outline(NamedTuple):
     """A part of an object as its file has it. It may be faulty; :func:`draw` checks it."""
 
     kind: str
-    """``polygon`` (corners), ``rectangle`` (two opposite corners), ``circle`` (centre and a point of the edge), ``rle``, or
-    a kind that is not supported."""
+    """``polygon`` (corners), ``rectangle`` (two opposite corners), ``circle`` (centre and a point of the edge), ``mask``,
+    ``rle``, or a kind that is not supported."""
     data: str
-    """The points, or COCO's dictionary with ``size`` and ``counts``, as JSON."""
+    """As JSON: the points; of a mask, its two corners and its image; of ``rle``, COCO's dictionary with ``size`` and
+    ``counts``."""
 
 
 class Outlined(NamedTuple):
@@ -130,7 +132,7 @@ def draw(item: Outlined, size: Size) -> Mask:
             raise UserError(f"{item.where}: is a {outline.kind}, which is not supported; use one of {', '.join(_DRAW)}")
         try:
             mask |= _DRAW[outline.kind](json.loads(outline.data), size)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
             raise UserError(f"{item.where}: is a faulty {outline.kind} ({error})") from None
     return mask
 
@@ -185,7 +187,9 @@ def _read_labelme(path: Path, tree: dict[str, Any]) -> AnnotatedPhoto:
         size = _size(tree.get("imageWidth"), tree.get("imageHeight"))
         for position, shape in enumerate(tree["shapes"]):
             label, group = str(shape["label"]), shape.get("group_id")
-            outline = Outline(shape.get("shape_type") or "polygon", json.dumps(shape["points"]))
+            kind, points = str(shape.get("shape_type") or "polygon"), shape["points"]
+            data = {"points": points, "image": shape["mask"]} if kind == "mask" else points
+            outline = Outline(kind, json.dumps(data))
             # a shape without a group is an object of its own
             groups.setdefault((label, group, position if group is None else None), []).append(outline)
     objects = [
@@ -257,6 +261,19 @@ def _draw_circle(data: Any, size: Size) -> Mask:
     return np.asarray((columns - x) ** 2 + (rows - y) ** 2 < (edge[0] - x) ** 2 + (edge[1] - y) ** 2)
 
 
+def _draw_mask(data: Any, size: Size) -> Mask:
+    """Draws a small image, in which all but 0 is foreground, from the first corner on; the last one belongs to it."""
+    corners = np.floor(_points(data["points"], 2)[:2]).astype(int)
+    (left, top), sides = corners.min(axis=0), np.ptp(corners, axis=0) + 1
+    with Image.open(io.BytesIO(base64.b64decode(data["image"]))) as file:
+        part = file.convert("L").point([0] + 255 * [1])
+    if (np.abs(part.size - sides) > 1).any():  # writers round differently
+        raise ValueError("its image has {} x {} pixels, but its corners hold {} x {}".format(*part.size, *sides))
+    mask = Image.new("L", size)
+    mask.paste(part, (int(left), int(top)))
+    return np.asarray(mask) > 0
+
+
 def _draw_rle(data: Any, size: Size) -> Mask:
     """Draws alternating runs of background and foreground, down the columns."""
     height, width = data["size"]
@@ -293,4 +310,10 @@ def _decoded(text: str) -> list[int]:
     return values
 
 
-_DRAW = {"polygon": _draw_polygon, "rectangle": _draw_rectangle, "circle": _draw_circle, "rle": _draw_rle}
+_DRAW = {
+    "polygon": _draw_polygon,
+    "rectangle": _draw_rectangle,
+    "circle": _draw_circle,
+    "mask": _draw_mask,
+    "rle": _draw_rle,
+}

@@ -1,11 +1,13 @@
 """Outlines in COCO's and LabelMe's forms, drawn pixel by pixel."""
 
 import base64
+import io
 import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from frih.common.errors import UserError
 from frih.tools.composites.annotations import Outline, Outlined, draw, find_annotations, open_photo, read_annotations
@@ -26,12 +28,23 @@ COCO = {
         {"id": 14, "image_id": 3, "category_id": 1, "segmentation": []},
     ],
 }
+
+
+def stamp(*lines):
+    """A small image of 0 and 1 as labelme stores it."""
+    file = io.BytesIO()
+    Image.fromarray(np.array([[dot == "#" for dot in line] for line in lines], dtype=np.uint8)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+DOT = stamp("#")
 LABELME = {
     "version": "5.5.0",
     "shapes": [
         {"label": "car", "points": [[0, 0], [2, 0], [2, 2], [0, 2]], "group_id": 1, "shape_type": "polygon"},
         {"label": "sun", "points": [[3, 2], [3, 1]], "group_id": None, "shape_type": "circle"},
         {"label": "car", "points": [[6, 4], [4, 2]], "group_id": 1, "shape_type": "rectangle"},
+        {"label": "sun", "points": [[2, 1], [2, 1]], "group_id": 4, "shape_type": "mask", "mask": DOT},
         {"label": "sun", "points": [[0, 3], [1, 3], [1, 4]]},  # before version 4 all were polygons
     ],
     "imagePath": "..\\photos\\a.jpg",
@@ -134,9 +147,24 @@ def test_rectangles_and_circles():
     assert rows(drawn("circle", [[0.5, 0.5], [1.6, 0.5]], (3, 3))) == ["##.", "#..", "..."]
 
 
+def test_masks_of_a_part_of_the_photo():
+    part = stamp("#.#", ".#.")
+    assert rows(drawn("mask", {"points": [[1, 1], [3, 2]], "image": part}, (5, 4))) == [
+        ".....",
+        ".#.#.",
+        "..#..",
+        ".....",
+    ]
+    assert rows(drawn("mask", {"points": [[3.9, 2.2], [1.4, 0.8]], "image": part}, (5, 2))) == [".#.#.", "..#.."]
+    assert rows(drawn("mask", {"points": [[-1, 3], [1, 4]], "image": part}, (4, 4)))[3] == ".#.."  # clipped
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "message"),
     [
+        ("mask", {"points": [[1, 1], [2, 2]], "image": "?"}, "here: is a faulty mask"),
+        ("mask", {"points": [[1, 1], [2, 2]], "image": None}, "is a faulty mask"),
+        ("mask", {"points": [[0, 0], [3, 2]], "image": stamp("#")}, "has 1 x 1 pixels, but its corners hold 4 x 3"),
         ("polygon", [[0, 0], [1, 1]], "here: is a faulty polygon .*has 2 points, but needs 3"),
         ("polygon", [0, 0, 1, 1, 2], "here: is a faulty polygon"),
         ("polygon", [0, 0, 1, 1, 2, None], "a point that is not a number"),
@@ -186,10 +214,11 @@ def test_coco(tmp_path):
 def test_labelme_json(tmp_path):
     (photo,) = read_annotations(stored(tmp_path / "a.json", LABELME))
     assert (photo.name, photo.embedded) == ("../photos/a.jpg", False)
-    assert [item.category for item in photo.objects] == ["car", "sun", "sun"]
+    assert [item.category for item in photo.objects] == ["car", "sun", "sun", "sun"]
     assert photo.objects[1].where == "a.json: object 2 (sun)"
     assert rows(draw(photo.objects[0], (6, 4))) == ["##....", "##....", "....##", "....##"]
     assert rows(draw(photo.objects[1], (6, 4))) == ["......", "..##..", "..##..", "......"]
+    assert rows(draw(photo.objects[2], (6, 4))) == ["......", "..#...", "......", "......"]
 
 
 def test_labelme_xml(tmp_path):
