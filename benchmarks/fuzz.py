@@ -26,10 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
 from fuzz_inputs import KINDS, Base, Kind, make_base
+from tqdm import tqdm
 
 from frih.common.errors import UserError, run_command
 from frih.common.progress import progress_bar
@@ -130,6 +132,7 @@ def work(
     for stream in (1, 2):  # which libraries of image formats print to by themselves
         os.dup2(file.fileno(), stream)
     faulthandler.enable(file)
+    tqdm.set_lock(RLock())  # its own would outlive a process that is ended
     _limit_memory(limits.gibibytes)
     torch.set_num_threads(1)
     for number in numbers:

@@ -351,7 +351,10 @@ def load(path: Path, base: Base) -> None:
 def resume(path: Path, base: Base) -> None:
     """Resumes a run and trains to its end."""
     run = path.parents[1]
-    resume_run(resumed_config(run, []), World(), run).fit()
+    trainer = resume_run(resumed_config(run, []), World(), run)
+    assert 0 <= trainer.validated <= trainer.step <= trainer.steps, f"the run goes on from step {trainer.step}"
+    trainer.fit()
+    assert all(value.isfinite().all() for value in trainer.network.state_dict().values()), "weights are not finite"
 
 
 def make_list(rng: random.Random, base: Base, folder: Path) -> Path:
