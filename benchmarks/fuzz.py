@@ -168,7 +168,7 @@ def ended(status: int, log: Path) -> Verdict:
     text = log.read_text(encoding="utf-8", errors="replace")
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     frames = [line.strip() for line in text.splitlines() if line.startswith("  File ")]  # the innermost is the first
-    place = next((frame for frame in frames if "/frih/" in frame), frames[0] if frames else "")
+    place = next((frame for frame in frames if f"{ROOT}frih/" in frame), frames[0] if frames else "")
     what = "hangs" if "Timeout (" in text else f"ends the process {how}"
     return Verdict("wrong", what, place.replace(ROOT, ""), details=text)
 
@@ -205,7 +205,7 @@ def _error_of(call: Callable[[], object]) -> BaseException | None:
 
 def _wrong(what: str, error: BaseException) -> Verdict:
     frames = traceback.extract_tb(error.__traceback__)
-    frame = next((one for one in reversed(frames) if "/frih/" in one.filename), frames[-1])
+    frame = next((one for one in reversed(frames) if one.filename.startswith(f"{ROOT}frih/")), frames[-1])
     place = f"{frame.filename.replace(ROOT, '')}:{frame.lineno} {frame.name}"
     message = " ".join(str(error).split())
     return Verdict("wrong", what, place, message, "".join(traceback.format_exception(error)))

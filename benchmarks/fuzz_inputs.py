@@ -405,9 +405,7 @@ def read_log(path: Path, base: Base) -> None:
 
 def resume_log(path: Path, base: Base) -> None:
     """Goes on with a log from step 2."""
-    logger = RunLogger(path.parent, 2, 2)
-    logger.log({"train/loss": 0.5}, 3)
-    logger.close()
+    RunLogger(path.parent, 2, 2).log({"train/loss": 0.5}, 3)
 
 
 def damage(rng: random.Random, content: bytes, anchors: Sequence[bytes] = ()) -> bytes:
