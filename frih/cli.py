@@ -148,12 +148,12 @@ def _harmonize_file(
     assert isinstance(harmonized, Image.Image)  # as for every file
     _check_seen(harmonized, details.labels, image, mask)
     result.parent.mkdir(parents=True, exist_ok=True)
+    if result in missing:
+        save(harmonized, result)
     if (path := beside(result, "submasks")) in missing:
         save(_fitted(color_labels(details.labels), harmonized.size, Image.Resampling.NEAREST), path)
     if (path := beside(result, "compare")) in missing:
         save(_sheet(harmonized, details), path)
-    if result in missing:
-        save(harmonized, result)
 
 
 def _check_seen(image: Image.Image, labels: np.ndarray, name: Path, mask: Path) -> None:

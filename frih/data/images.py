@@ -91,8 +91,7 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
         UserError: it is CMYK, has more than 8 bits a channel, or is transparent; ``name`` is the image's.
     """
     _refuse_deep(image, name)
-    if image.mode in ("CMYK", "LAB", "HSV"):
-        raise UserError(f"{name}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
+    _refuse_unlike_rgb(image, name)
     if _is_transparent(image):
         raise UserError(f"{name}: has transparent pixels; flatten it onto its background first")
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -116,10 +115,11 @@ def as_grey(image: Image.Image, name: str) -> Image.Image:
     """A mask of 8 bits in mode L. A palette is looked up first.
 
     Raises:
-        UserError: it is coloured, so it is a photo or a map of labels; ``name`` is the mask's.
+        UserError: it is CMYK, or coloured, so it is a photo or a map of labels; ``name`` is the mask's.
     """
     if image.mode in ("1", "L", "LA"):
         return image if image.mode == "L" else image.convert("L")
+    _refuse_unlike_rgb(image, name)
     red, green, blue = image.convert("RGB").split()
     pairs = ((red, green), (green, blue), (blue, red))
     apart = max(ImageChops.difference(*pair).getextrema()[1] for pair in pairs)
@@ -214,6 +214,11 @@ def _is_transparent(image: Image.Image) -> bool:
     if image.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
         return False
     return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+
+
+def _refuse_unlike_rgb(image: Image.Image, name: str) -> None:
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        raise UserError(f"{name}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
 
 
 def _refuse_deep(image: Image.Image, name: str) -> None:

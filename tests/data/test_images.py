@@ -52,7 +52,10 @@ def test_exif_rotated_images_are_turned_upright(tmp_path, image):
 
 def test_cmyk_is_refused(tmp_path, image):
     Image.fromarray(image).convert("CMYK").save(tmp_path / "a.jpg")
-    assert "convert it to 8-bit sRGB" in refusal(open_rgb, tmp_path / "a.jpg")
+    Image.new("LAB", (9, 6)).save(tmp_path / "a.tif")
+    for name in ("a.jpg", "a.tif"):
+        for read in (open_rgb, open_mask):
+            assert "convert it to 8-bit sRGB" in refusal(read, tmp_path / name)
 
 
 def test_transparency_is_refused(tmp_path, image):
