@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from frih import Harmonizer
+from frih.common.errors import UserError
 from frih.models import build_model
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, save_checkpoint
 from frih.models.weights import SHARED_NAME
@@ -111,6 +112,25 @@ def test_weights_of_other_programs(tmp_path):
     ("about", "section", "message"),
     [
         ({"step": "three", "versions": None}, {}, "metadata lack step, versions"),
+        ({"step": -1, "versions": [1]}, {}, "metadata lack step, versions"),
+        ({"step": True}, {}, "metadata lack step"),
+        ({"step": 10**400}, {}, "metadata lack step"),
+        ({}, {"model": None}, "is damaged (its configuration has no valid value of model); take another"),
+        (
+            {},
+            {"train": {"epochs": "3"}},
+            "is damaged (its configuration has no valid value of train.epochs); take another",
+        ),
+        (
+            {},
+            {f"key{i}": 0 for i in range(10**5)},
+            "is damaged, incomplete or no safetensors file; take another (its config",
+        ),
+        (
+            {},
+            {"model": {**SMALL["model"], "base_widths": [2048] * 7}},
+            "it has in another shape base.encoder.0.0.weight",
+        ),
         ({}, {"colour": {"space": "lab"}}, "colour"),
         (
             {},
@@ -123,6 +143,41 @@ def test_metadata_that_do_not_fit(weights, about, section, message):
     config = json.loads(load_checkpoint(weights)["config"])
     rewritten(weights, **about, config={**config, **section})
     assert message in refusal(load_model, weights)
+
+
+def test_deep_metadata(weights):
+    for text in (
+        "[" * 10**5,
+        '{"format": "weights-1", "config": ' + '{"a":' * 900 + "1" + "}" * 900 + ', "step": 1, "versions": {}}',
+    ):
+        save_file(load_file(weights), weights, {"frih": text})
+        assert refusal(load_model, weights).startswith(f"{weights}: ")
+
+
+NAME, VARIANCE = "head.conv1.weight", "base.encoder.2.1.running_var"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        (NAME, lambda value: value.to(torch.int8), "int8 where weights are float32"),
+        (NAME, lambda value: value.bool(), "bool where weights are float32"),
+        (NAME, lambda value: value.cfloat(), "complex64 where weights are float32"),
+        (NAME, lambda value: value.double() + 1e300, "weights that are not finite (NaN or infinite)"),
+        (NAME, lambda value: value.view(torch.uint8).view(torch.float4_e2m1fn_x2), None),
+        (VARIANCE.replace("var", "mean"), lambda value: value / 0, "weights that are not finite (NaN or infinite)"),
+        (VARIANCE, lambda value: -value, "variances that are negative"),
+    ],
+)
+def test_weights_that_would_give_garbage(weights, name, damage, told):
+    tensors = load_file(weights)
+    with safe_open(weights, framework="pt") as file:
+        about = file.metadata()
+    save_file({**tensors, name: damage(tensors[name])}, weights, about)
+    with pytest.raises(UserError) as caught:
+        Harmonizer.load(weights, device="cpu")
+    if told:
+        assert str(caught.value) == f"{weights}: holds {told}, in {name}; take another"
 
 
 def test_a_shared_folder_is_found(weights, tmp_path):
