@@ -4,6 +4,7 @@
     torchrun --nproc-per-node 8 train.py configs/frih.yaml data.root=/datasets/iHarmony4
     python train.py --resume runs/frih
 
+Texts and paths are taken as they are, other values are YAML. "./" before a path with "=" tells it from a key.
 Ctrl-C (or SIGTERM, SIGUSR1) finishes the step, saves, and exits with status 130 (torchrun then exits with its own, 1); a second
 Ctrl-C stops at once. --resume goes on from there, or from the checkpoint that is given, with any number of processes.
 """

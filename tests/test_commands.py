@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from frih.common.errors import UserError
 from frih.config import Config
 from frih.config.recipes import to_yaml
+from frih.harmonizing.harmonizer import Harmonizer
 from tests.conftest import ROOT, SMALL, make_dataset, run_here
 
 
@@ -134,6 +136,9 @@ def test_resuming_a_finished_run(place, run):
         ("train.py configs/firh.yaml", "did you mean 'frih.yaml'?"),
         ("train.py configs/frih.yaml data.rot=x", "command line: data.rot: unknown key; did you mean 'data.root'?"),
         ("train.py configs/frih.yaml", "error: data.root: not set"),
+        ("train.py ~nobody-here/a.yaml", "~nobody-here has no home folder here"),
+        ("train.py lr=0.1.yaml", "lr=0.1.yaml: no such recipe"),
+        ("evaluate.py runs/lr=0.01", "runs/lr=0.01: no such run folder"),
         ("evaluate.py", "give one of: a run"),
         ("evaluate.py run --input-composite", "give one of: a run"),
     ],
@@ -156,7 +161,14 @@ def test_runs_and_checkpoints_that_are_wrong(place, tmp_path, refusal):
 def test_a_gpu_that_is_not_there(place, refusal):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    assert "sees no GPU" in refusal("train.py", place / "recipe.yaml", f"run={place / 'gpu'}", "train.device=cuda")
+    message = "cuda was asked for, but PyTorch sees no GPU"
+    training = refusal("train.py", place / "recipe.yaml", f"run={place / 'gpu'}", "train.device=cuda")
+    assert training.startswith(f"error: train.device: {message}")
+    pair = (place / "dataset/A" / name for name in ("composite_images/a-0_x_1_1.jpg", "masks/a-0_x_1.png"))
+    harmonizing = refusal("scripts/harmonize.py", place / "run", *pair, "--out", place / "out", "--device", "cuda")
+    assert harmonizing.startswith(f"error: --device: {message}")
+    with pytest.raises(UserError, match=f"^device: {message}"):
+        Harmonizer.load(place / "run", device="cuda")
 
 
 def test_a_truncated_image_stops_training_by_name(place, tmp_path, refusal):

@@ -1,5 +1,6 @@
 """Paths as people write them: ``~/folder`` is in one's home folder, also where no shell has replaced the ``~``."""
 
+import os
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -18,8 +19,8 @@ def at_home(path: str) -> str:
         return path
     try:
         return str(Path(path).expanduser())
-    except RuntimeError:
-        if Path(path).exists():
+    except (RuntimeError, UnicodeError):
+        if os.path.exists(path):  # noqa: PTH110  (it may be too long for a path)
             return path
         user = path.partition("/")[0]
         raise UserError(f"{user} has no home folder here; write ./{path} for a file or folder of that name") from None

@@ -1,7 +1,7 @@
 """Recipes: YAML files with ``base:`` and ``key=value`` overrides become a configuration. All errors are reported at once.
 
-Values of overrides are YAML (:mod:`frih.config.yaml_text`), but those of texts and paths are taken as they are: ``data.root=set
-#2``. There ``null`` means none, where a key may have none.
+Values of overrides are YAML (:mod:`frih.config.yaml_text`), but texts and paths are taken as they are, as ``data.root=set #2``;
+there ``null`` means none, where a key may have none.
 """
 
 import json

@@ -59,7 +59,8 @@ def parse(text: str, source: str) -> Parsed:
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{source}: is no recipe: it must consist of 'key: value' lines")
     reader = _Reader(source)
-    return Parsed(reader.value(node, ()), reader.origins, reader.faults)
+    tree = reader.value(node, ())
+    return Parsed({} if tree is _NOTHING else tree, reader.origins, reader.faults)
 
 
 def parse_value(text: str, key: Key) -> Parsed:

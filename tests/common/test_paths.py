@@ -34,6 +34,9 @@ def test_users_that_are_not_there():
     Path("~nobody-here").mkdir()
     Path("~nobody-here/x").touch()
     assert at_home("~nobody-here/x") == "~nobody-here/x"
+    for odd in ("~" + "x" * 5000, "~\ud800"):
+        with pytest.raises(UserError, match="has no home folder here"):
+            at_home(odd)
     with pytest.raises(UserError, match=r"'a\\x00b' is no path"):
         at_home("a\0b")
 
