@@ -76,11 +76,16 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk, kind):
     path = tmp_path / "a.txt"
     write_whole(path, b"old")
     full_disk(is_part)
-    with pytest.raises(OSError, match="No space left") as caught, whole_file(path) as file:
-        if kind:  # for which Pillow has errors of its own if it can write to the disk itself
-            Image.new("RGB", (9, 9)).save(file, kind, compression="tiff_lzw")
-        else:
-            file.write(b"something longer than the room there is")
+
+    def write():
+        with whole_file(path) as file:
+            if kind:  # for which Pillow has errors of its own if it can write to the disk itself
+                Image.new("RGB", (9, 9)).save(file, kind, compression="tiff_lzw")
+            else:
+                file.write(b"something longer than the room there is")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
