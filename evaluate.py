@@ -27,7 +27,7 @@ from frih import __version__
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, run_command
-from frih.common.files import locked, sha256_of, write_image, write_whole
+from frih.common.files import locked, sha256_of, whole_file, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
@@ -114,7 +114,8 @@ def main() -> int:
             print("\n" + write(out, rows, about) + "\n")
             if model:
                 stages = draw_stages(model, images, evenly(len(images), DRAWN), world.device)
-                write_image(out / "images.png", Image.fromarray(image_sheet(stages)), "PNG")
+                with whole_file(out / "images.png") as file:
+                    Image.fromarray(image_sheet(stages)).save(file, "PNG")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
             print(f"written: {', '.join(written)} in {out}")

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, TypeVar
 
 import filelock
 from filelock import FileLock, Timeout
-from PIL import Image
 
 from frih.common.errors import UserError
 
@@ -23,12 +22,23 @@ _HARD: dict[str, Any] = {"fallback_to_soft": False} if int(filelock.__version__.
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """Opens a file for writing. It gets its name, and replaces an older file, when the ``with`` block ends without an error.
+    """A file in memory, which is written as :func:`write_whole` does when the ``with`` block ends without an error.
+
+    In memory, because Pillow and others report a full disk by errors of their own, which name no file.
+    """
+    memory = io.BytesIO()
+    yield memory
+    write_whole(path, memory.getbuffer(), durable=durable)
+
+
+def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
+    """Writes a file, which gets its name, and replaces an older one, once it is complete.
 
     Until then the content is in a hidden file beside it (:func:`is_part`). Only a killed process leaves that behind.
 
     Args:
         path: in a folder that exists.
+        content: bytes, or text, which is written in UTF-8; in file names, bytes that are no text are escaped.
         durable: wait until the content is on the disk, so that it survives a loss of power.
 
     Raises:
@@ -38,7 +48,7 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     try:
         with naming(path, part):
             with part.open("wb") as file:
-                yield file
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
@@ -53,19 +63,6 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Writes text (UTF-8) or bytes as :func:`whole_file` does. In file names, bytes that are no text are escaped."""
-    with whole_file(path, durable=durable) as file:
-        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-
-
-def write_image(path: Path, image: Image.Image, kind: str, **options: Any) -> None:
-    """Writes an image as :func:`whole_file` does, in a format that Pillow knows by this name, with Pillow's ``options``."""
-    memory = io.BytesIO()  # Pillow would report a full disk by an error of its own
-    image.save(memory, kind, **options)
-    write_whole(path, memory.getbuffer())
 
 
 def append(path: Path, content: str | bytes) -> None:

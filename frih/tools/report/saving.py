@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from frih.common.errors import UserError
-from frih.common.files import locked, write_image
+from frih.common.files import locked, whole_file
 from frih.data.iharmony4 import Item
 from frih.metrics import Row
 from frih.tools.journal import LOCK, Journal
@@ -72,7 +72,8 @@ class SavedImages:
         path = self.path(subset, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         image = next(stages[stage] for stage in FINAL if stage in stages)
-        write_image(path, Image.fromarray(image), "PNG", compress_level=1)  # more takes seconds, of large images
+        with whole_file(path) as file:
+            Image.fromarray(image).save(file, "PNG", compress_level=1)  # more takes seconds, of large images
 
     def has(self, row: Row) -> bool:
         """Whether the image of a row is there."""

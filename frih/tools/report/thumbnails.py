@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from frih.common.files import write_image
+from frih.common.files import whole_file
 
 STAGES = ("composite", "mask", "submasks", "coarse", "refined", "prediction", "real")
 """Stages that may be stored of an image, in the order in which they are shown."""
@@ -96,7 +96,8 @@ def _save(path: Path, pixels: np.ndarray, *, flat: bool) -> None:
         scale = SIDE / max(image.size)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.NEAREST if flat else Image.Resampling.BOX)
-    if flat:
-        write_image(path, image, "WEBP", lossless=True, quality=20, method=0)
-    else:
-        write_image(path, image, "JPEG", quality=85)
+    with whole_file(path) as file:
+        if flat:
+            image.save(file, "WEBP", lossless=True, quality=20, method=0)
+        else:
+            image.save(file, "JPEG", quality=85)
