@@ -48,7 +48,7 @@ from frih.training.logger import RunLogger
 from frih.training.meter import Meter
 from frih.training.nonfinite import NonFinite
 from frih.training.profiling import Profile
-from frih.training.state import check_state
+from frih.training.state import check_state, read_state
 from frih.training.stopping import stop_requests
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -351,15 +351,16 @@ class Trainer:
             )
         trained = read_config(content["config"], path)
         _refuse_changes(path, trained, self.config)
-        fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
-        check_state(state, self.meter, list(self.network.parameters()), fp16, last, path)
-        if state["data"] != self.fingerprint:
+        found = read_state(state, path)
+        if found.data != self.fingerprint:
             raise UserError(
                 f"data.root: {self.config.data.root} does not hold the images with which {path} was trained (names or sizes "
                 "of files differ); give the folder it was trained on, or begin another run with its weights: "
                 f"train.init_from={path}"
             )
-        self._refuse_other_past(path, trained, state["step"])
+        fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
+        check_state(found, self.meter, list(self.network.parameters()), fp16, last, path)
+        self._refuse_other_past(path, trained, found.step)
         load_weights(self.network, content["model"], path)
         if self.ema:
             if "average" not in content:
