@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from frih import __version__
 from frih.common.drawing import color_labels, image_sheet
-from frih.common.errors import USER_ERROR, UserError, run_command
+from frih.common.errors import USER_ERROR, UserError, describe, run_command
 from frih.common.paths import at_home, path_argument
 from frih.common.progress import progress_bar
 from frih.common.wording import counted
@@ -128,7 +128,7 @@ def harmonize_files(args: argparse.Namespace) -> int:
         except UserError as error:
             failures.append(str(error))
         except OSError as error:
-            failures.append(f"{results[image]}: cannot be written ({error.strerror or error})")
+            failures.append(describe(error))
         except Exception as error:  # the other images do not depend on it
             failures.append(f"{image}: cannot be harmonized ({type(error).__name__}: {error})")
     for failure in failures:

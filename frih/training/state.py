@@ -17,13 +17,22 @@ from frih.models.damaged import damaged
 from frih.training.meter import Meter
 
 
+def read_state(found: Mapping[str, Any], path: Path) -> "State":
+    """A stored state, of which nothing is missing or of another kind.
+
+    Raises:
+        UserError: naming what is.
+    """
+    return validate(State, found, path, "training")
+
+
 def check_state(
-    found: Mapping[str, Any], meter: Meter, parameters: Sequence[nn.Parameter], fp16: bool, last: int, path: Path
+    state: "State", meter: Meter, parameters: Sequence[nn.Parameter], fp16: bool, last: int, path: Path
 ) -> None:
-    """Checks a stored state.
+    """Checks that a state can be that of a run on the same images.
 
     Args:
-        found: the state.
+        state: what was stored.
         meter: of the run.
         parameters: of its network, in the optimizer's order.
         fp16: whether it trains in float16.
@@ -31,9 +40,8 @@ def check_state(
         path: the checkpoint, for messages.
 
     Raises:
-        UserError: naming what is missing or wrong.
+        UserError: naming what cannot be.
     """
-    state = validate(_State, found, path, "training")
     sums, moments = state.meter.sums, state.optimizer.state
     trained = {index for index, parameter in enumerate(parameters) if parameter.requires_grad}
     faults = {
@@ -97,7 +105,7 @@ class _Meter(Stored):
     sums: Finite
 
 
-class _State(Stored):
+class State(Stored):
     """What :meth:`frih.training.trainer.Trainer.state_dict` makes. The rest of it follows from the configuration."""
 
     step: Step

@@ -50,7 +50,7 @@ from frih.training.logger import RunLogger
 from frih.training.meter import Meter
 from frih.training.nonfinite import NonFinite
 from frih.training.profiling import Profile
-from frih.training.state import check_state
+from frih.training.state import check_state, read_state
 from frih.training.stopping import stop_requests
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -348,9 +348,8 @@ class Trainer:
             )
         trained = read_config(content["config"], path)
         _refuse_changes(path, trained, self.config)
-        fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
-        check_state(state, self.meter, list(self.network.parameters()), fp16, last, path)
-        if state["data"] != self.fingerprint:
+        found = read_state(state, path)
+        if found.data != self.fingerprint:
             wanted = self.config.validation.list
             listed = f" or {wanted} (validation.list) does not name those that it held out" if wanted else ""
             raise UserError(
@@ -358,7 +357,9 @@ class Trainer:
                 f"of files differ){listed}; give the folder it was trained on, or begin another run with its weights: "
                 f"train.init_from={path}"
             )
-        self._refuse_other_past(path, trained, state["step"])
+        fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
+        check_state(found, self.meter, list(self.network.parameters()), fp16, last, path)
+        self._refuse_other_past(path, trained, found.step)
         load_weights(self.network, content["model"], path)
         if self.ema:
             if "average" not in content:

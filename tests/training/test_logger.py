@@ -57,7 +57,7 @@ def test_a_damaged_line_of_the_log_is_named_or_left_out_where_it_is_made_again(t
     with pytest.raises(UserError, match=f"{log}: line 2 is damaged; remove that line"):
         RunLogger(tmp_path, start=3)
     assert log.read_bytes() == before
-    RunLogger(tmp_path, start=1).close()
+    RunLogger(tmp_path, start=1)
     assert lines(tmp_path) == [{"step": 1, "x": 1}]
     assert "metrics.jsonl: line 2 is damaged; left out" in capsys.readouterr().out
 

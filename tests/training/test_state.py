@@ -8,7 +8,7 @@ import torch
 
 from frih.common.errors import UserError
 from frih.models.checkpoint import load_checkpoint
-from frih.training.state import check_state
+from frih.training.state import check_state, read_state
 from tests.training.conftest import resume
 
 NAN = torch.tensor(math.nan)
@@ -104,7 +104,8 @@ def test_each_damage_is_named_with_the_checkpoint_before(trainer):
         if changed["training"] is content["training"]:
             torch.save(changed, last)
             trainer.load(last)
-        check_state(changed["training"], trainer.meter, list(trainer.network.parameters()), False, 2, last)
+        state = read_state(changed["training"], last)
+        check_state(state, trainer.meter, list(trainer.network.parameters()), False, 2, last)
 
     load(content)
     for where, damages in DAMAGES.items():
