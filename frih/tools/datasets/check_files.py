@@ -185,13 +185,13 @@ def _kind_of_refusal(path: Path, is_mask: bool) -> str:
     try:
         with reading(path), Image.open(path) as image:
             image.load()
-            transparent = "transparency" in image.info or "A" in image.getbands()
+            clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
     except UserError:
         return "unreadable"
-    if not is_mask or transparent or image.mode in DEEP_MODES:
+    if not is_mask or clear or image.mode in (*DEEP_MODES, "CMYK", "LAB", "HSV"):
         return "mode"
     try:
         largest = as_grey(image, str(path)).getextrema()[1]
     except UserError:
         return "mask-coloured"
-    return "mask-0-1" if largest == 1 else "mask-labels"
+    return "mask-0-1" if largest == 1 else "mask-labels" if largest < HALF else "mode"  # type: ignore[operator]

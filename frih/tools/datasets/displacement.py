@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 
 from frih.data.images import HALF
 
-CELLS = 64
-"""Cells along an image's longer side."""
+CELLS, SIDE = 64, 4
+"""Cells along an image's longer side, at most, and a cell's own pixels, at least: fewer would not average noise out."""
 NOISE = 6.0
 """What cells may differ by, in levels, mean of the channels."""
 EDGES = 0.5
@@ -52,7 +52,7 @@ class Change(NamedTuple):
 
 def coarse(image: Image.Image) -> Image.Image:
     """The means of an image's cells."""
-    scale = min(1.0, CELLS / max(image.size))
+    scale = min(1 / SIDE, CELLS / max(image.size))
     width, height = (max(1, round(scale * length)) for length in image.size)
     return image.resize((width, height), Image.Resampling.BOX)
 
