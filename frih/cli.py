@@ -127,10 +127,9 @@ def harmonize_files(args: argparse.Namespace) -> int:
             done += 1
         except UserError as error:
             failures.append(str(error))
-        except OSError as error:
-            failures.append(describe(error))
         except Exception as error:  # the other images do not depend on it
-            failures.append(f"{image}: cannot be harmonized ({type(error).__name__}: {error})")
+            named = isinstance(error, OSError) and error.filename
+            failures.append(describe(error) if named else f"{image}: cannot be harmonized ({error!r})")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     already = f" ({counted(kept, 'file')} kept, there already; --overwrite replaces them)" if kept else ""
