@@ -139,6 +139,8 @@ def _read_group(root: str, size: int, group: Group) -> tuple[dict[Task, _Facts],
         facts[task], cells[task] = _read(root, size, task, bool(group.triples))
     changes = {}
     for triple in group.triples:
+        if triple.mask and "mask-empty" in dict(facts[triple.mask].notes):
+            continue  # it lies nowhere, which is a finding already
         composite, mask, real = (cells[task] if task else None for task in triple[:3])
         if composite and mask and real and len({facts[task].size for task in triple.tasks()}) == 1:
             changes[triple] = locate_change(composite, mask, real)
