@@ -47,7 +47,7 @@ NINE, KEYS = ", ".join("@" * 9), ", ".join(f"k{i}: @" for i in range(9))
         ("run: !!binary 3", "R:1: run: the tag !!binary has no meaning"),
         ("data: !!set {a, b}", "R:1: data: the tag !!set has no meaning"),
         ("run: !!python/name:os.system", "R:1: run: the tag !!python/name:os.system has no meaning"),
-        ("!!int\nseed: 1", "R:2: the tag !!int has no meaning here; leave it out"),
+        ("!!int\nseed: 1", "R:1: the tag !!int has no meaning here; leave it out"),
         ("train: {betas: [0.9, !!float x]}", "R:1: train.betas: 'x' is no !!float"),
         (f"seed: {'9' * 5000}", "R:1: seed: a number of 5000 digits"),
         (f"seed: {2**63}", "R:1: seed: input should be less than or equal to 9223372036854775807"),
