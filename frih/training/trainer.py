@@ -290,12 +290,18 @@ class Trainer:
         """Writes ``checkpoints/last.pt`` or ``best.pt``. Every process must call it.
 
         Raises:
-            UserError: the disk is full or not writable; earlier checkpoints are intact.
+            UserError: the disk is full or not writable, or the weights would be of no use; earlier checkpoints are intact.
         """
         self.nonfinite.check(self.autocast())
         state = self.state_dict()
         with self.world.together():
             if self.world.is_main:
+                spoilt = [name for name, value in self.network.state_dict().items() if not value.isfinite().all()]
+                if spoilt:  # running statistics may be, after a step whose loss and gradient were finite
+                    raise UserError(
+                        f"{self.run}: {spoilt[0]} is not finite after step {self.step}, so no checkpoint is written; those "
+                        "before are whole: begin another run with the weights of one (train.init_from) and a lower train.lr"
+                    )
                 content = pack_checkpoint(
                     self.config, self.network, state, average=self.evaluated if self.ema else None
                 )

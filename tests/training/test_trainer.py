@@ -269,6 +269,17 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(make):
     assert torch.equal(parameter, before)
 
 
+def test_spoilt_running_statistics_are_never_saved(make):
+    trainer = make()
+    trainer.fit()
+    last = (trainer.run / "checkpoints" / "last.pt").read_bytes()
+    name, spoilt = next((name, one) for name, one in trainer.network.named_buffers() if name.endswith("running_var"))
+    spoilt.fill_(torch.inf)
+    with pytest.raises(UserError, match=rf"run: {name} is not finite after step \d+, so no checkpoint is written"):
+        trainer.save()
+    assert (trainer.run / "checkpoints" / "last.pt").read_bytes() == last
+
+
 def test_fp16s_scale_falls_only_so_far_before_a_gradient_counts_as_not_finite(make):
     trainer = make(train={"precision": "fp16", "epochs": 30, "milestones": [30]}, validation=NO_VALIDATION)
     next(trainer.network.head.parameters()).register_hook(lambda gradient: gradient * torch.nan)
