@@ -27,7 +27,11 @@ class Board:
     """
 
     def __init__(self, run: Path, start: int = 0) -> None:
-        begun = time.time_ns()  # two files of one second are kept apart
+        older = (path.name.split(".")[3] for path in run.glob("events.out.tfevents.*"))
+        seconds = [int(text) + 1 for text in older if text.isdecimal()]
+        begun = max(
+            time.time_ns(), 10**9 * max(seconds, default=0)
+        )  # TensorBoard reads them by name, whatever the clock says
         self.path = run / f"events.out.tfevents.{begun // 10**9:010d}.{platform.node()}.{os.getpid()}.{begun % 10**9}"
         self._write(Event(file_version="brain.Event:2"))
         if start:

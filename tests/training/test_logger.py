@@ -68,6 +68,11 @@ def test_values_that_are_not_finite_are_null_in_json(tmp_path):
     assert lines(tmp_path) == [{"step": 1, "x": None}]
 
 
+def test_events_go_on_after_the_clock_was_set_back(tmp_path):
+    (tmp_path / "events.out.tfevents.9000000000.host.1.2").touch()
+    assert Board(tmp_path, start=1).path.name.startswith("events.out.tfevents.9000000001.")
+
+
 def test_a_full_disk_is_named(tmp_path):
     board = Board(tmp_path)
     board.path.unlink()
