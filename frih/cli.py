@@ -109,6 +109,10 @@ def harmonize_files(args: argparse.Namespace) -> int:
     sheets = [name for name in ("submasks", "compare") if getattr(args, name)]
     results = {image: target(image, args.out, args.suffix, count) for image in pairs}
     outputs = {image: [result, *(beside(result, sheet) for sheet in sheets)] for image, result in results.items()}
+    if args.out.is_dir() and Path(args.mask).is_dir() and args.out.samefile(args.mask):
+        raise UserError(
+            f"-o {args.out}: is the folder of the masks, and results would pass for masks; give another place"
+        )
     inputs = [path for name in (args.image, args.mask) for path in find_images(name) or [Path(name)]]
     check_outputs(outputs, inputs, args.overwrite)
 

@@ -296,6 +296,12 @@ def test_a_mask_is_never_replaced(place, frih, monkeypatch):
     for more in ((), ("--overwrite",)):
         status, _, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "masks", *more)
         assert status == 2
+        assert errors == [
+            f"-o {place}/masks: is the folder of the masks, and results would pass for masks; give another place"
+        ]
+        one = place / "images/a.png", place / "masks/a.png", "-o", place / "masks"
+        status, _, errors = frih("harmonize", *one, *more)
+        assert status == 2
         assert errors == [f"{place}/masks/a.png: is an image or a mask that is to be read; give another place with -o"]
 
 
