@@ -133,7 +133,9 @@ def harmonize_files(args: argparse.Namespace) -> int:
             failures.append(str(error))
         except Exception as error:  # the other images do not depend on it
             named = isinstance(error, OSError) and error.filename
-            failures.append(describe(error) if named else f"{image}: cannot be harmonized ({error!r})")
+            failures.append(
+                describe(error) if named else f"{image}: cannot be harmonized ({type(error).__name__}: {error})"
+            )
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     already = f" ({counted(kept, 'file')} kept, there already; --overwrite replaces them)" if kept else ""
