@@ -84,6 +84,11 @@ def own_name(path: Path) -> Iterable[str]:
     return path.name, path.parent.name, *KEYS
 
 
+def own_name_or_image(path: Path) -> Iterable[str]:
+    """Of weights: a prediction that is not finite is told by the name of its image."""
+    return *own_name(path), "image: "
+
+
 class Kind(NamedTuple):
     """A kind of input."""
 
@@ -492,7 +497,7 @@ KINDS = {
     "masks": Kind(partial(make_image, modes=("L", "L", "L", *MODES)), (read_mask, harmonize_by)),
     "recipes": Kind(make_recipe, (use_recipe,)),
     "overrides": Kind(make_overrides, (use_overrides,), override_names),
-    "weights": Kind(make_weights, (use_weights,)),
+    "weights": Kind(make_weights, (use_weights,), own_name_or_image),
     "checkpoints": Kind(make_checkpoint, (load, resume)),
     "lists": Kind(make_list, (use_list,)),
     "metrics": Kind(make_log, (read_log, resume_log)),

@@ -93,10 +93,12 @@ class _Settings(NamedTuple):
         return _Settings(tree, self.origins | other.origins, self.faults + other.faults)
 
     def origin(self, key: Key) -> str:
-        """The place where a key was set, or else its section."""
-        while key and key not in self.origins:
-            key = key[:-1]
-        return self.origins.get(key, "")
+        """The place where a key was set, or else its section, or else the first key below it."""
+        above = key
+        while above and above not in self.origins:
+            above = above[:-1]
+        below = (place for known, place in self.origins.items() if known[: len(key)] == key)
+        return self.origins[above] if above else next(below, "")
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> _Settings:

@@ -91,6 +91,7 @@ def test_unknown_keys_are_named_with_the_nearest_known_one(recipe):
         f"{path}:3: lr: unknown key; did you mean 'train.lr'?",
         f"{path}:4: zzz: unknown key",
     ]
+    assert error_of(load_config, None, ["zzz.a=1"]) == "command line: zzz: unknown key"
 
 
 def test_every_error_at_once_with_its_source(recipe):
