@@ -89,13 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Reads the command line. Too many files are most likely a pattern that the shell has expanded."""
     args, rest = parser.parse_known_args()
-    if any(not one.startswith("-") for one in rest):
+    if any(one.startswith("-") for one in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
         parser.error(
             f"one IMAGE and one MASK, not {2 + len(rest)} files; give two folders, or put patterns in quotes, so that "
             'the shell leaves them alone: "photos/*.jpg" "masks/*.png"'
         )
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
 

@@ -210,10 +210,10 @@ def test_a_pattern_without_quotes(place, capsys, monkeypatch, program):
 
 
 def test_an_unknown_option(place, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["frih", "harmonize", "a.png", "b.png", "-o", "out", "--strenth"])
+    monkeypatch.setattr(sys, "argv", ["frih", "harmonize", "a.png", "b.png", "-o", "out", "--strenth", "0.5"])
     with pytest.raises(SystemExit):
         main()
-    assert "unrecognized arguments: --strenth" in capsys.readouterr().err
+    assert "unrecognized arguments: --strenth 0.5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["frih", "frih.cli"])

@@ -119,8 +119,9 @@ def connect(device: str = "auto") -> Iterator[World]:
         LostConnectionError: another process ended.
     """
     size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", size)) if size > 1 else 1
-    with alike():
+    known = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets it; with others at least those up to this one are here
+    here = int(known or local_rank + 1) if size > 1 else 1
+    with alike() if known or size == 1 else nullcontext():  # without it an error may be this process's alone
         chosen = choose_device(device, "train.device", process=local_rank, processes=here)
         backend = BACKENDS.get(chosen.type)
         if size > 1 and backend and not dist.is_backend_available(backend):

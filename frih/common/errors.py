@@ -16,7 +16,7 @@ USER_ERROR, STOPPED = 2, 130
 """Exit statuses besides 0: the user has to correct something; the program was stopped (Ctrl-C, SIGTERM)."""
 
 _ROOM = "make room there, then go on; what was written before is whole"
-_PLACE = "make it writable, or give another place"
+_PLACE = "give the right to use it, or give another place"
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,

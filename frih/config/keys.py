@@ -18,7 +18,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Epochs = Annotated[int, Field(ge=1, le=10**6)]
-Steps = Annotated[int, Field(ge=1, le=10**9)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=2**16)]
 Pixels = Annotated[int, Field(ge=1, le=2**26)]
 Width = Annotated[int, Field(ge=1, le=2048)]
@@ -223,7 +223,7 @@ class ValidationConfig(Section):
     list: FilePath | None = None
     """Held out instead of ``fraction``: the composites of the dataset's own lists, as ``val`` for ``HCOCO_val.txt`` or
     ``IHD_val.txt``, or of a file, as ``./mine.txt``. Other composites of their real images are left out of training."""
-    every: Epochs = 5
+    every: Count = 5
     """Epochs between validations; the last epoch always has one."""
     images: Annotated[int, Field(ge=0, le=1000)] = 8
     """Validation images drawn into TensorBoard each time."""
@@ -254,20 +254,20 @@ class EvaluationConfig(Section):
 class LoggingConfig(Section):
     """The log of a run."""
 
-    every: Steps = 50
+    every: Count = 50
     """Steps between two lines of ``metrics.jsonl`` and TensorBoard."""
 
 
 class CheckpointConfig(Section):
     """When ``checkpoints/last.pt`` is written, besides at each epoch's end and when the run is stopped, and what is kept."""
 
-    every_steps: Steps = 1000
+    every_steps: Count = 1000
     """Steps between two checkpoints."""
     every_minutes: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Also write one when so many minutes have passed."""
-    keep: Annotated[int, Field(ge=1, le=10**6)] = 2
+    keep: Count = 2
     """How many are kept: the newest is ``last.pt``, older ones are ``step-00001000.pt``."""
-    keep_epochs: Epochs | None = None
+    keep_epochs: Count | None = None
     """Epochs between checkpoints that are kept for good, as ``epoch-0010.pt``."""
 
 

@@ -25,7 +25,7 @@ def is_override(word: str) -> bool:
     """Whether a word is ``key.sub=value``. A path with ``=`` can always be told from one by ``./`` before it.
 
     It is one if a key of that name is known. Otherwise it is a path if it holds a slash before the ``=``, exists, or ends as
-    recipes and weights do; what remains is an override with a mistyped key.
+    recipes and weights do without a dot before the ``=``; what remains is an override with a mistyped key.
     """
     key, equals, _ = word.partition("=")
     is_file = word.endswith(_FILES)
@@ -34,7 +34,7 @@ def is_override(word: str) -> bool:
     if is_key(key.strip()):
         return True
     in_folder = any(separator in key for separator in (os.sep, os.altsep) if separator)
-    return not (in_folder or is_file or os.path.exists(word))  # noqa: PTH110
+    return not (in_folder or (is_file and "." not in key) or os.path.exists(word))  # noqa: PTH110
 
 
 def named_folder(word: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from frih.common.errors import UserError
 from frih.common.files import by_stem
-from frih.data.images import is_image_name
+from frih.data.images import is_image_name, readable_first
 
 
 class Folder:
@@ -19,7 +19,6 @@ class Folder:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = set(names)
-        self._stems = by_stem(name for name in self.names if is_image_name(name))
 
     def find(self, name: str) -> str | None:
         """The file of a name; None if there is none, or several in other forms."""
@@ -30,12 +29,16 @@ class Folder:
 
     def of_stem(self, stem: str) -> list[str]:
         """The images with this name, whatever their suffix."""
-        return self._stems.get(stem) or self._by_form_of_stem.get(_form(stem), [])
+        return readable_first(self._stems.get(stem) or self._by_form_of_stem.get(_form(stem), []))
 
     def hint(self, *stems: str) -> str:
         """As " (the folder holds A.png)": images whose names differ in suffix or capitals from one that is not there."""
         found = [name for stem in dict.fromkeys(stems) for name in self._by_letters.get(_letters(stem), [])]
         return f" (the folder holds {' and '.join(found[:2])})" if found else ""
+
+    @cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        return by_stem(name for name in self.names if is_image_name(name))
 
     @cached_property
     def _by_form(self) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from frih.common.errors import UserError, did_you_mean
+from frih.common.files import is_hidden
 from frih.data.folders import Folder, is_broken_link, list_folder
 from frih.data.lists import read_entries, read_lines, why_nothing
 
@@ -274,7 +275,7 @@ def _is_subset(folder: Path, wanted: Sequence[str] | None) -> bool:
         if folder.name in (wanted or SUBSETS):
             raise
         return False
-    if broken and not broken.suffix and (not wanted or folder.name in wanted):
+    if broken and not broken.suffix and (folder.name in wanted if wanted else not is_hidden(folder.name)):
         raise UserError(
             f"data.root: {broken} is a link to nothing; restore what it points to, or choose other subsets by data.subsets"
         )

@@ -1,16 +1,17 @@
 """Reads images and masks strictly: a file of doubtful meaning is an error that names it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from frih.common.errors import UserError
 
+AnyPath = TypeVar("AnyPath", str, Path)
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 HALF = 128
 """A grey mask is foreground from this value on (0.5 of 255)."""
@@ -141,7 +142,7 @@ def check_foreground(largest: int, name: str) -> None:
     if 0 < largest < HALF:
         raise UserError(
             f"{name}: is a mask whose largest value is {largest}, and foreground begins at {HALF}; if it holds the numbers "
-            "of labels, set the wanted label to 255 and the others to 0"
+            "of labels, set the wanted label to 255 and the others to 0; a soft mask that faint must be black"
         )
 
 
@@ -153,6 +154,14 @@ def is_image_name(name: str | PurePath) -> bool:
     """
     path = PurePath(name)
     return not path.name.startswith(".") and path.suffix.lower() in _suffixes()
+
+
+def readable_first(paths: Iterable[AnyPath]) -> list[AnyPath]:
+    """Leaves out raw, HEIC and JPEG XL files beside an image of the same name that can be read: cameras write both."""
+    paths = list(paths)
+    unreadable = {path for path in paths if PurePath(path).suffix.lower() in _UNREADABLE}
+    others = {PurePath(path).with_suffix("") for path in paths if unreadable and path not in unreadable}
+    return [path for path in paths if path not in unreadable or PurePath(path).with_suffix("") not in others]
 
 
 @cache
@@ -187,6 +196,8 @@ def reading(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{path}: has more than {limit} megapixels; make it smaller, or cut it into parts") from None
+    except MemoryError:
+        raise UserError(f"{path}: needs more memory than there is; make it smaller, or cut it into parts") from None
     except Exception as error:  # Pillow's readers raise nearly all there are for damaged files
         why = str(error) or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({why}); restore it from its source") from None

@@ -47,6 +47,7 @@ class Own(NamedTuple):
             return pixels.astype(self.source.dtype, copy=False)
         result = Image.fromarray(pixels)
         result.info = dict(self.source.info)
+        result.info.pop("transparency", None)  # a colour that no pixel had; a new one may have it
         try:
             exif = self.source.getexif()
             if exif:
@@ -99,21 +100,11 @@ def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
         UserError: it cannot be read, or it is not a mask: it is coloured, or holds label numbers.
     """
     if not isinstance(mask, np.ndarray):
-        name, image = _as_image(mask, name)
-        mask = _grey(image, name)
+        return to_bytes(_grey(*_as_image(mask, name)))
     if mask.ndim not in (2, 3) or mask.shape[2:] not in ((), (1,), (3,), (4,)) or 0 in mask.shape:
         raise UserError(f"{name}: must be (H, W), or (H, W, 4) with alpha, not {mask.shape}")
     _check_values(mask, name)
-    if mask.ndim == 3:
-        mask = _channel(mask, name)
-    if mask.dtype == np.uint8:
-        check_foreground(int(mask.max()), name)
-    elif mask.dtype.kind == "u" and 0 < mask.max() <= np.iinfo(mask.dtype).max // 2:
-        raise UserError(
-            f"{name}: is a mask whose largest value is {mask.max()} of {np.iinfo(mask.dtype).max}, and foreground begins at "
-            "one half; bring it to 8 bits, 255 = foreground"
-        )
-    return to_bytes(mask)
+    return to_bytes(_channel(mask, name))
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -200,27 +191,42 @@ def _check_values(array: np.ndarray, name: str) -> None:
             )
 
 
-def _grey(mask: Image.Image, name: str) -> np.ndarray:
-    """A mask as an array: its alpha channel if it is not opaque, its grey otherwise."""
+def _grey(name: str, mask: Image.Image) -> np.ndarray:
+    """A mask as an array: its alpha channel if it is not opaque, its grey otherwise. Alpha may be faint: it has no labels."""
     if mask.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in mask.info:
         alpha = mask.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
             return np.asarray(alpha)
     if mask.mode.startswith("I;16"):
-        return np.asarray(mask).astype(np.uint16)
+        return _without_labels(np.asarray(mask).astype(np.uint16), name)
     if mask.mode == "I":
         top = 255 if mask.getextrema()[1] <= 255 else 65535  # type: ignore[operator]
-        return np.asarray(mask).clip(0, top).astype(np.uint8 if top == 255 else np.uint16)
-    return np.asarray(mask if mask.mode == "F" else as_grey(mask, name))
+        return _without_labels(np.asarray(mask).clip(0, top).astype(np.uint8 if top == 255 else np.uint16), name)
+    values = np.asarray(mask if mask.mode == "F" else as_grey(mask, name))
+    _check_values(values, name)
+    return _without_labels(values, name)
 
 
 def _channel(mask: np.ndarray, name: str) -> np.ndarray:
-    """(H, W) of a mask of 1, 3 or 4 channels, chosen as :func:`_grey` does."""
+    """(H, W) of a mask, (H, W) or (H, W, 1, 3 or 4), chosen as :func:`_grey` does."""
+    if mask.ndim == 2:
+        return _without_labels(mask, name)
     if mask.shape[2] == 4 and mask[..., 3].min() < full(mask.dtype):
         return mask[..., 3]
     if mask.shape[2] > 1:
         as_grey(Image.fromarray(to_bytes(mask[..., :3])), name)
-    return mask[..., 0]
+    return _without_labels(mask[..., 0], name)
+
+
+def _without_labels(mask: np.ndarray, name: str) -> np.ndarray:
+    if mask.dtype == np.uint8:
+        check_foreground(int(mask.max()), name)
+    elif mask.dtype.kind == "u" and 0 < mask.max() <= np.iinfo(mask.dtype).max // 2:
+        raise UserError(
+            f"{name}: is a mask whose largest value is {mask.max()} of {np.iinfo(mask.dtype).max}, and foreground begins at "
+            "one half; bring it to 8 bits, 255 = foreground"
+        )
+    return mask
 
 
 def _open(path: Path) -> Image.Image:

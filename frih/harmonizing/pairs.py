@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 from frih.common.errors import UserError
-from frih.data.images import is_image_name
+from frih.data.images import is_image_name, readable_first
 
 
 def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
@@ -62,7 +62,7 @@ def find_images(name: str) -> list[Path] | None:
         found = [Path(one) for one in glob.glob(name, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute pattern)
     else:
         return None
-    return sorted(one for one in found if is_image_name(one))
+    return readable_first(sorted(one for one in found if is_image_name(one)))
 
 
 def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:

@@ -27,7 +27,14 @@ def read_state(found: Mapping[str, Any], path: Path) -> "State":
 
 
 def check_state(
-    state: "State", meter: Meter, parameters: Sequence[nn.Parameter], fp16: bool, last: int, path: Path
+    state: "State",
+    meter: Meter,
+    parameters: Sequence[nn.Parameter],
+    fp16: bool,
+    last: int,
+    path: Path,
+    *,
+    partly: bool = False,
 ) -> None:
     """Checks that a state can be that of a run on the same images.
 
@@ -38,6 +45,8 @@ def check_state(
         fp16: whether it trains in float16.
         last: the last step of the stored run.
         path: the checkpoint, for messages.
+        partly: whether some trained parameters may have had no gradient yet, so that the optimizer has nothing of them. Before
+            the first step it has nothing of any.
 
     Raises:
         UserError: naming what cannot be.
@@ -51,7 +60,7 @@ def check_state(
         "skips": not state.skips[1] <= state.skips[0] <= state.step,
         "meter.names": state.meter.names != list(meter.names),
         "meter.sums": sums.shape[1:] != (len(meter.sums) + len(meter.histogram),) or not len(sums),
-        "optimizer.state": set(moments) not in (set(), trained),  # empty before the first step
+        "optimizer.state": not set(moments) <= trained or (bool(moments) and not partly and set(moments) != trained),
         "scaler.scale": not fp16 and state.scaler.scale != 1.0,
     }
     if not faults["optimizer.state"]:
@@ -88,7 +97,8 @@ class _Moments(Stored):
     def fits(self, parameter: nn.Parameter, steps: int) -> bool:
         """Whether they can be those of a parameter after so many steps."""
         shapes = self.exp_avg.shape == self.exp_avg_sq.shape == parameter.shape and self.step.shape == ()
-        return shapes and 1 <= self.step.item() <= steps and bool((self.exp_avg_sq >= 0).all())
+        # 0: fused Adam makes them in a step that is then left out
+        return shapes and 0 <= self.step.item() <= steps and bool((self.exp_avg_sq >= 0).all())
 
 
 class _Optimizer(Stored):

@@ -155,7 +155,8 @@ class Trainer:
         Raises:
             UserError: an image cannot be read, a gradient is not finite, or a checkpoint cannot be written.
         """
-        self.logger = RunLogger(self.run, self.step, self.validated) if self.world.is_main else None
+        with self.world.together():
+            self.logger = RunLogger(self.run, self.step, self.validated) if self.world.is_main else None
         with stop_requests() as stop, self._progress() as progress:
             self.meter.restart_clock()
             self._fit(stop, progress)
@@ -364,7 +365,8 @@ class Trainer:
                 f"train.init_from={path}"
             )
         fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
-        check_state(found, self.meter, list(self.network.parameters()), fp16, last, path)
+        partly = trained.model.network != "frih"  # all of FRIH's parameters have a gradient in every step
+        check_state(found, self.meter, list(self.network.parameters()), fp16, last, path, partly=partly)
         self._refuse_other_past(path, trained, found.step)
         load_weights(self.network, content["model"], path)
         if self.ema:
@@ -396,7 +398,10 @@ class Trainer:
 
     def _other_keys(self, theirs: str, path: Path) -> str:
         """What a recipe has to say for the network of other weights, given their configuration (JSON)."""
-        found = differences(self.config, read_config(theirs, path))
+        try:
+            found = differences(self.config, read_config(theirs, path))
+        except UserError:  # of another version; its network could fit all the same
+            return ""
         keys = [
             f"{key}={json.dumps(their)} (here {json.dumps(own)})"
             for key, (own, their) in found.items()

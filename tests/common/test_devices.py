@@ -79,7 +79,9 @@ def test_a_tool_that_knows_cuda_alone_takes_no_other(machine):
 
 def test_several_processes_need_what_connects_them(machine, monkeypatch):
     machine(xpu=2)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "16")  # on eight machines: a launcher need not say how many are on each
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: name != "xccl")
     with pytest.raises(UserError, match=r"train\.device: this PyTorch has no xccl, which xpu needs"), connect("xpu"):
         pass

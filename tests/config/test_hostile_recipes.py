@@ -171,7 +171,7 @@ def test_overrides(override, message):
         ("train", "profile", [10**6]),
         ("validation", "images", [-1, 10**6]),
         ("evaluation", "batch", [0, 10**9]),
-        ("checkpoint", "keep", [0, 10**9]),
+        ("checkpoint", "keep", [0, 10**12]),
     ],
 )
 def test_numbers_that_nobody_means(section, key, values):

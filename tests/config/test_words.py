@@ -42,6 +42,7 @@ def place(monkeypatch, tmp_path):
         ("seed=1.yaml", False),  # a recipe that is there, though its name begins as a key
         ("lr=2.yaml", False),  # not there, but no key has such a name: a mistyped recipe
         ("lr=2.safetensors", False),
+        ("train.init_form=runs/a/checkpoints/last.pt", True),  # a mistyped key
     ],
 )
 def test_overrides_and_paths(word, expected):

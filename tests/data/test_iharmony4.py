@@ -71,6 +71,11 @@ def test_a_subset_that_is_a_link_to_nothing_is_not_left_out(dataset, link):
     assert len(read_split(dataset, "train", ["B"]).items) == 3
 
 
+def test_an_editors_lock_is_no_subset(dataset):
+    (dataset / ".#README").symlink_to("me@host.17")
+    assert read_split(dataset, "train").items
+
+
 def test_links_to_nothing_among_folders_and_lists(dataset):
     (dataset / "readme.txt").symlink_to("nowhere")
     read_split(dataset, "train")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from frih.common.errors import UserError
-from frih.data.images import is_image_name, open_mask, open_reduced, open_rgb, read_mask, read_rgb
+from frih.data.images import is_image_name, open_mask, open_reduced, open_rgb, read_mask, read_rgb, readable_first
 from tests.conftest import smooth_image
 
 
@@ -133,11 +133,21 @@ def test_a_raw_files_preview_is_not_taken_for_the_image(tmp_path, image):
     assert "raw" in refusal(open_rgb, tmp_path / "a.dng")
 
 
-@pytest.mark.parametrize("error", [TypeError, IndexError, KeyError, OverflowError, MemoryError, ZeroDivisionError])
+@pytest.mark.parametrize("error", [TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError])
 def test_every_error_of_a_decoder_names_the_file(tmp_path, image, monkeypatch, error):
     Image.fromarray(image).save(tmp_path / "a.tif")
     monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.load", lambda self: (_ for _ in ()).throw(error()))
     assert error.__name__ in refusal(open_rgb, tmp_path / "a.tif")
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path, image, monkeypatch):
+    Image.fromarray(image).save(tmp_path / "a.tif")
+    monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.load", lambda self: (_ for _ in ()).throw(MemoryError()))
+    assert "more memory than there is; make it smaller" in refusal(open_rgb, tmp_path / "a.tif")
+
+
+def test_a_raw_file_beside_its_jpeg_is_left_out():
+    assert readable_first(["a.CR2", "a.jpg", "b.heic", "c.png", "c.dng"]) == ["a.jpg", "b.heic", "c.png"]
 
 
 def test_names_of_images():

@@ -127,6 +127,19 @@ def test_an_inverted_mask(harmonizer, image, mask):
     assert np.array_equal(harmonizer(image, mask == 0, invert_mask=True), harmonizer(image, mask > 0))
 
 
+def test_a_cut_out_may_fade(harmonizer, image, mask):
+    """Its alpha is never a label, however faint; with no value of 128 it is no foreground."""
+    faint = np.dstack([image, (mask > 0) * np.uint8(100)])
+    for cut_out in (faint, Image.fromarray(faint)):
+        assert np.array_equal(harmonizer(image, cut_out), image)
+
+
+def test_a_new_colour_is_not_the_transparent_one(harmonizer, image, mask):
+    own = Image.fromarray(image)
+    own.info["transparency"] = (255, 0, 255)  # which no pixel has
+    assert "transparency" not in harmonizer(own, Image.fromarray(mask)).info
+
+
 def test_what_is_no_mask(harmonizer, image, mask):
     """A photo, instances in colours, classes by number or by palette; as arrays, PIL images and with opaque alpha."""
     red = mask[..., None] * np.array([1, 0, 0], np.uint8)

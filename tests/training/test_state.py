@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -85,6 +86,21 @@ DAMAGES = {
     "versions": [put(["1.0"], "versions"), put({"frih": 1}, "versions"), without("versions")],
     "config": [put(b"{}", "config"), without("config")],
 }
+
+
+def test_what_a_state_may_lack(trainer):
+    content = load_checkpoint(trainer.run / "checkpoints" / "last.pt")
+    parameters, path = list(trainer.network.parameters()), trainer.run
+    check = partial(check_state, meter=trainer.meter, parameters=parameters, fp16=False, last=2, path=path)
+    moments = content["training"]["optimizer"]["state"]
+    moments[0]["step"].zero_()  # fused Adam makes moments in a step that is then left out
+    check(read_state(content["training"], path))
+    del moments[3]
+    with pytest.raises(UserError, match=r"optimizer\.state"):
+        check(read_state(content["training"], path))
+    check(read_state(content["training"], path), partly=True)  # another network may not use all of its parameters
+    moments.clear()
+    check(read_state(content["training"], path))
 
 
 @pytest.fixture

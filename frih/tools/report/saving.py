@@ -44,7 +44,7 @@ class SavedImages:
             other = composites.setdefault(self.path(item.subset, item.composite_name), item.name)
             if other != item.name:
                 raise UserError(f"--save-images: {other} and {item.name} would be one file; rename a composite")
-        places = {path.parent.resolve() for path in composites} | {self.folder.resolve()}
+        places = {place.resolve() for place in {path.parent for path in composites} | {self.folder}}
         for folder in inputs:
             if any(place.is_relative_to(folder.resolve()) for place in places):
                 raise UserError(
