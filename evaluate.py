@@ -71,7 +71,7 @@ def main() -> int:
     if model:
         name = "Refined" if model.refines else "Baseline"
         name += f" ({subject.progress})" if subject.progress else ""
-        about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": sha256_of(subject.checkpoint)}
+        about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": what["checkpoint"]}
         about |= {"steps": subject.steps} if subject.steps else {}
     about |= {"split": args.split, "data": listing.describe()}
     about |= {"size": "original" if settings.original_size else config.data.size}

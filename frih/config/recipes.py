@@ -21,7 +21,7 @@ from frih.common.errors import UserError, did_you_mean
 from frih.common.paths import at_home
 from frih.config import Config
 from frih.config.keys import FilePath, Text
-from frih.config.yaml_text import Key, Parsed, dump, parse, parse_value, printable, text_fault
+from frih.config.yaml_text import Key, Parsed, dump, parse, parse_value, shortened, text_fault
 
 _MOST_BYTES, _MOST_BASES, _MOST_FAULTS = 1 << 16, 20, 20
 
@@ -152,7 +152,7 @@ def _parse_overrides(overrides: Sequence[str]) -> _Settings:
         name, equals, value = override.partition("=")
         keys = tuple(name.strip().split("."))
         if not equals or not all(keys) or text_fault(name) or len(keys) > 20:
-            settings.faults.append(f"command line: {printable(override)!r} is not of the form key.sub=value")
+            settings.faults.append(f"command line: {shortened(override)!r} is not of the form key.sub=value")
             continue
         if not value.strip():
             settings.faults.append(f"command line: {name}: no value given (null means none)")
@@ -215,8 +215,8 @@ def _validate(settings: _Settings) -> Config:
 
 def _explain(detail: ErrorDetails, settings: _Settings) -> str:
     """Describes one of pydantic's errors in one line."""
-    key = tuple(printable(str(part)) for part in detail["loc"])
-    given = printable(json.dumps(detail["input"], default=str), 56)
+    key = tuple(shortened(str(part)) for part in detail["loc"])
+    given = shortened(json.dumps(detail["input"], default=str), 56)
     if detail["type"] == "extra_forbidden" and is_key(".".join(key)):
         section, _, rest = key[-1].rpartition(".")
         problem = f"write it as {section}: {{{rest}: ...}}"
@@ -232,7 +232,7 @@ def _explain(detail: ErrorDetails, settings: _Settings) -> str:
         expected = detail["msg"][:1].lower() + detail["msg"][1:]
         problem = f"{expected}, not {given}"
         if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-            problem += did_you_mean(printable(detail["input"]), re.findall(r"'(\w+)'", detail["ctx"]["expected"]))
+            problem += did_you_mean(shortened(detail["input"]), re.findall(r"'(\w+)'", detail["ctx"]["expected"]))
     return ": ".join(part for part in (settings.origin(tuple(map(str, detail["loc"]))), ".".join(key), problem) if part)
 
 

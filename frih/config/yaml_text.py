@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from frih.common.errors import UserError
+from frih.common.wording import printable
 
 Key = tuple[str, ...]
 _DEEPEST, _MOST = 50, 1 << 19
@@ -84,9 +85,9 @@ def text_fault(text: str) -> str:
     return f"holds U+{ord(odd):04X}, which is no character" if odd else ""
 
 
-def printable(text: str, most: int = 80) -> str:
+def shortened(text: str, most: int = 80) -> str:
     """A text for messages: short, and without what a terminal would obey."""
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:most])
+    shown = printable(text[:most])
     return shown if len(text) <= most else f"{shown} ..."
 
 
@@ -196,7 +197,7 @@ class _Reader:
 
     def _fault(self, node: yaml.Node, key: Key, problem: str) -> str:
         place = f"{self.source}:{node.start_mark.line + 1}" if self.source else "command line"
-        return ": ".join(filter(None, (place, printable(".".join(key)), problem)))
+        return ": ".join(filter(None, (place, shortened(".".join(key)), problem)))
 
 
 def _tag(node: yaml.Node) -> str:

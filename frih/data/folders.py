@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from frih.common.errors import UserError
-from frih.common.files import by_stem
+from frih.common.files import AnyPath, by_stem
 from frih.data.images import is_image_name, readable_first
 
 
@@ -24,16 +24,16 @@ class Folder:
         """The file of a name; None if there is none, or several in other forms."""
         if name in self.names:
             return name
-        found = self._by_form.get(_form(name), [])
+        found = self._by_form.get(form(name), [])
         return found[0] if len(found) == 1 else None
 
     def of_stem(self, stem: str) -> list[str]:
         """The images with this name, whatever their suffix."""
-        return readable_first(self._stems.get(stem) or self._by_form_of_stem.get(_form(stem), []))
+        return readable_first(self._stems.get(stem) or self._by_form_of_stem.get(form(stem), []))
 
     def hint(self, *stems: str) -> str:
         """As " (the folder holds A.png)": images whose names differ in suffix or capitals from one that is not there."""
-        found = [name for stem in dict.fromkeys(stems) for name in self._by_letters.get(_letters(stem), [])]
+        found = [name for stem in dict.fromkeys(stems) for name in self._by_letters.get(letters(stem), [])]
         return f" (the folder holds {' and '.join(found[:2])})" if found else ""
 
     @cached_property
@@ -42,16 +42,16 @@ class Folder:
 
     @cached_property
     def _by_form(self) -> dict[str, list[str]]:
-        return _grouped(self.names, _form)
+        return grouped(self.names, form)
 
     @cached_property
     def _by_form_of_stem(self) -> dict[str, list[str]]:
-        return _grouped((name for names in self._stems.values() for name in names), lambda name: _form(Path(name).stem))
+        return grouped((name for names in self._stems.values() for name in names), lambda name: form(Path(name).stem))
 
     @cached_property
     def _by_letters(self) -> dict[str, list[str]]:
-        return _grouped(
-            (name for names in self._stems.values() for name in names), lambda name: _letters(Path(name).stem)
+        return grouped(
+            (name for names in self._stems.values() for name in names), lambda name: letters(Path(name).stem)
         )
 
 
@@ -77,16 +77,19 @@ def is_broken_link(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
-def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
+def grouped(names: Iterable[AnyPath], key: Callable[[AnyPath], str]) -> dict[str, list[AnyPath]]:
+    """Names or paths by a key, sorted."""
+    groups: dict[str, list[AnyPath]] = {}
     for name in sorted(names):
         groups.setdefault(key(name), []).append(name)
     return groups
 
 
-def _form(name: str) -> str:
+def form(name: str) -> str:
+    """A name in one form of Unicode: macOS writes letters with accents in another than other systems."""
     return unicodedata.normalize("NFC", name)
 
 
-def _letters(name: str) -> str:
-    return _form(name).casefold()
+def letters(name: str) -> str:
+    """A name in one form, without regard to capitals."""
+    return form(name).casefold()

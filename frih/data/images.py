@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from frih.common.errors import UserError
+from frih.common.files import AnyPath, is_hidden
 
-AnyPath = TypeVar("AnyPath", str, Path)
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+UNLIKE_RGB = ("CMYK", "LAB", "HSV")
 HALF = 128
 """A grey mask is foreground from this value on (0.5 of 255)."""
 GREY = 16
@@ -93,7 +94,7 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
     """
     _refuse_deep(image, name)
     _refuse_unlike_rgb(image, name)
-    if _is_transparent(image):
+    if is_transparent(image):
         raise UserError(f"{name}: has transparent pixels; flatten it onto its background first")
     return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -105,7 +106,7 @@ def as_mask(image: Image.Image, name: str) -> Image.Image:
         UserError: it has more than 8 bits, is transparent or coloured, or holds label numbers; ``name`` is the mask's.
     """
     _refuse_deep(image, name)
-    if _is_transparent(image):
+    if is_transparent(image):
         raise UserError(f"{name}: is a mask with transparent pixels; save it as 8-bit grey, 255 = foreground")
     mask = as_grey(image, name)
     check_foreground(mask.getextrema()[1], name)  # type: ignore[arg-type]
@@ -153,7 +154,7 @@ def is_image_name(name: str | PurePath) -> bool:
     such as macOS's ``._a.jpg``, are no images.
     """
     path = PurePath(name)
-    return not path.name.startswith(".") and path.suffix.lower() in _suffixes()
+    return not is_hidden(path.name) and path.suffix.lower() in _suffixes()
 
 
 def readable_first(paths: Iterable[AnyPath]) -> list[AnyPath]:
@@ -221,14 +222,15 @@ def read_mask(path: Path) -> np.ndarray:
     return np.asarray(open_mask(path))
 
 
-def _is_transparent(image: Image.Image) -> bool:
+def is_transparent(image: Image.Image) -> bool:
+    """Whether an image has a pixel that is not opaque."""
     if image.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
         return False
     return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def _refuse_unlike_rgb(image: Image.Image, name: str) -> None:
-    if image.mode in ("CMYK", "LAB", "HSV"):
+    if image.mode in UNLIKE_RGB:
         raise UserError(f"{name}: is {image.mode}, whose colours depend on a profile; convert it to 8-bit sRGB")
 
 

@@ -3,7 +3,6 @@
 import os
 import struct
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from PIL import Image
 
 from frih.common.errors import UserError
 from frih.common.files import whole_file
-from frih.harmonizing.own_images import is_opaque, read_image
+from frih.data.folders import letters
+from frih.harmonizing.own_images import is_opaque, may_be_transparent, read_image
 
 PNG: tuple[str, dict[str, Any]] = "PNG", {}
 JPEG: tuple[str, dict[str, Any]] = "JPEG", {"quality": 95, "subsampling": 0}
@@ -96,7 +96,7 @@ def check_alpha(image: Path, path: Path) -> None:
     Raises:
         UserError: the image has transparent pixels, and the format of ``path`` has no alpha.
     """
-    if _format(path) in _OPAQUE and _format(image) != "JPEG":
+    if _format(path) in _OPAQUE and _format(image) != "JPEG" and may_be_transparent(image):
         _check_opaque(read_image(image).pixels, path)
 
 
@@ -155,7 +155,7 @@ def _check_folder(folder: Path) -> None:
 def _key(path: Path) -> str:
     """A path in the form by which the system tells files apart."""
     if sys.platform in ("darwin", "win32"):
-        return unicodedata.normalize("NFC", str(path)).casefold()
+        return letters(str(path))
     return str(path)
 
 

@@ -5,12 +5,14 @@ form without room for new colours, such as greyscale, is refused; the message na
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from frih.common.errors import UserError
 from frih.data.images import HALF, as_grey, check_foreground, reading
@@ -131,6 +133,16 @@ def is_opaque(pixels: np.ndarray) -> bool:
     return pixels.shape[2] == 3 or bool(pixels[..., 3].min() == full(pixels.dtype))
 
 
+def may_be_transparent(path: Path) -> bool:
+    """Whether a file's head names transparent pixels; the file is not decoded.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    with _opened(path) as file:
+        return file.has_transparency_data
+
+
 def is_seen(alpha: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels are seen: those at least half opaque; in an image without any, all that are not fully transparent."""
     seen = alpha >= HALF
@@ -231,20 +243,25 @@ def _without_labels(mask: np.ndarray, name: str) -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     """A file's image, turned upright."""
+    with _opened(path) as file:
+        frames = getattr(file, "n_frames", 1)
+        if frames > 1 and file.format != "MPO":
+            raise UserError(f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames")
+        if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
+            raise UserError(
+                f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
+                "uint16, or save it in 8 bits"
+            )
+        file.load()
+        ImageOps.exif_transpose(file, in_place=True)
+        image: Image.Image = file
+    return image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A file's image, not yet decoded."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
         with Image.open(path) as file:
-            frames = getattr(file, "n_frames", 1)
-            if frames > 1 and file.format != "MPO":
-                raise UserError(
-                    f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
-                )
-            if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
-                raise UserError(
-                    f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
-                    "uint16, or save it in 8 bits"
-                )
-            file.load()
-            ImageOps.exif_transpose(file, in_place=True)
-            image: Image.Image = file
-    return image
+            yield file

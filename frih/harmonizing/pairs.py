@@ -1,10 +1,10 @@
 """Which mask belongs to which image: of two files, two folders or two patterns."""
 
 import glob
-import unicodedata
 from pathlib import Path
 
 from frih.common.errors import UserError
+from frih.data.folders import form, grouped
 from frih.data.images import is_image_name, readable_first
 
 
@@ -35,7 +35,7 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
             f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
             f'"{folder}/*.jpg" "{folder}/*.png"'
         )
-    stems, names = _by_stem(masks), _by_stem(images)
+    stems, names = grouped(masks, _stem), grouped(images, _stem)
     pairs, failures = {}, []
     for path in images:
         stem = _stem(path)
@@ -65,16 +65,8 @@ def find_images(name: str) -> list[Path] | None:
     return readable_first(sorted(one for one in found if is_image_name(one)))
 
 
-def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:
-    stems: dict[str, list[Path]] = {}
-    for path in paths:
-        stems.setdefault(_stem(path), []).append(path)
-    return stems
-
-
 def _stem(path: Path) -> str:
-    """A name without suffix; macOS writes letters with accents in another form than other systems."""
-    return unicodedata.normalize("NFC", path.stem)
+    return form(path.stem)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -4,7 +4,6 @@ The weights have their names in the network. The metadata have one entry, ``frih
 ``config``, ``step``, ``versions`` and further remarks of the writer.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from frih import __version__
 from frih.common.errors import UserError
-from frih.common.files import write_whole
+from frih.common.files import sha256_of, write_whole
 from frih.config import Config
 from frih.models.checks import Step, kind
 from frih.models.damaged import SUFFIX, damaged
@@ -68,7 +67,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
         "precision": "float16" if half else "float32",
         "versions": dict(content["versions"]),
         "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
-        "source_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "source_sha256": sha256_of(checkpoint),
     }
 
 

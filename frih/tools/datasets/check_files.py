@@ -15,7 +15,7 @@ from frih.common.processes import process_pool
 from frih.common.progress import progress_bar
 from frih.common.wording import counted
 from frih.data.iharmony4 import SPLITS
-from frih.data.images import DEEP_MODES, HALF, as_grey, open_mask, open_rgb, reading
+from frih.data.images import DEEP_MODES, HALF, UNLIKE_RGB, as_grey, is_transparent, open_mask, open_rgb, reading
 from frih.data.transforms import has_foreground, whole
 from frih.tools.datasets.check_report import Finding
 from frih.tools.datasets.check_subset import CheckedSubset, Group, Task, Triple, without_path
@@ -187,10 +187,10 @@ def _kind_of_refusal(path: Path, is_mask: bool) -> str:
     try:
         with reading(path), Image.open(path) as image:
             image.load()
-            clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+            clear = is_transparent(image)
     except UserError:
         return "unreadable"
-    if not is_mask or clear or image.mode in (*DEEP_MODES, "CMYK", "LAB", "HSV"):
+    if not is_mask or clear or image.mode in (*DEEP_MODES, *UNLIKE_RGB):
         return "mode"
     try:
         largest = as_grey(image, str(path)).getextrema()[1]
