@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from frih.common.devices import is_pinnable
@@ -45,6 +44,7 @@ from frih.models.checkpoint import (
 )
 from frih.models.damaged import damaged
 from frih.models.locate import locate
+from frih.training.average import Average
 from frih.training.gate import Gate
 from frih.training.logger import RunLogger
 from frih.training.meter import Meter
@@ -107,7 +107,7 @@ class Trainer:
         self.model = world.wrap(self.network)
         if train.compile:
             self.model.compile()
-        self.ema = ema_of(self.network, train.ema) if train.ema else None
+        self.average = Average(self.network, train.ema) if train.ema else None
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -143,8 +143,7 @@ class Trainer:
     @property
     def evaluated(self) -> Network:
         """The network that is validated: the averaged one, if there is one."""
-        averaged: Network = self.ema.module if self.ema else self.network  # type: ignore[assignment]
-        return averaged
+        return self.average.network if self.average else self.network
 
     def fit(self) -> bool:
         """Trains to the end of the run.
@@ -194,7 +193,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.nonfinite.before()
         found: list[tuple[Losses, list[Tensor]]] = []
-        for part in batch.parts(train.accumulate):
+        parts = batch.parts(train.accumulate)
+        for part in parts:
             with self.world.part(self.model, last=len(found) == train.accumulate - 1):
                 with self.profile.part("forward"), self.autocast():
                     out = self.model(part.composite, part.mask, part.labels)
@@ -211,8 +211,10 @@ class Trainer:
                 clip_grads_with_norm_(self.network.parameters(), train.clip_norm, norm)
             self.scaler.step(self.optimizer)  # leaves out, on the device, what is not finite
             self.scaler.update(None if train.precision == "fp16" else 1.0)
-            if self.ema:
-                self.ema.update_parameters(self.network)
+            if self.average:
+                self.average.follow(self.network)
+                with self.autocast():
+                    self.average.watch(self.step, parts)
         self.step += 1
         return self._watch(batch, found, norm, norms)
 
@@ -304,7 +306,7 @@ class Trainer:
                         "before are whole: begin another run with the weights of one (train.init_from) and a lower train.lr"
                     )
                 content = pack_checkpoint(
-                    self.config, self.network, state, average=self.evaluated if self.ema else None
+                    self.config, self.network, state, average=self.evaluated if self.average else None
                 )
                 try:
                     self._write(content, best)
@@ -336,8 +338,8 @@ class Trainer:
             anew = load_weights(self.network, weights(content), path, partly=True)
         except UserError as error:
             raise UserError(f"{error}{self._other_keys(content['config'], path)}") from None
-        if self.ema:
-            self.ema.module.load_state_dict(self.network.state_dict())
+        if self.average:
+            self.average.network.load_state_dict(self.network.state_dict())
         if self.world.is_main:
             print(f"weights of {path}" + (f"; it has none for {', '.join(anew)}, which start anew" if anew else ""))
 
@@ -369,7 +371,7 @@ class Trainer:
         check_state(found, self.meter, list(self.network.parameters()), fp16, last, path, partly=partly)
         self._refuse_other_past(path, trained, found.step)
         load_weights(self.network, content["model"], path)
-        if self.ema:
+        if self.average:
             if "average" not in content:
                 raise damaged(path, "average: is missing")
             load_weights(self.evaluated, content["average"], path)
@@ -464,16 +466,6 @@ class Trainer:
         for index, row in zip(indices, rows, strict=True):
             item = self.shown.items[index]
             logger.image(f"{item.subset}/{Path(item.composite_name).stem}", image_sheet([row]), self.step)
-
-
-def ema_of(network: Network, decay: float) -> AveragedModel:
-    """The exponential moving average of a network: w' <- decay w' + (1 - decay) w after every step, from its present weights.
-
-    Running statistics of batches are taken over as they are.
-    """
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-    average.n_averaged.fill_(1)  # at 0 the first update would copy the weights
-    return average
 
 
 def datasets(
