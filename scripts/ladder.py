@@ -11,6 +11,7 @@ status 0 if all runs are finished, 2 if one failed, 130 if the time ended.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tarfile
@@ -34,9 +35,11 @@ from frih.training.stopping import stop_requests
 
 OUT = Path("outputs", "ladder")
 HALF = "train.precision=bf16"
+HELPFUL = ("data.online=0.15", "data.regions=3", "data.unchanged=0.1")
+"""Keys of the data that make weights for all kinds of images."""
 RUNS: dict[str, dict[str, tuple[str, ...]]] = {
     "recipe": {"frih": ("frih.yaml",)},
-    "base": {"base": ("ablations/baseline.yaml", "data.online=0.5", "data.unchanged=0.1", "train.ema=0.999", HALF)},
+    "base": {"base": ("ablations/baseline.yaml", *HELPFUL, "train.batch=64", "train.ema=0.999", HALF)},
     "table3": {
         "baseline": ("ablations/baseline.yaml", HALF),
         "frih": ("frih.yaml", HALF),
@@ -56,6 +59,8 @@ KEPT = ("config.yaml", "metrics.jsonl", "log.txt", "evaluation/*/rows.csv", "eva
 SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/images_per_second", "time/data_wait")
 PART = 15 << 20
 """Most bytes of a packed file."""
+LEFT = 3
+"""Cores that a run's loader leaves free. Where it took all, a step on a GPU took twice as long (docs/gpu.md)."""
 MARGIN = 30.0
 """Seconds reserved for saving and packing."""
 
@@ -63,6 +68,7 @@ MARGIN = 30.0
 def main() -> int:
     """Climbs a rung."""
     begun = time.monotonic()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a step on a GPU should not spread over cores that load
     args = parse()
     args.back.mkdir(parents=True, exist_ok=True)
     if args.rung == "machine":
@@ -113,9 +119,9 @@ def parse() -> argparse.Namespace:
 
 
 def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Iterator[Job]:
-    """The runs of a rung. They share the machine's cores."""
+    """The runs of a rung. They share the machine's cores, of which each leaves some to the process that trains."""
     names = [name for name in RUNS[rung] if not only or name in only]
-    workers = f"data.workers={max(1, cores() // len(names))}"
+    workers = f"data.workers={max(1, cores() // len(names) - LEFT)}"
     for name in names:
         recipe, *keys = RUNS[rung][name]
         path, folder = ROOT / "configs" / recipe, OUT / rung / name
