@@ -8,8 +8,8 @@ the strengths 0, 0.1 ... 1, and for each kind of composites (frih/harmonizing/ki
 has them); one over the real images, how much they are changed. The second command puts the best strength and the kinds into
 the weights, so that frih harmonize takes the one and names the others. --strength S takes S in place of the best.
 
-Writes limits.json, limits.md (tables), strengths.png (plot), strengths.csv, kinds.csv and rows.csv (each image). Choose
-composites that are not those of the final benchmark. More is in docs/harmonize.md.
+Writes limits.json, limits.md (tables), strengths.png (plot), strengths.csv, kinds.csv, and a line for each image in rows.csv
+and unchanged.csv. Choose composites that are not those of the final benchmark. More is in docs/harmonize.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> int:
     """Measures, prints and writes."""
     with alike():
         args = parse()
-        model, config, checkpoint = load_subject(args, only=("data", "evaluation", "submasks", "train.device"))[:3]
+        config, model, checkpoint = load_subject(args, only=("data", "evaluation", "submasks", "train.device"))[:3]
         assert model is not None
         assert checkpoint is not None
         listing = read_split(config.data.root, args.split, config.data.subsets)
@@ -75,6 +75,7 @@ def report(
     print("\n\n".join([about, *(table.text() for table in tables)]))
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / "rows.csv", rows)
+    write_rows(args.out / "unchanged.csv", unchanged)
     write_curve(args.out / "strengths.csv", points)
     write_parts(args.out / "kinds.csv", found)
     draw_curve(args.out / "strengths.png", points, strength)

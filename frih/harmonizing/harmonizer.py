@@ -198,8 +198,9 @@ class Harmonizer:
         if not all(planes.isfinite().all() for planes in out):
             raise UserError(f"{name}: the network's prediction is not finite (NaN or infinite); take other weights")
         coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
-        known = notes(composite, mask, self.findings.limits)
-        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen, known)
+        added = predicted - seen
+        known = notes(composite, mask, added, self.findings.limits)
+        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), added, known)
         if not mask.any():
             return details, None
         return details, fit_change(seen, predicted, mask, soft.astype(np.float32) / 255, labels)

@@ -1,11 +1,12 @@
-"""Kinds of composites, told from image and mask alone, on which a measurement may find that weights do harm.
+"""Kinds of composites on which a measurement may find that weights do harm.
 
-A measurement on composites whose real image is known (:mod:`frih.tools.experiments.limits`) and the note on one's own image
-name the kinds by the same function. All edges are fixed round numbers, chosen before anything was measured.
+A kind is told from the image, its mask and how much the network changes the foreground, so that it can be told of one's own
+image, too: a measurement on composites whose real image is known (:mod:`frih.tools.experiments.limits`) and the note on one's
+own image use the same function. The edges are fixed round numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Look(NamedTuple):
     """Distance of the mean colours of foreground and background, root mean square over channels."""
     spread: float
     """Standard deviation of the background, root mean square over channels."""
+    change: float
+    """Mean change of the foreground by the network, at strength 1."""
 
 
 class Kind(NamedTuple):
@@ -52,32 +55,42 @@ KINDS: Mapping[str, Kind] = {
     "alike": Kind("foreground and background have nearly the same colours already", lambda it: it.apart < 0.05),
     "unlike": Kind("foreground and background are very different in colour", lambda it: it.apart > 0.4),
     "plain": Kind("the background is nearly of one colour", lambda it: it.spread < 0.1),
+    "little change": Kind(
+        "the network finds little to change (less than 8 levels on average)", lambda it: it.change < 8 / 255
+    ),
+    "much change": Kind(
+        "the network changes very much (more than 40 levels on average)", lambda it: it.change > 40 / 255
+    ),
 }
 """By name. An image may be of several kinds."""
 
 
-def kinds_of(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[str, ...]:
+def kinds_of(image: NDArray[np.uint8], mask: NDArray[np.bool_], change: NDArray[np.floating[Any]]) -> tuple[str, ...]:
     """The names of a composite's kinds, in the order of :data:`KINDS`.
 
     Args:
         image: (H, W, 3), as the network sees it.
         mask: (H, W), the foreground. If it is empty or everything, there is nothing to compare, and the image is of no kind.
+        change: (H, W, 3), what the network adds to the image at strength 1, in [-1, 1]; only that of the foreground counts.
     """
     if not mask.any() or mask.all():
         return ()
-    look = _look(image, mask)
+    look = _look(image, mask, change)
     return tuple(name for name, kind in KINDS.items() if kind.holds(look))
 
 
-def notes(image: NDArray[np.uint8], mask: NDArray[np.bool_], limits: Sequence[Limit]) -> tuple[str, ...]:
+def notes(
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], change: NDArray[np.floating[Any]], limits: Sequence[Limit]
+) -> tuple[str, ...]:
     """What is known of weights on composites of this one's kinds, a clause for each kind on which they do harm.
 
     Args:
         image: (H, W, 3), as the network sees it.
         mask: (H, W), the foreground.
+        change: (H, W, 3), what the network adds to the image.
         limits: of the weights. Kinds that no image tells are left out.
     """
-    kinds = kinds_of(image, mask) if limits else ()
+    kinds = kinds_of(image, mask, change) if limits else ()
     return tuple(
         f"{KINDS[limit.kind].text}; these weights made {100 * limit.worse_10:.0f} % of {limit.images} such composites worse "
         f"by more than a tenth ({100 * limit.overall:.0f} % of all)"
@@ -86,7 +99,7 @@ def notes(image: NDArray[np.uint8], mask: NDArray[np.bool_], limits: Sequence[Li
     )
 
 
-def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Look:
+def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_], change: NDArray[np.floating[Any]]) -> Look:
     colours = image.max(axis=2) - image.min(axis=2)
     inside, outside = image[mask], image[~mask]
     return Look(
@@ -97,4 +110,5 @@ def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Look:
         own_colour=float(colours[mask].mean()) / 255,
         apart=float(np.sqrt(np.square(inside.mean(axis=0) - outside.mean(axis=0)).mean())) / 255,
         spread=float(np.sqrt(outside.var(axis=0).mean())) / 255,
+        change=float(np.abs(change[mask]).mean()),
     )

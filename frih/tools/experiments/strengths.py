@@ -37,10 +37,10 @@ class Strengths(Evaluation):
     def score(self, sample: Sample, systems: Mapping[str, Mapping[str, np.ndarray]]) -> list[Row]:
         """A row for each system; see the class."""
         mask, before = sample.mask, sample.composite.astype(np.float64)
-        kinds = kinds_of(sample.composite, mask)
         target = Target(sample.real, sample.soft_mask / 255, PROTOCOL)
         rows = []
         for images in systems.values():
+            kinds = kinds_of(sample.composite, mask, (images[""] - before) / 255)
             scores = {f"kind:{name}": float(name in kinds) for name in KINDS}
             scores["input_fmse"] = target.score(before)["fmse"]
             for strength in STRENGTHS:
