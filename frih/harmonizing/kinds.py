@@ -100,15 +100,16 @@ def notes(
 
 
 def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_], change: NDArray[np.floating[Any]]) -> Look:
-    colours = image.max(axis=2) - image.min(axis=2)
-    inside, outside = image[mask], image[~mask]
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
+    colours = planes.max(axis=0) - planes.min(axis=0)
+    inside, outside = (np.ascontiguousarray(planes[:, part]) for part in (mask, ~mask))
     return Look(
         share=float(mask.mean()),
         sides=sum(bool(edge.any()) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])),
-        brightness=float(image.mean()) / 255,
-        colour=float(colours.mean()) / 255,
-        own_colour=float(colours[mask].mean()) / 255,
-        apart=float(np.sqrt(np.square(inside.mean(axis=0) - outside.mean(axis=0)).mean())) / 255,
-        spread=float(np.sqrt(outside.var(axis=0).mean())) / 255,
+        brightness=float(planes.mean()),
+        colour=float(colours.mean()),
+        own_colour=float(colours[mask].mean()),
+        apart=float(np.sqrt(np.square(inside.mean(axis=1) - outside.mean(axis=1)).mean())),
+        spread=float(np.sqrt(outside.var(axis=1).mean())),
         change=float(np.abs(change[mask]).mean()),
     )

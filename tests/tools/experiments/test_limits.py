@@ -142,8 +142,10 @@ def test_the_program_and_what_it_finds_with_the_weights(dataset, small_config, t
     with Image.open(tmp_path / "out/strengths.png") as plot:
         assert plot.width > 800
     limits = "--limits", tmp_path / "out/limits.json"
-    assert run_here("scripts/export.py", tmp_path / "run", "--out", tmp_path / "m.safetensors", *limits) == 0
-    assert Harmonizer.load(tmp_path / "m.safetensors", "cpu").findings.strength == 0.7
+    assert (
+        run_here("scripts/export.py", tmp_path / "run", "--out", tmp_path / "shared", "--format", "hub", *limits) == 0
+    )
+    assert Harmonizer.load(tmp_path / "shared", "cpu").findings.strength == 0.7
 
 
 @pytest.mark.parametrize(
