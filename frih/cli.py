@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     parser.add_argument("-o", "--out", type=path_argument, required=True, metavar="OUT", help="a file or a folder")
-    parser.add_argument("--strength", type=float, default=1.0, help="share of the change, 0 to 1 (default: 1)")
+    parser.add_argument("--strength", type=float, help="share of the change, 0 to 1 (default: the weights' own, or 1)")
     parser.add_argument("--size", type=int, metavar="S", help="side at which the network sees the image, 128, 256, ...")
     parser.add_argument("--invert-mask", action="store_true", help="the masks are black where the foreground is")
     parser.add_argument("--suffix", choices=sorted(FORMATS), help="of files in a folder; default: the image's own")
@@ -101,7 +101,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes the images of a command line and returns the exit status."""
-    if not 0 <= args.strength <= 1:
+    if args.strength is not None and not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
     args.image, args.mask = at_home(args.image), at_home(args.mask)
     pairs, failures = find_pairs(args.image, args.mask)
@@ -152,6 +152,8 @@ def _harmonize_file(
     harmonized, details = harmonizer(image, mask, args.strength, return_details=True, invert_mask=args.invert_mask)
     assert isinstance(harmonized, Image.Image)  # as for every file
     _check_seen(harmonized, details.labels, image, mask)
+    if details.notes:
+        tqdm.write(f"note: {image}: {'; '.join(details.notes)}", file=sys.stderr)
     result.parent.mkdir(parents=True, exist_ok=True)
     if result in missing:
         save(harmonized, result)

@@ -108,7 +108,7 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
                 start = gr.Button("Harmonize", variant="primary")
             with gr.Column():
                 slider = gr.ImageSlider(label="Before and after", format="png", buttons=["fullscreen"])
-                strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
+                strength = gr.Slider(0, 1, value=harmonizer.findings.strength, step=0.05, label="Strength")
                 with gr.Row():
                     submasks = gr.Image(label="Submasks", format="png", height=260, buttons=[])
                     with gr.Column():
@@ -150,7 +150,7 @@ def harmonize(
     if mask:
         _check_size(mask)
     cover = mask or paint_to_mask(drawing["layers"] if drawing else [], before.size)
-    after, details = harmonizer(path, cover, return_details=True)
+    after, details = harmonizer(path, cover, strength=1.0, return_details=True)
     if not details.labels.any():
         raise UserError("the foreground is empty, or too small for the network to see")
     result = Result(before, after)

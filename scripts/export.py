@@ -5,6 +5,7 @@
     python scripts/export.py RUN --out model.pt2                      # both stages, for torch.export.load
     python scripts/export.py RUN --out FOLDER --format hub            # weights, configuration and model card
     python scripts/export.py RUN --push USER/NAME                     # the same, published on the Hugging Face Hub
+    python scripts/export.py RUN ... --limits outputs/limits/limits.json    # with what scripts/limits.py has measured
 
 RUN is a run's folder, one of its checkpoints, or exported weights (a file, a folder, hf://USER/NAME). The comparison is on
 three made images, or on your own with --check IMAGES MASKS, two folders in which a mask has the name of its image. See
@@ -27,16 +28,18 @@ def main() -> int:
     """Exports what the command line names."""
     args = parse()
     if args.push:
-        print(push_to_hub(args.run, args.push, best=args.best, half=args.half, private=args.private))
+        print(
+            push_to_hub(args.run, args.push, best=args.best, half=args.half, private=args.private, limits=args.limits)
+        )
         return 0
     if args.format == "hub":
-        save_pretrained(args.run, args.out, best=args.best, half=args.half)
+        save_pretrained(args.run, args.out, best=args.best, half=args.half, limits=args.limits)
         print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
         return 0
     images = find_images(args.check)
     checkpoint = locate(args.run, "best" if args.best else "last")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    about = export(checkpoint, args.out, args.format, half=args.half)
+    about = export(checkpoint, args.out, args.format, half=args.half, limits=args.limits)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, of {checkpoint} at step {about['step']}")
     worst = check(open_exported(args.out, args.format), *load_model(checkpoint), images)
     print(
@@ -56,6 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--format", choices=[*FORMATS, "hub"], help="default: by the suffix of --out")
     parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
     parser.add_argument("--half", action="store_true", help="safetensors, hub: weights in float16")
+    parser.add_argument("--limits", type=path_argument, metavar="FILE", help="limits.json of scripts/limits.py")
     parser.add_argument("--check", type=path_argument, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these")
     parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")

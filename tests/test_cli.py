@@ -1,5 +1,6 @@
 """``frih harmonize`` as a user runs it."""
 
+import json
 import os
 import pickle
 import platform
@@ -14,9 +15,11 @@ from PIL import Image
 
 from frih import Harmonizer, __version__
 from frih.cli import main
+from frih.common.files import sha256_of
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
+from frih.tools.sharing.export import export
 from frih.tools.sharing.hub import save_pretrained
 from tests.conftest import ellipse, no_weight_is_zero, run_here, save, smooth_image
 
@@ -64,6 +67,37 @@ def test_one_image(place, frih):
     frih("harmonize", image, mask, "-o", place / "new/half", "--strength", 0.5, "-w", place / "model.pt")
     half = pixels(place / "new/half/a.png")
     assert np.abs(half - (pixels(image) / 2 + expected / 2)).max() <= 1
+
+
+def test_notes_and_the_weights_own_strength(place, frih, capsys, monkeypatch):
+    """One line for each image of a kind that is a limit; nothing of weights without a measurement."""
+    findings = {
+        "strength": 0.5,
+        "limits": [
+            {"kind": kind, "text": "For the card.", "images": 120, "worse_10": 0.41, "overall": 0.3}
+            for kind in ("plain", "large", "person")
+        ],
+        "weights": sha256_of(place / "model.pt"),
+    }
+    (place / "limits.json").write_text(json.dumps(findings))
+    export(place / "model.pt", place / "told.safetensors", "safetensors", limits=place / "limits.json")
+    save(place / "images/a.png", np.full((50, 60, 3), 90, np.uint8))  # the others are colourful
+    save(place / "masks/a.png", np.pad(np.full((44, 54), 255, np.uint8), 3))
+    told = []
+    for weights in ("model.pt", "told.safetensors"):
+        run = "frih", "harmonize", place / "images", place / "masks", "-o", place / weights[:4], "-w", place / weights
+        monkeypatch.setattr(sys, "argv", [*map(str, run)])
+        with pytest.raises(SystemExit):
+            main()
+        told.append([line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")])
+    assert told[0] == []
+    measured = "these weights made 41 % of 120 such composites worse by more than a tenth (30 % of all)"
+    assert told[1] == [
+        f"note: {place}/images/a.png: the background is nearly of one colour; {measured}; "
+        f"the foreground covers more than 60 % of the image; {measured}"
+    ]
+    half = pixels(place / "told/c.tif")
+    assert np.abs(half - (pixels(place / "images/c.tif") / 2 + pixels(place / "mode/c.tif") / 2)).max() <= 1
 
 
 def test_a_folder_its_formats_and_what_is_there_already(place, frih):

@@ -69,6 +69,19 @@ def bootstrap(rows: Sequence[Row], score: str, *, members: Group | None = None, 
     return _interval(rows, [row.scores.get(score, math.nan) for row in rows], members, resamples)
 
 
+def ratio(rows: Sequence[Row], score: str, below: str, *, members: Group | None = None) -> Interval:
+    """The mean of a score over the mean of another, both of the images that have both, and its percentile interval.
+
+    Args:
+        rows: all of an evaluation.
+        score: the name of the first.
+        below: the name of the second, which is never negative. If its mean is 0, there is no ratio (NaN).
+        members: as in :func:`bootstrap`.
+    """
+    upper, lower = ([row.scores.get(name, math.nan) for row in rows] for name in (score, below))
+    return _interval(rows, upper, members, RESAMPLES, lower)
+
+
 def paired(
     rows: Sequence[Row],
     others: Sequence[Row],
@@ -123,27 +136,35 @@ def match(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
     return [second[key] for key in first]
 
 
-def _interval(rows: Sequence[Row], values: Sequence[float], members: Group | None, resamples: int) -> Interval:
+def _interval(
+    rows: Sequence[Row],
+    values: Sequence[float],
+    members: Group | None,
+    resamples: int,
+    units: Sequence[float] | None = None,
+) -> Interval:
+    """The sum of values over that of units, by default 1 for each value, and its interval."""
     photos = sorted({row.real for row in rows})
     subsets: dict[str, set[str]] = {photo: set() for photo in photos}
-    known: dict[str, list[float]] = {photo: [] for photo in photos}
-    for row, value in zip(rows, values, strict=True):
+    known: dict[str, list[tuple[float, float]]] = {photo: [] for photo in photos}
+    for row, value, unit in zip(rows, values, units or [1.0] * len(rows), strict=True):
         subsets[row.real].add(row.subset)
-        if not math.isnan(value) and (members is None or members(row)):
-            known[row.real].append(value)
-    counts = np.array([len(part) for part in known.values()], dtype=float)
-    totals = np.array([math.fsum(part) for part in known.values()])  # exact, whatever the order of the rows
-    images, with_score = int(counts.sum()), int(np.count_nonzero(counts))
-    if images == 0:
-        return Interval(math.nan, math.nan, math.nan, 0, 0)
-    mean = math.fsum(value for part in known.values() for value in part) / images
+        if not math.isnan(value + unit) and (members is None or members(row)):
+            known[row.real].append((value, unit))
+    images, with_score = sum(map(len, known.values())), sum(map(bool, known.values()))
+    both = [pair for part in known.values() for pair in part]
+    total, below = (math.fsum(pair[i] for pair in both) for i in (0, 1))
+    if below == 0:
+        return Interval(math.nan, math.nan, math.nan, images, with_score)
     if with_score < 2:
-        return Interval(mean, math.nan, math.nan, images, with_score)
+        return Interval(total / below, math.nan, math.nan, images, with_score)
+    # exact sums, whatever the order of the rows
+    sums = (np.array([math.fsum(pair[i] for pair in part) for part in known.values()]) for i in (0, 1))
     weights = _draws(tuple(" ".join(sorted(names)) for names in subsets.values()), resamples)
-    drawn = weights @ counts
-    means = (weights @ totals)[drawn > 0] / drawn[drawn > 0]  # a draw may have no image of a small group
+    totals, drawn = (weights @ one for one in sums)
+    means = totals[drawn > 0] / drawn[drawn > 0]  # a draw may have no image of a small group
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, float(low), float(high), images, with_score)
+    return Interval(total / below, float(low), float(high), images, with_score)
 
 
 @lru_cache(maxsize=4)

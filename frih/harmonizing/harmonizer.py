@@ -14,11 +14,13 @@ from frih.config import Config
 from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
+from frih.harmonizing.kinds import notes
 from frih.harmonizing.own_images import AnyImage, check_sizes, is_opaque, read_image, read_mask
 from frih.harmonizing.transparency import render_visible
 from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
-from frih.models.checkpoint import load_model
+from frih.models.checkpoint import load_checkpoint, rebuild_model
+from frih.models.findings import Findings
 from frih.models.locate import locate
 from frih.submasks import extract_submasks
 
@@ -37,6 +39,9 @@ class Details(NamedTuple):
     """(S, S, 3) uint8, the first stage's whole image."""
     change: np.ndarray
     """(S, S, 3) float32: what the second stage adds to the composite, RGB in [-1, 1]; 0 outside the mask."""
+    notes: tuple[str, ...] = ()
+    """For each kind of the image on which these weights are known to do harm, what was measured
+    (:mod:`frih.harmonizing.kinds`)."""
 
 
 class Harmonizer:
@@ -47,10 +52,19 @@ class Harmonizer:
     every pixel outside.
     """
 
-    def __init__(self, model: Network, config: Config, device: torch.device, size: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Network,
+        config: Config,
+        device: torch.device,
+        size: int | None = None,
+        findings: Findings = Findings(),  # noqa: B008 - it is frozen
+    ) -> None:
         self.model = model.to(device).eval()
         self.config = config
         self.device = device
+        self.findings = findings
+        """The weights' own strength, and the limits that are known of them."""
         self.size = config.data.size if size is None else size
         if self.size < 128 or self.size % 128:
             raise UserError(f"size: must be a multiple of 128, for the network halves it seven times, not {size}")
@@ -70,23 +84,31 @@ class Harmonizer:
         Raises:
             UserError: the weights are missing, damaged, not finite or another program's; no such device; the size is none.
         """
-        model, config = load_model(locate(path_or_name))
-        return cls(model, config, choose_device(device), size)
+        path = locate(path_or_name)
+        content = load_checkpoint(path)
+        model, config = rebuild_model(content, path)
+        findings = Findings.model_validate(content.get("findings", {}))
+        return cls(model, config, choose_device(device), size, findings)
 
     @overload
     def __call__(
-        self, image: np.ndarray, mask: AnyImage, strength: float = 1.0, *, invert_mask: bool = False
+        self, image: np.ndarray, mask: AnyImage, strength: float | None = None, *, invert_mask: bool = False
     ) -> np.ndarray: ...
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, mask: AnyImage, strength: float = 1.0, *, invert_mask: bool = False
+        self,
+        image: Image.Image | str | Path,
+        mask: AnyImage,
+        strength: float | None = None,
+        *,
+        invert_mask: bool = False,
     ) -> Image.Image: ...
     @overload
     def __call__(
         self,
         image: AnyImage,
         mask: AnyImage,
-        strength: float = 1.0,
+        strength: float | None = None,
         *,
         return_details: Literal[True],
         invert_mask: bool = False,
@@ -95,7 +117,7 @@ class Harmonizer:
         self,
         image: AnyImage,
         mask: AnyImage,
-        strength: float = 1.0,
+        strength: float | None = None,
         return_details: bool = False,
         invert_mask: bool = False,
     ) -> Image.Image | np.ndarray | tuple[Image.Image | np.ndarray, Details]:
@@ -106,7 +128,8 @@ class Harmonizer:
                 8 bits, which is turned upright by its EXIF orientation.
             mask: a PIL image, an array (H, W), or a file, of the image's size. White is foreground, greys blend. Of a cut-out
                 foreground (with alpha) the alpha channel is the mask.
-            strength: share of the network's change that is made, 0 to 1.
+            strength: share of the network's change that is made, 0 to 1; by default the weights' own, which is 1 unless they
+                name another (``findings.strength``).
             return_details: return a pair with :class:`Details` as well.
             invert_mask: black is foreground.
 
@@ -120,6 +143,7 @@ class Harmonizer:
                 CMYK); the mask is coloured or holds label numbers; image and mask differ in size; values are not finite, in
                 the image or in the network's prediction.
         """
+        strength = self.findings.strength if strength is None else strength
         if not 0 <= strength <= 1:
             raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
         own, cover = read_image(image), read_mask(mask)
@@ -135,7 +159,7 @@ class Harmonizer:
         return (result, details) if return_details else result
 
     def frames(
-        self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float = 1.0
+        self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float | None = None
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes images one after the other, each when it is asked for.
 
@@ -174,7 +198,9 @@ class Harmonizer:
         if not all(planes.isfinite().all() for planes in out):
             raise UserError(f"{name}: the network's prediction is not finite (NaN or infinite); take other weights")
         coarse, seen, predicted = (_array(planes) for planes in (out.coarse.clamp(0, 1), x, refined))
-        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), predicted - seen)
+        added = predicted - seen
+        known = notes(composite, mask, added, self.findings.limits)
+        details = Details(composite, labels, np.rint(255 * coarse).astype(np.uint8), added, known)
         if not mask.any():
             return details, None
         return details, fit_change(seen, predicted, mask, soft.astype(np.float32) / 255, labels)

@@ -1,7 +1,8 @@
 """Weights in a safetensors file. It holds only numbers and text, so a file from anyone is safe to read.
 
 The weights have their names in the network. The metadata have one entry, ``frih``, in JSON: ``format`` (:data:`FORMAT`),
-``config``, ``step``, ``versions`` and further remarks of the writer.
+``config``, ``step``, ``versions``, ``strength`` and ``limits`` if they were measured (:mod:`frih.models.findings`), and further
+remarks of the writer.
 """
 
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -21,6 +22,7 @@ from frih.common.files import sha256_of, write_whole
 from frih.config import Config
 from frih.models.checks import Step, kind
 from frih.models.damaged import SUFFIX, damaged
+from frih.models.findings import Findings, fault
 
 FORMAT = "weights-1"
 """Identifies the content of such a file."""
@@ -37,10 +39,8 @@ _PLACES = (
 """Keys that name folders and files of the training machine."""
 
 
-class _About(BaseModel):
+class _About(Findings):
     """What the metadata must hold."""
-
-    model_config = ConfigDict(strict=True)
 
     config: dict[str, object]
     step: Step
@@ -52,7 +52,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
     """The metadata of an exported file, as JSON.
 
     Args:
-        content: of the checkpoint.
+        content: of the checkpoint, with ``findings`` (:func:`frih.models.findings.read_findings`) if they were measured.
         config: of the checkpoint; the names of folders are left out.
         checkpoint: its file.
         half: whether the weights become float16.
@@ -68,6 +68,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
         "versions": dict(content["versions"]),
         "exported_by": {"frih": __version__, "torch": str(torch.__version__)},
         "source_sha256": sha256_of(checkpoint),
+        **content.get("findings", {}),
     }
 
 
@@ -92,7 +93,8 @@ def read_weights(path: Path) -> dict[str, Any]:
     """Reads weights in the form of a checkpoint (:func:`frih.models.checkpoint.load_checkpoint`).
 
     Returns:
-        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (``step`` and ``steps`` alone), ``versions``.
+        ``config`` (JSON), ``model`` (a state dict, in float32), ``training`` (``step`` and ``steps`` alone), ``versions``, and
+        ``findings`` (JSON of :class:`~frih.models.findings.Findings`) if they were measured.
 
     Raises:
         UserError: the file is damaged or another program's.
@@ -113,12 +115,17 @@ def read_weights(path: Path) -> dict[str, Any]:
         _About.model_validate(about)
     except ValidationError as error:
         wrong = sorted({str(detail["loc"][0]) for detail in error.errors()})
+        if {*wrong} <= Findings.model_fields.keys():
+            again = "call scripts/limits.py and export again"
+            raise UserError(f"{path}: its metadata are damaged ({fault(error)}); {again}") from None
         raise UserError(f"{path}: its metadata lack {', '.join(wrong)}; export it again") from None
+    findings = {key: about[key] for key in Findings.model_fields if key in about}
     return {
         "config": json.dumps(about["config"]),
         "model": {name: value.float() if kind(value.dtype) == "floating" else value for name, value in weights.items()},
         "training": {key: about[key] for key in ("step", "steps") if key in about},
         "versions": about["versions"],
+        **({"findings": findings} if findings else {}),
     }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from frih.common.errors import UserError
-from frih.evaluation.statistics import LEVEL, bootstrap, match, paired
+from frih.evaluation.statistics import LEVEL, bootstrap, match, paired, ratio
 from tests.evaluation.helpers import random_rows, row
 
 
@@ -99,6 +99,20 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         found = bootstrap(rows, "psnr", resamples=400)
         held += found.low <= 10 <= found.high
     assert LEVEL - 0.06 <= held / trials <= LEVEL + 0.04
+
+
+def test_a_ratio_of_means_by_hand():
+    """Of two photos: 3 / 4 and 9 / 8 each twice, or 12 / 12 together; what lacks one of the two does not count."""
+    rows = [
+        row(name="1", real="a", mse=3, psnr=4),
+        row(name="2", real="b", mse=9, psnr=8),
+        row(name="3", psnr=math.nan),
+    ]
+    found = ratio(rows, "mse", "psnr")
+    assert (found.mean, found.low, found.high) == (1, 0.75, 1.125)
+    assert (found.images, found.photos) == (2, 2)
+    assert ratio(rows, "mse", "psnr", members=lambda one: one.real == "a")[0] == 0.75
+    assert math.isnan(ratio([row(psnr=0)], "mse", "psnr").mean)
 
 
 def test_paired_differences_by_hand():

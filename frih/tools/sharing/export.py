@@ -31,6 +31,7 @@ from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, load_model, rebuild_model
+from frih.models.findings import read_findings
 from frih.models.weights import describe, write_weights
 from frih.submasks import extract_submasks
 
@@ -59,7 +60,9 @@ class Difference(NamedTuple):
     refined: float
 
 
-def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Mapping[str, Any]:
+def export(
+    checkpoint: Path, out: Path, kind: str, *, half: bool = False, limits: Path | None = None
+) -> Mapping[str, Any]:
     """Writes a checkpoint's network in another format.
 
     Args:
@@ -67,17 +70,21 @@ def export(checkpoint: Path, out: Path, kind: str, *, half: bool = False) -> Map
         out: the file to write, in a folder that exists.
         kind: one of :data:`FORMATS`.
         half: weights in float16, half the size; for safetensors only.
+        limits: ``limits.json``, what ``scripts/limits.py`` has measured of this checkpoint; by default what it has itself.
 
     Returns:
         The file's description (:func:`frih.models.weights.describe`).
 
     Raises:
-        UserError: the checkpoint cannot be read, float16 cannot hold its weights, or a package is not installed.
+        UserError: the checkpoint cannot be read, float16 cannot hold its weights, a package is not installed, or the
+            measurement is damaged or of other weights.
     """
     if half and kind != "safetensors":
         raise UserError(f"--half: is for safetensors; {kind} files are float32")
     content = load_checkpoint(checkpoint)
     model, config = rebuild_model(content, checkpoint)
+    if limits:
+        content["findings"] = read_findings(limits, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     if kind == "safetensors":
         write_weights(out, model.state_dict(), about, half=half)

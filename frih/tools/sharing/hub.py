@@ -15,13 +15,20 @@ from frih.common.files import write_whole
 from frih.config import Config
 from frih.models import Network
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, rebuild_model
+from frih.models.findings import read_findings
 from frih.models.locate import download, first_line, locate, open_hub
 from frih.models.weights import SHARED_NAME, describe, write_weights
 from frih.tools.sharing.model_card import find_evaluations, model_card
 
 
 def save_pretrained(
-    run_or_file: str | Path, folder: str | Path, *, best: bool = False, half: bool = False, name: str = "USER/NAME"
+    run_or_file: str | Path,
+    folder: str | Path,
+    *,
+    best: bool = False,
+    half: bool = False,
+    name: str = "USER/NAME",
+    limits: Path | None = None,
 ) -> None:
     """Writes a folder to share: the weights, the configuration, and a model card with the figures of the run's evaluations.
 
@@ -31,13 +38,17 @@ def save_pretrained(
         best: take the run's best checkpoint, not its last.
         half: weights in float16.
         name: the repository's name, for the model card.
+        limits: ``limits.json``, what ``scripts/limits.py`` has measured of this checkpoint; by default what it has itself.
 
     Raises:
-        UserError: the checkpoint or an evaluation cannot be read; float16 cannot hold the weights.
+        UserError: the checkpoint or an evaluation cannot be read; float16 cannot hold the weights; the
+            measurement is damaged, or of other weights.
     """
     checkpoint, folder = locate(run_or_file, "best" if best else "last"), Path(folder)
     content = load_checkpoint(checkpoint)
     model, config = rebuild_model(content, checkpoint)
+    if limits:
+        content["findings"] = read_findings(limits, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     card = model_card(about, find_evaluations(checkpoint, about["step"]), name=name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +73,13 @@ def from_pretrained(name_or_folder: str | Path) -> tuple[Network, Config]:
 
 
 def push_to_hub(
-    run_or_file: str | Path, name: str, *, best: bool = False, half: bool = False, private: bool = False
+    run_or_file: str | Path,
+    name: str,
+    *,
+    best: bool = False,
+    half: bool = False,
+    private: bool = False,
+    limits: Path | None = None,
 ) -> str:
     """Publishes a run's weights and model card in the account of ``hf auth login``; returns the repository's address.
 
@@ -72,13 +89,14 @@ def push_to_hub(
         best: take the run's best checkpoint, not its last.
         half: weights in float16.
         private: only the owner sees it.
+        limits: as :func:`save_pretrained`.
 
     Raises:
         UserError: as :func:`save_pretrained`; or the Hub refuses, or cannot be reached.
     """
     hub = open_hub()
     with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(run_or_file, folder, best=best, half=half, name=name)
+        save_pretrained(run_or_file, folder, best=best, half=half, name=name, limits=limits)
         try:
             api = hub.HfApi(library_name="frih")
             address = api.create_repo(name, private=private, exist_ok=True)
