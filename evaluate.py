@@ -115,7 +115,8 @@ def main() -> int:
             if model:
                 stages = draw_stages(model, images, evenly(len(images), DRAWN), world.device)
                 with whole_file(out / "images.png") as file:
-                    Image.fromarray(image_sheet(stages)).save(file, "PNG")
+                    sheet = image_sheet([list(row.values()) for row in stages], list(stages[0]))
+                    Image.fromarray(sheet).save(file, "PNG")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
             print(f"written: {', '.join(written)} in {out}")
