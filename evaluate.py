@@ -69,7 +69,7 @@ def main() -> int:
 
     name, about = next(iter(args.predictions), METHODS["input_"]), {}
     if model:
-        name = "Refined" if model.refines else "Baseline"
+        name = "Refined" if model.refines else "Result"
         name += f" ({subject.progress})" if subject.progress else ""
         about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": what["checkpoint"]}
         about |= {"steps": subject.steps} if subject.steps else {}
