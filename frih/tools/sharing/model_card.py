@@ -44,13 +44,16 @@ def model_card(about: Mapping[str, Any], facts: Facts) -> str:
     """A README in Markdown, with the metadata that the Hub reads.
 
     Args:
-        about: the weights' description (:func:`frih.models.weights.describe`). Its ``limits``, lines of Markdown, are listed if
-            it has any.
+        about: the weights' description (:func:`frih.models.weights.describe`), with the ``strength`` and the ``limits``, each
+            with its ``text``, if they were measured.
         facts: everything else.
     """
     config, side = about["config"], about["config"]["data"]["size"]
     examples = f"\n{_examples(*facts.examples)}\n" if facts.examples else ""
-    limits = "".join(f"\n- {line}" for line in about.get("limits", ()))
+    limits = "".join(f"\n- {markdown_text(limit['text'])}" for limit in about.get("limits", ()))
+    strength = (
+        f"\n| strength | {about['strength']:g} of the change, by default |" if about.get("strength", 1) < 1 else ""
+    )
     return f"""---
 license: apache-2.0
 library_name: frih
@@ -95,7 +98,7 @@ result = harmonizer("composite.jpg", "mask.png")
 | network | {_network(config["model"])} |
 | parameters | {facts.parameters / 1e6:.2f} M |
 | file | {facts.size / 1e6:.1f} MB, {about["precision"]} |
-| works at | {side} x {side} pixels |
+| works at | {side} x {side} pixels |{strength}
 | recipe | {_recipe(config["train"])}; all of it in `config.json` |
 | step | {about["step"]} |
 | made by | {", ".join(f"{key} {value}" for key, value in about["versions"].items())} |

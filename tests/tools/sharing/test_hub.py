@@ -205,11 +205,15 @@ def test_examples_are_the_extremes_of_different_foregrounds(tmp_path):
     assert [one.row.name[:5] for one in chosen] == ["a_1_1", "b_1_1", "c_1_1", "d_1_1", "e_1_1", "f_1_2"]
 
 
-def test_lines_of_limits_come_from_the_weights_description(run, small_config):
+def test_measured_limits_and_strength_come_from_the_weights_description(run, small_config):
     about = describe({"training": {}, "versions": {}}, small_config(), run / "checkpoints/last.pt")
-    assert "128 x 128 pixels.\n- On images unlike" in model_card(about, Facts())
-    text = model_card({**about, "limits": ["People: 40 % worse.", "Skies."]}, Facts())
-    assert "128 x 128 pixels.\n- People: 40 % worse.\n- Skies.\n- On images unlike" in text
+    text = model_card(about, Facts())
+    assert "128 x 128 pixels.\n- On images unlike" in text
+    assert "| works at | 128 x 128 pixels |\n| recipe" in text
+    measured = {"strength": 0.75, "limits": [{"text": "Where it is tiny, 40 % became worse."}, {"text": "A_B."}]}
+    text = model_card({**about, **measured}, Facts())
+    assert "128 x 128 pixels.\n- Where it is tiny, 40 % became worse.\n- A\\_B.\n- On images unlike" in text
+    assert "| works at | 128 x 128 pixels |\n| strength | 0.75 of the change, by default |\n| recipe" in text
 
 
 def test_what_a_card_cannot_be_made_of(run, tmp_path):
