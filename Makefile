@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 ENV = .venv/.installed
+SAMPLE = 'data/sample/Sample/composite_images/*_1.jpg' data/sample/Sample/masks
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint format lock clean
@@ -9,14 +10,16 @@ ENV = .venv/.installed
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-quickstart: $(ENV) ## Make the sample data, train on it for minutes, evaluate: tables and images
+quickstart: $(ENV) ## Harmonize and evaluate photos that the weights have never seen, then train a little
 	$(PY) scripts/make_sample.py
-	if [ -e runs/sample/config.yaml ]; then $(PY) train.py --resume runs/sample; else $(PY) train.py configs/sample.yaml; fi
-	$(PY) evaluate.py runs/sample --split train
-	$(PY) evaluate.py runs/sample
-	@echo
-	@echo "The first tables are of images it was trained on, the second of photos it has never seen."
-	@echo "Look at runs/sample/evaluation/train/images.png; then read README.md, \"iHarmony4 in three steps\"."
+	@printf '\n1. The weights that come with the software, on photos that they have never seen:\n\n'
+	$(PY) -m frih harmonize $(SAMPLE) -o outputs/quickstart/harmonized --overwrite
+	$(PY) evaluate.py frih/pretrained data.root=data/sample --out outputs/quickstart/evaluation
+	@printf '\n2. A small network that starts from nothing, on the images that it is trained on:\n\n'
+	if [ -e runs/quickstart/config.yaml ]; then $(PY) train.py --resume runs/quickstart; else $(PY) train.py configs/quickstart.yaml; fi
+	$(PY) evaluate.py runs/quickstart --split train
+	@printf '\nLook at outputs/quickstart/evaluation/images.png (1) and runs/quickstart/evaluation/train/images.png (2).\n'
+	@echo 'Then read README.md: "Your own images", and "iHarmony4 in three steps".'
 
 test: lint ## Check style, types and layers, then run the tests
 	$(PY) -m pytest -n auto

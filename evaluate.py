@@ -69,7 +69,7 @@ def main() -> int:
 
     name, about = next(iter(args.predictions), METHODS["input_"]), {}
     if model:
-        name = "Refined" if model.refines else "Baseline"
+        name = "Refined" if model.refines else "Result"
         name += f" ({subject.progress})" if subject.progress else ""
         about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": what["checkpoint"]}
         about |= {"steps": subject.steps} if subject.steps else {}
@@ -115,7 +115,8 @@ def main() -> int:
             if model:
                 stages = draw_stages(model, images, evenly(len(images), DRAWN), world.device)
                 with whole_file(out / "images.png") as file:
-                    Image.fromarray(image_sheet(stages)).save(file, "PNG")
+                    sheet = image_sheet([list(row.values()) for row in stages], list(stages[0]))
+                    Image.fromarray(sheet).save(file, "PNG")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
             print(f"written: {', '.join(written)} in {out}")

@@ -8,8 +8,8 @@
     python scripts/export.py RUN ... --limits outputs/limits/limits.json    # with what scripts/limits.py has measured
 
 RUN is a run's folder, one of its checkpoints, or exported weights (a file, a folder, hf://USER/NAME). The comparison is on
-three made images, or on your own with --check IMAGES MASKS, two folders in which a mask has the name of its image. See
-docs/export.md.
+three made images, or on your own with --check IMAGES MASKS, two folders in which a mask has the name of its image. The model
+card has the figures of the run's own evaluations; the options below add what else it shall hold. See docs/export.md.
 """
 
 import argparse
@@ -17,23 +17,23 @@ from pathlib import Path
 
 from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
+from frih.config.words import named_folder
 from frih.harmonizing.pairs import find_pairs
 from frih.models.checkpoint import load_model
 from frih.models.locate import locate
 from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
-from frih.tools.sharing.hub import push_to_hub, save_pretrained
+from frih.tools.sharing.hub import Card, push_to_hub, save_pretrained
 
 
 def main() -> int:
     """Exports what the command line names."""
     args = parse()
     if args.push:
-        print(
-            push_to_hub(args.run, args.push, best=args.best, half=args.half, private=args.private, limits=args.limits)
-        )
+        more = {"limits": args.limits, "card": args.card}
+        print(push_to_hub(args.run, args.push, best=args.best, half=args.half, private=args.private, **more))
         return 0
     if args.format == "hub":
-        save_pretrained(args.run, args.out, best=args.best, half=args.half, limits=args.limits)
+        save_pretrained(args.run, args.out, best=args.best, half=args.half, limits=args.limits, card=args.card)
         print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
         return 0
     images = find_images(args.check)
@@ -63,6 +63,28 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--check", type=path_argument, nargs=2, metavar=("IMAGES", "MASKS"), help="compare on these")
     parser.add_argument("--push", metavar="USER/NAME", help="publish on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="with --push: visible to you alone")
+    card = parser.add_argument_group("model card (hub, --push)")
+    card.add_argument(
+        "--about",
+        type=path_argument,
+        metavar="FILE",
+        help="Markdown: what the weights were trained on, with the licence of the data",
+    )
+    card.add_argument(
+        "--evaluations",
+        nargs="+",
+        default=[],
+        metavar="[TITLE=]DIR",
+        help="further folders that evaluate.py wrote of these weights",
+    )
+    card.add_argument(
+        "--images",
+        nargs="+",
+        type=path_argument,
+        default=[],
+        metavar="DIR",
+        help="such folders: six of their images are shown, best and worst; they must be free to share",
+    )
     args = parser.parse_args()
     if bool(args.out) == bool(args.push):
         raise UserError("give either --out PATH or --push USER/NAME")
@@ -71,7 +93,22 @@ def parse() -> argparse.Namespace:
         if args.out.suffix not in by_suffix:
             raise UserError(f"{args.out}: name it {', '.join(f'*{suffix}' for suffix in by_suffix)}, or give --format")
         args.format = by_suffix[args.out.suffix]
+    if (args.about or args.evaluations or args.images) and args.format != "hub" and not args.push:
+        raise UserError("--about, --evaluations, --images: are for a model card; give --format hub or --push")
+    args.card = Card(args.about, named_evaluations(args.evaluations), args.images)
     return args
+
+
+def named_evaluations(words: list[str]) -> dict[str, Path]:
+    """Folders by their titles, or else by their own names."""
+    named: dict[str, Path] = {}
+    for word in words:
+        title, folder = named_folder(word)
+        title = title or Path(folder).resolve().name
+        if title in named:
+            raise UserError(f"--evaluations {word}: {title} is there already; give another title as TITLE=DIR")
+        named[title] = Path(folder)
+    return named
 
 
 def find_images(folders: list[Path] | None) -> list[tuple[Path, Path]]:

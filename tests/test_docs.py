@@ -12,12 +12,13 @@ from frih.config.recipes import load_config
 from tests.conftest import ROOT, run_here
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md"])
+MAKEFILE = ROOT / "Makefile"
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
 def commands(text: str) -> list[str]:
     """Calls of Python programs: lines of code blocks and of the comments that open a recipe, and inline code."""
-    text = text.replace("\\\n#", " ").replace("\\\n", " ")
+    text = text.replace("\\\n#", " ").replace("\\\n", " ").replace("\t$(PY)", "python")
     lines = re.findall(r"^[# ]*((?:python|torchrun) [^`]*?)(?:\s+# .*)?$", text, re.MULTILINE)
     return [*lines, *re.findall(r"`((?:python|torchrun) [^`]+)`", text)]
 
@@ -25,7 +26,7 @@ def commands(text: str) -> list[str]:
 def cases() -> list[tuple[str, str]]:
     return [
         (str(path.relative_to(ROOT)), command)
-        for path in (*DOCUMENTS, *RECIPES)
+        for path in (*DOCUMENTS, *RECIPES, MAKEFILE)
         for command in commands(path.read_text())
     ]
 
@@ -51,6 +52,7 @@ def arguments(text: str) -> dict[str, str]:
 def test_there_are_commands_to_check(helps):
     found = cases()
     assert ("README.md", "python evaluate.py runs/frih") in found
+    assert ("Makefile", "python evaluate.py runs/quickstart --split train") in found
     assert {"README.md", *(str(path.relative_to(ROOT)) for path in RECIPES)} <= {document for document, _ in found}
     assert arguments(helps["evaluate.py"])["--predictions"] == "[NAME=]DIR"
 

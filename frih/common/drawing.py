@@ -9,10 +9,9 @@ _BACKGROUND = "#18181c"
 _TEN = ["#4477aa", "#ee8866", "#44bb99", "#ffd35c", "#aa3377", "#99ddff", "#8b6d4b", "#bbcc33", "#ee6677", "#b9a7e0"]
 PALETTE = np.array([ImageColor.getrgb(color) for color in (_BACKGROUND, *_TEN)], dtype=np.uint8)
 """Colours of the background and of ten submasks, chosen so that colour-blind people can tell them apart."""
-STAGES = ("composite", "mask", "submasks", "coarse", "refined", "real")
-"""The stages of a harmonization, as headings of a sheet."""
 _MARGIN = 6
 _HEADING = 26
+_CAPTION = 22
 
 
 def color_labels(labels: np.ndarray) -> np.ndarray:
@@ -21,23 +20,29 @@ def color_labels(labels: np.ndarray) -> np.ndarray:
     return PALETTE[index]
 
 
-def image_sheet(rows: Sequence[Sequence[np.ndarray]], headings: Sequence[str] = STAGES) -> np.ndarray:
+def image_sheet(
+    rows: Sequence[Sequence[np.ndarray]], headings: Sequence[str], captions: Sequence[str] = ()
+) -> np.ndarray:
     """Lays images out in rows under headings.
 
     Args:
         rows: images (H, W, 3) uint8 and masks (H, W) uint8, all of one size; each row has as many as there are headings.
         headings: one for each column.
+        captions: one for each row, which stands above it; or none.
 
     Returns:
         (., ., 3) uint8.
     """
     height, width = rows[0][0].shape[:2]
-    step_x, step_y = width + _MARGIN, height + _MARGIN
+    above = _CAPTION if captions else 0
+    step_x, step_y = width + _MARGIN, above + height + _MARGIN
     sheet = Image.new("RGB", (_MARGIN + len(headings) * step_x, _HEADING + len(rows) * step_y), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for column, heading in enumerate(headings):
         left = _MARGIN + column * step_x
         pen.text((left + width / 2, _HEADING / 2), heading, "black", font, anchor="mm")
         for line, row in enumerate(rows):
-            sheet.paste(Image.fromarray(row[column]).convert("RGB"), (left, _HEADING + line * step_y))
+            sheet.paste(Image.fromarray(row[column]).convert("RGB"), (left, _HEADING + line * step_y + above))
+    for line, caption in enumerate(captions):
+        pen.text((_MARGIN, _HEADING + line * step_y + above / 2), caption, "black", font, anchor="lm")
     return np.asarray(sheet)

@@ -287,14 +287,21 @@ def harmonize(model: Network, packed: Packed, device: torch.device) -> tuple[np.
 
 def draw_stages(
     model: Network, images: CompositeDataset, indices: Sequence[int], device: torch.device
-) -> list[list[np.ndarray]]:
-    """The stages of some images to show (:data:`frih.common.drawing.STAGES`), one row for each image."""
+) -> list[dict[str, np.ndarray]]:
+    """The stages of some images to show, by their names: (H, W, 3) or (H, W) uint8.
+
+    A network without a second stage reads no submasks and has one image, its ``result``.
+    """
     rows = []
     with _evaluating(model):
         for index in indices:
             sample = images[index]
             coarse, refined = (np.nan_to_num(image[0]) for image in harmonize(model, pack([sample]), device))
-            rows.append(list(stages_of(sample, {"coarse_": coarse, "": refined}).values()))
+            if model.refines:
+                rows.append(stages_of(sample, {"coarse_": coarse, "": refined}))
+            else:
+                pixels = sample.composite, sample.soft_mask, _bytes(refined), sample.real
+                rows.append(dict(zip(("composite", "mask", "result", "real"), pixels, strict=True)))
     return rows
 
 

@@ -79,10 +79,11 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str,
         path: the file, in a folder that exists.
         weights: a state dict.
         about: ``config``, ``step``, ``versions`` and more, for the metadata.
-        half: round to float16, which halves the file.
+        half: round the kernels, tensors of two and more dimensions, to float16, which halves the file. The others, such as
+            running variances, may be too large or too small for it and take little room: they stay as they are.
 
     Raises:
-        UserError: a value is too large for float16.
+        UserError: a kernel's value is too large for float16.
     """
     tensors = {name: (_half(value, name) if half else value).contiguous() for name, value in weights.items()}
     # one entry: the library writes several in random order
@@ -130,7 +131,7 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def _half(value: Tensor, name: str) -> Tensor:
-    if not value.is_floating_point():
+    if not value.is_floating_point() or value.ndim < 2:
         return value
     rounded = value.half()
     if value.isfinite().all() and not rounded.isfinite().all():

@@ -465,7 +465,8 @@ class Trainer:
         rows = draw_stages(self.evaluated, self.shown, indices, self.world.device)
         for index, row in zip(indices, rows, strict=True):
             item = self.shown.items[index]
-            logger.image(f"{item.subset}/{Path(item.composite_name).stem}", image_sheet([row]), self.step)
+            sheet = image_sheet([list(row.values())], list(row))
+            logger.image(f"{item.subset}/{Path(item.composite_name).stem}", sheet, self.step)
 
 
 def datasets(

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from frih.common.drawing import PALETTE, STAGES, color_labels, image_sheet
+from frih.common.drawing import PALETTE, color_labels, image_sheet
 
 
 def test_labels_have_colours_of_their_own():
@@ -15,11 +16,12 @@ def test_colours_begin_again_after_the_background():
     assert not any(tuple(color) == tuple(PALETTE[0]) for color in colors)
 
 
-def test_a_sheet_holds_every_image_unscaled():
+@pytest.mark.parametrize("captions", [(), ("first", "second")])
+def test_a_sheet_holds_every_image_unscaled(captions):
     rng = np.random.default_rng(0)
-    rows = [[rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in STAGES] for _ in range(2)]
+    rows = [[rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(6)] for _ in range(2)]
     rows[0][1] = rng.integers(0, 256, (20, 30), dtype=np.uint8)
-    sheet = image_sheet(rows)
+    sheet = image_sheet(rows, ["composite", "mask", "submasks", "coarse", "refined", "real"], captions)
     windows = np.lib.stride_tricks.sliding_window_view(sheet, (20, 30, 3))[:, :, 0]
     for image in (rows[0][0], np.repeat(rows[0][1][..., None], 3, axis=2), rows[1][5]):
         assert (windows == image).all(axis=(2, 3, 4)).sum() == 1

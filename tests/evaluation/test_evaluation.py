@@ -365,12 +365,17 @@ def test_thumbnails_of_a_model(images, model, small_config):
     stages = kept.stages["A", "a-1_x_1_2.jpg"]
     assert list(stages) == ["composite", "mask", "submasks", "coarse", "refined", "real"]
     drawn = draw_stages(model, images, [3], torch.device("cpu"))[0]
-    assert [image.shape for image in drawn] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
-    assert np.array_equal(drawn[5], images[3].real)
-    assert all(np.array_equal(a, b) for a, b in zip(stages.values(), drawn, strict=True))
+    assert [image.shape for image in drawn.values()] == [(128, 128, 3), (128, 128), *[(128, 128, 3)] * 4]
+    assert np.array_equal(drawn["real"], images[3].real)
+    assert list(drawn) == list(stages)
+    assert all(np.array_equal(stages[name], image) for name, image in drawn.items())
     baseline = build_model(small_config(model={"cascade": False, "fusion": False}))
     Evaluation(images, show={"": kept}).of_model(baseline)
-    assert list(kept.stages["A", "a-1_x_1_2.jpg"]) == ["composite", "mask", "submasks", "prediction", "real"]
+    stages = kept.stages["A", "a-1_x_1_2.jpg"]
+    assert list(stages) == ["composite", "mask", "submasks", "prediction", "real"]
+    drawn = draw_stages(baseline, images, [3], torch.device("cpu"))[0]
+    assert list(drawn) == ["composite", "mask", "result", "real"]
+    assert np.array_equal(drawn["result"], stages["prediction"])
     Evaluation(images, show={"": kept}).of_input()
     assert list(kept.stages["A", "a-1_x_1_2.jpg"]) == ["composite", "mask", "submasks", "real"]
 

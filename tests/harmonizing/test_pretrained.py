@@ -1,7 +1,10 @@
 """The weights that come with the software, on photos of a kind that they were not trained on."""
 
+import json
+
 import numpy as np
 import pytest
+from safetensors import safe_open
 from skimage import data, transform
 
 from frih import Harmonizer
@@ -17,11 +20,13 @@ def harmonizer():
     return Harmonizer.load(device="cpu")
 
 
-def test_they_are_small_and_of_the_whole_network(harmonizer):
-    assert (PRETRAINED / SHARED_NAME).stat().st_size < 25e6
+def test_they_are_small_and_come_with_their_card():
+    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 25e6
+    with safe_open(PRETRAINED / SHARED_NAME, framework="pt") as file:
+        source = json.loads(file.metadata()["frih"])["source_sha256"]
+    for name in ("config.json", "README.md"):  # all are of one export
+        assert source in (PRETRAINED / name).read_text()
     assert "# FRIH: weights" in (PRETRAINED / "README.md").read_text()
-    assert harmonizer.model.cascade is not None
-    assert harmonizer.model.head.fusion
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "rocket"])

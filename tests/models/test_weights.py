@@ -65,11 +65,13 @@ def test_the_same_weights_give_the_same_bytes(checkpoint, weights, tmp_path):
 
 def test_half_precision_is_loaded_to_float32(checkpoint, tmp_path):
     export(checkpoint, tmp_path / "half.safetensors", "safetensors", half=True)
-    assert load_file(tmp_path / "half.safetensors")["head.conv1.weight"].dtype == torch.float16
+    stored = load_file(tmp_path / "half.safetensors")
+    assert stored["head.conv1.weight"].dtype == torch.float16
+    assert {value.ndim for value in stored.values() if value.dtype == torch.float32} == {1}
     model, _ = load_model(checkpoint)
     found, _ = load_model(tmp_path / "half.safetensors")
     for name, value in model.state_dict().items():
-        expected = value.half().float() if value.is_floating_point() else value
+        expected = value.half().float() if value.ndim > 1 else value
         assert torch.equal(found.state_dict()[name], expected)
     batch = random_batch()
     with torch.no_grad():
@@ -77,14 +79,21 @@ def test_half_precision_is_loaded_to_float32(checkpoint, tmp_path):
     assert out.refined.dtype == torch.float32
 
 
-def test_values_too_large_for_half_precision(tmp_path, small_config):
+def test_values_that_half_precision_cannot_hold(tmp_path, small_config):
     config = small_config()
     model = build_model(config)
-    model.base.encoder[2][1].running_var[0] = 1e5
+    layer = model.base.encoder[2]
+    layer[1].running_var[:3] = torch.tensor([130_189.0, 65_505.0, 1e-9])  # float16 would make inf, 65504 and 0 of them
     save_checkpoint(tmp_path / "run.pt", config, model, {})
-    message = refusal(lambda: export(tmp_path / "run.pt", tmp_path / "half.safetensors", "safetensors", half=True))
-    assert message == "base.encoder.2.1.running_var: holds 100000, too large for float16; export without --half"
-    assert not (tmp_path / "half.safetensors").exists()
+    export(tmp_path / "run.pt", tmp_path / "half.safetensors", "safetensors", half=True)
+    found = load_model(tmp_path / "half.safetensors")[0].base.encoder[2]
+    assert torch.equal(found[1].running_var, layer[1].running_var)
+    with torch.no_grad():
+        layer[0].weight[0, 0, 0, 0] = 1e5
+    save_checkpoint(tmp_path / "run.pt", config, model, {})
+    message = refusal(lambda: export(tmp_path / "run.pt", tmp_path / "large.safetensors", "safetensors", half=True))
+    assert message == "base.encoder.2.0.weight: holds 100000, too large for float16; export without --half"
+    assert not (tmp_path / "large.safetensors").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.00005, 0.05, 0.5, 0.9999, 1.1])

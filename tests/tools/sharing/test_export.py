@@ -167,6 +167,8 @@ def test_command_lines_that_make_no_sense(exported, tmp_path, monkeypatch, capsy
         ([run], "give either --out PATH or --push"),
         ([run, "--out", tmp_path / "model.bin"], "name it *.safetensors, *.onnx, *.pt2, or give --format"),
         ([run, "--out", tmp_path / "model.onnx", "--half"], "--half: is for safetensors"),
+        ([run, "--out", out, "--about", "a.md"], "are for a model card; give --format hub or --push"),
+        ([run, "--out", out, "--format", "hub", "--evaluations", "a=b", "a=c"], "a is there already; give another"),
         ([tmp_path / "nothing", "--out", out], "no such run folder or checkpoint"),
         ([run, "--out", out, "--check", tmp_path / "images", tmp_path], f"{tmp_path / 'images'}: no such folder"),
     ):

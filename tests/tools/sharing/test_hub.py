@@ -1,18 +1,25 @@
 import json
+import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from frih import Harmonizer
 from frih.common.errors import UserError
+from frih.evaluation.rows import write_rows
+from frih.metrics import Row
 from frih.models import build_model
 from frih.models.checkpoint import load_model, save_checkpoint
 from frih.models.locate import locate
 from frih.models.weights import describe
-from frih.tools.sharing.hub import from_pretrained, push_to_hub, save_pretrained
-from frih.tools.sharing.model_card import find_evaluations, model_card
+from frih.tools.report import Thumbnails
+from frih.tools.sharing.examples import Example, choose
+from frih.tools.sharing.hub import Card, from_pretrained, push_to_hub, save_pretrained
+from frih.tools.sharing.model_card import Facts, find_evaluations, model_card
 
 
 @pytest.fixture
@@ -30,6 +37,7 @@ def evaluate(run, name="test", *, checkpoint="last", step=40, psnr=31.416):
     cell = {"images": 2, "mse": 12.345, "psnr": psnr, "input_mse": 99.0, "input_psnr": 28.0, "input_fmse": 400.0}
     summary = {
         "protocol": "idih",
+        "photos": 1,
         "subsets": {"A": cell, "All": cell},
         "about": {
             "checkpoint": str(run / f"checkpoints/{checkpoint}.pt"),
@@ -76,17 +84,16 @@ def test_the_card_has_the_figures_of_the_same_weights_alone(run, tmp_path):
     evaluate(run, "test-best", checkpoint="best", step=30, psnr=33.33)
     save_pretrained(run, tmp_path / "shared", name="user/name")
     card = (tmp_path / "shared/README.md").read_text()
-    assert (
-        "| All | 2 | the composites as they are | 99.00 | 28.00 | 400.00 |\n| All | 2 | **result** | 12.35 | 31.42 | - |"
-        in card
-    )
+    assert "|  | images | fMSE↓ | PSNR↑ | MSE↓ |" in card
+    assert "| All | 2 | 400 → - | 28.00 → **31.42** | 99.0 → **12.3** |" in card
     assert "22.22" not in card
     assert "33.33" not in card
     assert (
-        "Split `test`, 2 composites of images (A 2), listed by A_test.txt; protocol `idih`, 128 x 128 pixels:" in card
+        "**test** (1 photo): 2 composites of images (A 2), listed by A\\_test.txt; protocol `idih`, 128 x 128 pixels."
+        in card
     )
     assert 'Harmonizer.load("hf://user/name")' in card
-    assert "weights at step 40" in card
+    assert "| step | 40 |" in card
     header = yaml.safe_load(card.split("---\n")[1])
     assert (header["license"], header["library_name"]) == ("apache-2.0", "frih")
 
@@ -109,9 +116,8 @@ def test_a_card_without_evaluations_has_no_figures(run, tmp_path):
 )
 def test_the_card_says_which_network_it_is(run, small_config, model, says):
     content = {"training": {}, "versions": {}}
-    assert f"| network | {says} |" in model_card(
-        describe(content, small_config(model=model), run / "checkpoints/last.pt"), []
-    )
+    about = describe(content, small_config(model=model), run / "checkpoints/last.pt")
+    assert f"| network | {says} |" in model_card(about, Facts())
 
 
 def test_an_evaluation_that_cannot_be_read(run):
@@ -121,6 +127,116 @@ def test_an_evaluation_that_cannot_be_read(run):
         with pytest.raises(UserError, match="is no summary of an evaluation") as caught:
             find_evaluations(run / "checkpoints/last.pt", 40)
         assert str(caught.value).startswith(str(path))
+
+
+GREEN, RED = (40, 160, 60), (200, 50, 40)
+
+
+def evaluated(folder, sha256, fmse):
+    """An evaluation's folder of two sub-datasets, with images: of each composite its fMSE and its result's."""
+    rows = []
+    for name, (before, after) in fmse.items():
+        scores = {"psnr": 30.0, "fmse": after, "mse": after / 10, "input_psnr": 28.0, "input_fmse": before}
+        rows.append(Row(*name.split("/"), f"{name[2]}.jpg", 0.1, 1, {**scores, "input_mse": before / 10}))
+        colors = {"composite": RED, "real": GREEN, "prediction": GREEN if after < before else RED}
+        stages = {stage: np.full((60, 90, 3), color, np.uint8) for stage, color in colors.items()}
+        Thumbnails(folder).add(*name.split("/"), {"mask": np.full((60, 90), 255, np.uint8), **stages})
+    write_rows(folder / "rows.csv", rows)
+    cell = {"images": 4, "fmse": 90.25, "input_fmse": 100.0, "coarse_fmse": 95.0, "worse": 0.5, "worse_10": 0.25}
+    shares = {"0-5": {"images": 3, "worse_10": 1 / 3}, "5-15": {"images": 0}, "15-100": {"images": 1, "worse_10": 0.0}}
+    interval = {"mean": 90.25, "low": 80.0, "high": 99.96, "images": 4, "photos": 3}
+    summary = {
+        "protocol": "idih",
+        "photos": 3,
+        "subsets": {"A": {**cell, "fmse": 150.4, "psnr": 27.0, "input_psnr": 27.0}, "B": cell, "All": cell},
+        "ratios": {**shares, "All": cell},
+        "intervals": {
+            "subsets": {
+                "A": {"fmse": {**interval, "low": None, "high": None}},
+                "All": {"fmse": interval, "coarse_fmse": interval, "worse": {"low": 0.125, "high": 1.0}},
+            }
+        },
+        "about": {"sha256": sha256, "data": "4 composites of /home/someone/free (A 2, B 2)", "size": "original"},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_the_card_has_all_that_it_is_given(run, tmp_path):
+    about = tmp_path / "about.md"
+    about.write_text("Trained on *my photos*, CC0.\n")
+    checkpoint = run / "checkpoints/last.pt"
+    sha256 = describe({"training": {}, "versions": {}}, load_model(checkpoint)[1], checkpoint)["source_sha256"]
+    fmse = {"A/a_x_1.jpg": (400, 100), "A/b_x_1.jpg": (300, 299), "B/c_x_1.jpg": (200, 500), "B/c_x_2.jpg": (9, 200)}
+    folder = evaluated(tmp_path / "free", sha256, fmse)
+    card = Card(about, {"Photos | mine": folder}, [folder])
+    save_pretrained(run, tmp_path / "shared", half=True, card=card)
+    text = (tmp_path / "shared/README.md").read_text()
+    assert "## Training\n\nTrained on *my photos*, CC0.\n\n|" in text
+    assert "**Photos \\| mine** (3 photos): 4 composites of free (A 2, B 2); protocol `idih`, own sizes." in text
+    for line in (
+        "|  | images | fMSE↓ | PSNR↑ | MSE↓ | worse↓ | >10% worse↓ |",
+        "| A | 4 | **100** → 150 | 27.00 → 27.00 | - | 50 % | 25 % |",  # no better one, no interval of one photo
+        "| All | 4 | 100 → **90.2** [80.0, 100.0] | - | - | 50 % [12 %, 100 %] | 25 % |",
+        "The first stage alone: fMSE↓ 95.0 [80.0, 100.0]. Worse by more than a tenth, by the foreground's share of the image: "
+        "0-5 %: 33 % of 3; 15-100 %: 0 % of 1.",
+    ):
+        assert f"{line}\n" in text
+    assert "someone" not in text
+    assert "![composites, masks, results and real images](images.jpg)" in text
+    size = (tmp_path / "shared/model.safetensors").stat().st_size
+    assert f"| file | {size / 1e6:.1f} MB, float16 |" in text
+    with Image.open(tmp_path / "shared/images.jpg") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    assert pixels.shape[0] == 26 + 4 * (22 + 256 + 6)  # four rows under captions
+    results = pixels[26 + 22 + 128 :: 22 + 256 + 6, 6 + 2 * 262 + 128]  # the middle of each row's third image
+    expected = [GREEN, GREEN, RED, RED]  # -300, -1, +191 ... +300: the third best is left to the worst
+    assert np.abs(results - expected).max() < 12
+
+
+def test_examples_are_the_extremes_of_different_foregrounds(tmp_path):
+    gains = {"a_1_1": 90, "a_1_2": 80, "b_1_1": 70, "c_1_1": 60, "d_1_1": 50, "e_1_1": -1, "f_1_1": -20, "f_1_2": -30}
+    rows = [
+        Row("A", f"{name}.jpg", "r.jpg", 0.1, 1, {"fmse": 100.0 - gain, "input_fmse": 100.0})
+        for name, gain in gains.items()
+    ]
+    rows.append(rows[0]._replace(name="g_1_1.jpg", scores={"fmse": math.nan, "input_fmse": math.nan}))
+    chosen = choose([Example(tmp_path, row) for row in rows])
+    assert [one.row.name[:5] for one in chosen] == ["a_1_1", "b_1_1", "c_1_1", "d_1_1", "e_1_1", "f_1_2"]
+
+
+def test_measured_limits_and_strength_come_from_the_weights_description(run, small_config):
+    about = describe({"training": {}, "versions": {}}, small_config(), run / "checkpoints/last.pt")
+    text = model_card(about, Facts())
+    assert "128 x 128 pixels.\n- On images unlike" in text
+    assert "| works at | 128 x 128 pixels |\n| recipe" in text
+    measured = {"strength": 0.75, "limits": [{"text": "Where it is tiny, 40 % became worse."}, {"text": "A_B."}]}
+    text = model_card({**about, **measured}, Facts())
+    assert "128 x 128 pixels.\n- Where it is tiny, 40 % became worse.\n- A\\_B.\n- On images unlike" in text
+    assert "| works at | 128 x 128 pixels |\n| strength | 0.75 of the change, by default |\n| recipe" in text
+
+
+def test_what_a_card_cannot_be_made_of(run, tmp_path):
+    other = evaluated(tmp_path / "other", "0" * 64, {"A/a_1_1.jpg": (2, 1)})
+    (tmp_path / "latin.md").write_bytes("é".encode("latin-1"))
+    for card, message in (
+        (Card(evaluations={"other": other}), f"{other}: is no evaluation of these weights; evaluate them"),
+        (Card(images=[other]), f"{other}: is no evaluation of these weights"),
+        (Card(evaluations={"none": tmp_path}), f"{tmp_path / 'summary.json'}: no such file; give a folder that"),
+        (Card(tmp_path / "latin.md"), f"{tmp_path / 'latin.md'}: is no text in UTF-8"),
+    ):
+        with pytest.raises(UserError) as caught:
+            save_pretrained(run, tmp_path / "shared", card=card)
+        assert str(caught.value).startswith(message)
+    assert not (tmp_path / "shared").exists()
+
+
+def test_the_shipped_weights_card_loads_them_without_a_name(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("frih.tools.sharing.hub.PRETRAINED", tmp_path / "pretrained")
+    save_pretrained(run, tmp_path / "pretrained")
+    text = (tmp_path / "pretrained/README.md").read_text()
+    assert "harmonizer = Harmonizer.load()\n" in text
+    assert "*Not stated: on which images these weights were trained" in text
 
 
 @pytest.fixture
