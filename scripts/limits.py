@@ -6,7 +6,8 @@
 WEIGHTS is a run, a checkpoint, or weights (.safetensors, hf://USER/NAME). One pass over the composites gives fMSE and harm at
 the strengths 0, 0.1 ... 1, and for each kind of composites (frih/harmonizing/kinds.py; categories, if the data set's manifest
 has them); one over the real images, how much they are changed. The second command puts the best strength and the kinds into
-the weights, so that frih harmonize takes the one and names the others. --strength S takes S in place of the best.
+the weights, so that frih harmonize takes the one and names the others. --strength S takes S in place of the best. Where small
+changes are better taken less, it also finds model.shrink; then measure again what the second command has written.
 
 Writes limits.json, limits.md (tables), strengths.png (plot), strengths.csv, kinds.csv, and a line for each image in rows.csv
 and unchanged.csv. Choose composites that are not those of the final benchmark. More is in docs/harmonize.md.
@@ -31,6 +32,7 @@ from frih.models.findings import Measured
 from frih.tools.composites.online import read_categories
 from frih.tools.experiments.limits import findings, parts
 from frih.tools.experiments.limits_report import curve_table, draw_curve, parts_table, write_curve, write_parts
+from frih.tools.experiments.shrinkage import Ramp, best_shrink
 from frih.tools.experiments.strengths import PROTOCOL, STRENGTHS, Strengths, Unchanged, best_strength, curve
 
 
@@ -53,7 +55,9 @@ def main() -> int:
         if world.is_main:
             data = f"{listing.describe()}; split {args.split}, {config.data.size} x {config.data.size} pixels"
             categories = read_categories(Path(str(config.data.root)))
-            report(args, rows, unchanged, categories, f"{checkpoint.name} on {data}, protocol {PROTOCOL}", checkpoint)
+            shrink = best_shrink(rows, unchanged) if config.model.shrink is None else None
+            about = f"{checkpoint.name} on {data}, protocol {PROTOCOL}"
+            report(args, rows, unchanged, categories, about, checkpoint, shrink)
         world.barrier()  # no process may end before the others are done
     return 0
 
@@ -65,12 +69,14 @@ def report(
     categories: dict[str, str],
     about: str,
     checkpoint: Path,
+    shrink: Ramp | None,
 ) -> None:
     """Prints and writes the tables, the plot and what goes with the weights."""
     points, best = curve(rows, unchanged), best_strength(rows)
     strength = args.strength or best or 1.0
     found = parts(rows, strength, categories)
-    measured = Measured(weights=sha256_of(checkpoint), **findings(found, strength).model_dump())
+    ramp = None if shrink is None else list(shrink)
+    measured = Measured(weights=sha256_of(checkpoint), shrink=ramp, **findings(found, strength).model_dump())
     tables = curve_table(points), parts_table(found, strength)
     print("\n\n".join([about, *(table.text() for table in tables)]))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -85,6 +91,8 @@ def report(
     if best == 0:
         print("\nAt no strength are the results better than the composites: these weights are not to be used.")
     print(f"\nstrength {strength:g}; {counted(len(measured.limits), 'limit')}")
+    if ramp:
+        print(f"model.shrink={ramp} would be better; export with this measurement, then measure what was exported")
     print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
 
 

@@ -20,6 +20,7 @@ Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Epochs = Annotated[int, Field(ge=1, le=10**6)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=2**16)]
+Levels = Annotated[float, Field(ge=0, le=255)]
 Pixels = Annotated[int, Field(ge=1, le=2**26)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Layers = Annotated[tuple[Width, ...], Field(min_length=7, max_length=7)]
@@ -145,11 +146,16 @@ class ModelConfig(Section):
     """Channels of the cascaded encoder's seven layers; the decoder mirrors them, and its last layer is as wide as the first."""
     head_width: Width = 32
     """Channels of the two 3x3 convolutions of the fusion head."""
+    shrink: tuple[Levels, Levels, Annotated[float, Field(gt=0, le=2)]] | None = None
+    """Outside of training, scale each image's change by its own mean size over the foreground: ``[low, full, most]``, see
+    :func:`frih.models.shrink.shrink_change`. ``scripts/limits.py`` finds it for trained weights. Off in the paper."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "ModelConfig":
         if not self.cascade and self.fusion:
             raise ValueError("without a cascade there is no fusion head: set fusion to false as well")
+        if self.shrink and not self.shrink[0] < self.shrink[1]:
+            raise ValueError(f"shrink takes [low, full, most] with low below full, not {list(self.shrink)}")
         return self
 
 

@@ -4,6 +4,8 @@
 as ``strength`` and ``limits``.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,16 +55,20 @@ class Findings(BaseModel):
 class Measured(Findings):
     """The file of a measurement."""
 
+    shrink: list[float] | None = None
+    """The value of ``model.shrink`` that was found, if the weights had none."""
+
     weights: str
     """SHA-256 of the measured file."""
 
 
-def read_findings(path: Path, weights: Path) -> dict[str, Any]:
-    """The metadata that a measurement adds to weights, for JSON.
+def add_findings(content: Mapping[str, Any], path: Path, weights: Path) -> dict[str, Any]:
+    """The content of a checkpoint with what was measured of it: ``findings`` for its metadata, and ``model.shrink``.
 
     Args:
+        content: of :func:`frih.models.checkpoint.load_checkpoint`.
         path: ``limits.json`` of ``scripts/limits.py``.
-        weights: the file that was measured.
+        weights: the checkpoint's file, which was measured.
 
     Raises:
         UserError: the measurement is damaged, or of other weights.
@@ -75,7 +81,12 @@ def read_findings(path: Path, weights: Path) -> dict[str, Any]:
         ) from None
     if found.weights != sha256_of(weights):
         raise UserError(f"{path}: was measured of other weights than {weights}; call scripts/limits.py with these")
-    return found.model_dump(mode="json", exclude={"weights"})
+    findings = found.model_dump(mode="json", exclude={"weights", "shrink"})
+    if found.shrink is None:
+        return {**content, "findings": findings}
+    config = json.loads(content["config"])
+    config["model"]["shrink"] = found.shrink
+    return {**content, "findings": findings, "config": json.dumps(config)}
 
 
 def fault(error: ValidationError) -> str:

@@ -9,6 +9,7 @@ from frih.config import ModelConfig
 from frih.models.cascade import Cascade
 from frih.models.fusion import FusionHead
 from frih.models.network import Harmonized, Network
+from frih.models.shrink import shrink_change
 from frih.models.tiles import refine_in_tiles, send
 from frih.models.unet import BaseNetwork
 
@@ -35,6 +36,7 @@ class FRIH(Network):
         base_decoder_width: channels of the base decoder's last layer.
         cascade_widths: channels of the cascaded encoder's seven layers.
         head_width: channels of the fusion head's 3x3 convolutions.
+        shrink: outside of training, scale the final change by its own size (:func:`~frih.models.shrink.shrink_change`).
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class FRIH(Network):
         base_decoder_width: int = PAPER.base_decoder_width,
         cascade_widths: Sequence[int] = PAPER.cascade_widths,
         head_width: int = PAPER.head_width,
+        shrink: tuple[float, float, float] | None = None,
     ) -> None:
         super().__init__()
         self.dense = dense
         self.end_to_end = end_to_end
+        self.shrink = shrink
         self.base = BaseNetwork(
             widths=base_widths, decoder_width=base_decoder_width, norm=norm, residual=residual in (True, "base")
         )
@@ -86,12 +90,16 @@ class FRIH(Network):
         coarse, features = self.base(composite, mask)
         coarse = coarse.to(composite)
         if self.cascade is None or self.head is None:
-            return Harmonized(coarse, coarse)
-        given = coarse
-        if not self.end_to_end:
-            given, features = coarse.detach(), [feature.detach() for feature in features]
-        refine = refine_literally if self.dense else refine_in_tiles
-        return Harmonized(coarse, refine(self.cascade, self.head, composite, labels, given, features))
+            refined = coarse
+        else:
+            given = coarse
+            if not self.end_to_end:
+                given, features = coarse.detach(), [feature.detach() for feature in features]
+            refine = refine_literally if self.dense else refine_in_tiles
+            refined = refine(self.cascade, self.head, composite, labels, given, features)
+        if self.shrink and not self.training:
+            refined = shrink_change(refined, composite, mask, self.shrink)
+        return Harmonized(coarse, refined)
 
 
 def refine_literally(

@@ -52,7 +52,7 @@ def describe(content: Mapping[str, Any], config: Config, checkpoint: Path, *, ha
     """The metadata of an exported file, as JSON.
 
     Args:
-        content: of the checkpoint, with ``findings`` (:func:`frih.models.findings.read_findings`) if they were measured.
+        content: of the checkpoint, with ``findings`` (:func:`frih.models.findings.add_findings`) if they were measured.
         config: of the checkpoint; the names of folders are left out.
         checkpoint: its file.
         half: whether the weights become float16.

@@ -10,8 +10,8 @@ from frih.common.errors import UserError
 from frih.common.files import sha256_of
 from frih.harmonizing.kinds import KINDS
 from frih.models import build_model
-from frih.models.checkpoint import load_checkpoint, save_checkpoint
-from frih.models.findings import Findings, read_findings
+from frih.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from frih.models.findings import Findings, add_findings
 from frih.tools.sharing.export import export
 from frih.tools.sharing.hub import save_pretrained
 from tests.conftest import no_weight_is_zero, smooth_image
@@ -96,7 +96,7 @@ def test_damaged_findings(run, measured, tmp_path, about, message):
     assert said.startswith(f"{weights}: its metadata are damaged ({message}")
     assert said.endswith("; call scripts/limits.py and export again")
     measured.write_text(json.dumps({**json.loads(measured.read_text()), **about}))
-    said = refusal(lambda: read_findings(measured, run / "checkpoints/last.pt"))
+    said = refusal(lambda: add_findings({}, measured, run / "checkpoints/last.pt"))
     assert said.startswith(f"{measured}: is no measurement of weights (")
 
 
@@ -104,7 +104,7 @@ def test_measurements_that_are_none_or_of_other_weights(run, measured, tmp_path)
     last = run / "checkpoints/last.pt"
     other = tmp_path / "other.pt"
     other.write_bytes(b"other")
-    assert refusal(lambda: read_findings(measured, other)) == (
+    assert refusal(lambda: add_findings({}, measured, other)) == (
         f"{measured}: was measured of other weights than {other}; call scripts/limits.py with these"
     )
     for text in ("", "[]", "{}", "[" * 10**5, '{"strength": 0.8'):
@@ -112,3 +112,13 @@ def test_measurements_that_are_none_or_of_other_weights(run, measured, tmp_path)
         with pytest.raises(UserError, match="is no measurement of weights"):
             export(last, tmp_path / "model.safetensors", "safetensors", limits=measured)
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_measured_shrink_becomes_a_key_of_the_exported_network(run, measured, tmp_path):
+    measured.write_text(json.dumps({**json.loads(measured.read_text()), "shrink": [4.0, 12.0, 1.2]}))
+    export(run / "checkpoints/last.pt", tmp_path / "model.safetensors", "safetensors", limits=measured)
+    model, config = load_model(tmp_path / "model.safetensors")
+    assert config.model.shrink == model.shrink == (4, 12, 1.2)
+    measured.write_text(json.dumps({**json.loads(measured.read_text()), "shrink": [12.0, 4.0, 1.2]}))
+    with pytest.raises(UserError, match="model"):
+        export(run / "checkpoints/last.pt", tmp_path / "other.safetensors", "safetensors", limits=measured)

@@ -31,7 +31,7 @@ from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, load_model, rebuild_model
-from frih.models.findings import read_findings
+from frih.models.findings import add_findings
 from frih.models.weights import describe, write_weights
 from frih.submasks import extract_submasks
 
@@ -82,9 +82,9 @@ def export(
     if half and kind != "safetensors":
         raise UserError(f"--half: is for safetensors; {kind} files are float32")
     content = load_checkpoint(checkpoint)
-    model, config = rebuild_model(content, checkpoint)
     if limits:
-        content["findings"] = read_findings(limits, checkpoint)
+        content = add_findings(content, limits, checkpoint)
+    model, config = rebuild_model(content, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     if kind == "safetensors":
         write_weights(out, model.state_dict(), about, half=half)

@@ -18,7 +18,7 @@ from frih.config import Config
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.models import Network
 from frih.models.checkpoint import find_checkpoint, load_checkpoint, load_model, rebuild_model
-from frih.models.findings import read_findings
+from frih.models.findings import add_findings
 from frih.models.locate import download, first_line, locate, open_hub
 from frih.models.weights import SHARED_NAME, describe, write_weights
 from frih.tools.sharing.examples import write_examples
@@ -66,9 +66,9 @@ def save_pretrained(
     """
     checkpoint, folder, card = locate(run_or_file, "best" if best else "last"), Path(folder), card or Card()
     content = load_checkpoint(checkpoint)
-    model, config = rebuild_model(content, checkpoint)
     if limits:
-        content["findings"] = read_findings(limits, checkpoint)
+        content = add_findings(content, limits, checkpoint)
+    model, config = rebuild_model(content, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     evaluations = {**find_evaluations(checkpoint, about["step"]), **of_these_weights(card.evaluations, about)}
     shown = of_these_weights({str(one): one for one in card.images}, about)
