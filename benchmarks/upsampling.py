@@ -6,6 +6,9 @@ The images are scikit-image's photos at native size. Their outlined objects are 
 used unchanged and as JPEG (quality 95). --enlarge adds composites of a data set in iHarmony4's layout, enlarged to 300 to 3000
 pixels. Networks are simulated: "ideal" gives the real image at 256 x 256, "rough" adds a bias, soft errors and noise, "blurred"
 blurs it. --run adds a trained network, at its own size.
+
+Rims are measured on the same photos, enlarged twice and relit inside the antialiased mask by a smooth change. The mask that is
+given is that one, or hard, or hard and 1 pixel too small or too large, or feathered.
 """
 
 import argparse
@@ -21,7 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, grey_dilation, grey_erosion
 from submasks import in_new_process, memory, reset_peak
 
 from frih.common.errors import run_command
@@ -84,6 +87,7 @@ def main() -> int:
         print_errors(
             f"trained ({size} x {size})", partial(run_network, harmonizer), [resized(c, size) for c in native], PLAIN
         )
+    print_rims(native)
     print_time()
     print_memory()
     return 0
@@ -126,6 +130,34 @@ def as_jpeg(case: Case) -> Case:
     file = io.BytesIO()
     Image.fromarray(case.composite).save(file, "JPEG", quality=95)
     return make_case(case.name, np.asarray(Image.open(file)), case.mask, case.real)
+
+
+def relit(case: Case, seed: int, kind: str) -> Case:
+    """The real image, enlarged twice and relit inside its mask by a change that varies smoothly; with another mask."""
+    height, width = (2 * length for length in case.mask.shape)
+    real, mask = (
+        np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS))
+        for one in (case.real, case.mask)
+    )
+    rng = np.random.default_rng(seed)
+    gain = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, 3) + enlarge(rng.normal(0, 0.1, (3, 3, 1)), height, width))
+    relit = 255 * np.clip(gain * (real / 255) ** np.exp(rng.normal(0, 0.15)), 0, 1)
+    composite = np.rint(real + mask[..., None] / 255 * (relit - real)).astype(np.uint8)
+    return make_case(case.name, composite, MASKS[kind](mask), real)
+
+
+def hard(mask: np.ndarray) -> np.ndarray:
+    """0 or 255."""
+    return np.where(mask >= HALF, 255, 0).astype(np.uint8)
+
+
+MASKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "antialiased": lambda mask: mask,
+    "hard": hard,
+    "1 pixel too small": lambda mask: grey_erosion(hard(mask), (3, 3)),
+    "1 pixel too large": lambda mask: grey_dilation(hard(mask), (3, 3)),
+    "feathered": lambda mask: gaussian_filter(mask.astype(np.float32), 4).astype(np.uint8),
+}
 
 
 def resized(case: Case, size: int) -> Case:
@@ -174,6 +206,25 @@ def print_errors(network: str, predictor: Network, cases: list[Case], ways: Iter
         worst = int((psnr - base).argmin())
         difference = f"{(psnr - base).mean():+17.3f} {(psnr - base)[worst]:+8.3f} {cases[worst].name}"
         print(f"  {name:24}{psnr.mean():8.3f}{fmse.mean():8.2f}{difference}", flush=True)
+
+
+def print_rims(native: list[Case]) -> None:
+    """Errors by the distance from the mask's border, inside the mask."""
+    edges = (0, 1, 2, 4, 8, 1e9)
+    for kind in MASKS:
+        sums = {name: np.zeros((2, len(edges) - 1)) for name in ("composite", *PLAIN)}
+        for seed, one in enumerate(native):
+            case = relit(one, seed, kind)
+            band = np.digitize(distance_transform_edt(case.mask >= HALF), edges, right=True) - 1
+            refined = predict("ideal", case, seed)
+            for name, total in sums.items():
+                result = case.composite if name == "composite" else WAYS[name](case, refined).clip(0, 255)
+                error = ((result - case.real) ** 2).mean(2)
+                for k in range(len(edges) - 1):
+                    total[:, k] += error[band == k].sum(), (band == k).sum()
+        print(f"\nRMSE, ideal network, mask {kind:18} pixels from the border: 0-1   1-2   2-4   4-8  beyond")
+        for name, (squares, count) in sums.items():
+            print(f"  {name:54}" + "".join(f"{value:6.2f}" for value in np.sqrt(squares / count)), flush=True)
 
 
 def ours(case: Case, refined: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ brighter by a fifth, its finest texture must become stronger by a fifth too. So:
 
 with bicubic enlargement. The bracket is the image's own detail. The slopes, a 3 x 3 matrix, say how the change depends on the
 colour from one pixel to the next. Each submask has its own slopes, since the network corrects each by itself. They blend at the
-submasks' borders, and they fade at the mask's border, where the image's detail belongs to the background too. At the network's
-own size the result is the network's image.
+submasks' borders. Where the mask is grey, at either size, they fade, for the detail there belongs to the background too. At the
+network's own size the result is the network's image.
 
 ``docs/harmonize.md`` lists the other ways that were measured.
 """
@@ -38,8 +38,8 @@ _FEW = 100
 """A submask of fewer pixels has its slopes pulled towards those of the whole foreground."""
 _OVER, _BLURRED = 1.1, 1.3
 """Trust begins to fade if the network changes the finest detail by the first times what slopes say; it is 0 at the second."""
-_SOFT, _BORDER = 2.0, 2.0
-"""Widths over which slopes blend at submasks' borders, and fade at the mask's border, in the network's pixels."""
+_SOFT = 2.0
+"""Width over which slopes blend at submasks' borders, in the network's pixels."""
 
 
 class Change(NamedTuple):
@@ -95,9 +95,9 @@ def fit_change(composite: Array, refined: Array, mask: NDArray[np.bool_], soft_m
     """
     change = np.where(mask[..., None], (refined - composite) / np.maximum(soft_mask, 0.5)[..., None], 0)
     slopes = _fit_slopes(composite, change, np.where(mask, soft_mask, 0) ** 2, labels)
-    inside = np.clip(2 * gaussian_filter(mask.astype(np.float32), _BORDER, mode="nearest") - 1, 0, 1)
     known = mask.astype(np.float32)
-    return Change(extend(change, known), extend(composite, known), slopes * inside[..., None, None])
+    slopes *= np.where(mask, soft_mask, 0.5)[..., None, None]
+    return Change(extend(change, known), extend(composite, known), slopes)
 
 
 def extend(values: Array, weight: Array) -> Array:
@@ -219,6 +219,7 @@ def _add_rows(  # type: ignore[no-untyped-def]
             if mask[row, column] == 0:
                 continue
             left, right = column_places[column, 1], column_places[column, 2]
+            cover = np.float32(mask[row, column]) / np.float32(255)
             for channel in range(3):
                 added, seen = np.float32(0), np.float32(0)
                 for k in range(4):
@@ -226,7 +227,7 @@ def _add_rows(  # type: ignore[no-untyped-def]
                     added += weight * known_here[place, channel]
                     seen += weight * known_here[place, 3 + channel]
                 change[channel] = added
-                detail[channel] = np.float32(pixels[row, column, channel]) / scale - seen
+                detail[channel] = cover * (np.float32(pixels[row, column, channel]) / scale - seen)
             for channel in range(3):
                 added = change[channel]
                 for given in range(3):
