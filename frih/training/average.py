@@ -9,12 +9,15 @@ import copy
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from frih.data.batches import Batch
 from frih.models import Network
 
 EACH, EVERY = 100, 10
 """The average sees the batch, too, in each of the first steps, and later in every tenth."""
+MOMENTUM = 0.03
+"""Share of a batch in its running statistics. Its weights move slowly, so these may be steadier than the network's (0.1)."""
 
 
 class Average:
@@ -27,6 +30,9 @@ class Average:
 
     def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = MOMENTUM
         self.decay = decay
 
     def follow(self, network: Network) -> None:

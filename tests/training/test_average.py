@@ -36,7 +36,11 @@ def test_its_statistics_are_those_of_its_own_activations(network):
         for weight in network.parameters():  # the network moves away; its average follows by a tenth
             weight.add_(torch.randn_like(weight))
     made.follow(network)
-    literal = copy.deepcopy(made.network).train()
+    literal = copy.deepcopy(network).train()
+    literal.load_state_dict(made.network.state_dict())
+    for module in literal.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.03
     for part in (parts := [batch(), batch()]):
         literal(part.composite, part.mask, part.labels)
     made.watch(0, parts)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from frih.metrics import Row
 from frih.tools.experiments.strengths import named
 
-LOW, WIDTH, MOST = (0, 2, 4, 6, 8, 10, 12), (4, 8, 12, 16, 20), (1.0, 1.1, 1.2, 1.3, 1.4)
+LOW, WIDTH, MOST = (0, 2, 4, 6, 8, 10, 12), (4, 8, 12, 16, 20), (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The values tried, in levels, levels and times."""
 
 Floats = NDArray[np.float64]
