@@ -160,7 +160,7 @@ def _harmonize_file(
     if (path := beside(result, "submasks")) in missing:
         save(_fitted(color_labels(details.labels), harmonized.size, Image.Resampling.NEAREST), path)
     if (path := beside(result, "compare")) in missing:
-        save(_sheet(harmonized, details), path)
+        save(_sheet(harmonized, details, harmonizer.model.refines), path)
 
 
 def _check_seen(image: Image.Image, labels: np.ndarray, name: Path, mask: Path) -> None:
@@ -190,12 +190,18 @@ def _check_seen(image: Image.Image, labels: np.ndarray, name: Path, mask: Path) 
         tqdm.write(f"{name}: its background is transparent, so the network saw none to go by", file=sys.stderr)
 
 
-def _sheet(result: Image.Image, details: "Details") -> Image.Image:
-    """All stages side by side, made small; the first three are the network's, at its size."""
-    stages = details.composite, color_labels(details.labels), details.coarse
+def _sheet(result: Image.Image, details: "Details", refines: bool) -> Image.Image:
+    """All stages side by side, made small; all but the last are the network's, at its size.
+
+    ``refines``: there is a second stage, so that submasks and the coarse image are worth a look.
+    """
+    stages: tuple[np.ndarray, ...] = details.composite, np.uint8(255) * (details.labels > 0)
+    headings = ["composite", "mask", "result"]
+    if refines:
+        stages = details.composite, color_labels(details.labels), details.coarse
+        headings = ["composite", "submasks", "coarse", "refined"]
     row = [_fitted(stage, result.size, Image.Resampling.NEAREST) for stage in stages]
     row.append(_fitted(np.asarray(result), result.size, Image.Resampling.BICUBIC))
-    headings = ["composite", "submasks", "coarse", "refined"]
     return Image.fromarray(image_sheet([[np.asarray(image) for image in row]], headings))
 
 

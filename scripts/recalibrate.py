@@ -1,0 +1,70 @@
+"""Measures the running statistics of trained weights anew, on whole training images, as evaluation sees them.
+
+    python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [data.root=...]
+
+RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. It pays for weights
+trained with data.unchanged, and for averaged ones (train.ema); compare both by evaluate.py on validation images.
+"""
+
+import argparse
+from functools import partial
+
+from frih.common.devices import choose_device
+from frih.common.errors import UserError, run_command
+from frih.common.paths import path_argument
+from frih.common.progress import progress_bar
+from frih.config import SubmaskConfig
+from frih.config.words import split_words, taken_for_keys
+from frih.data.dataset import CompositeDataset, require_foreground
+from frih.data.iharmony4 import read_split
+from frih.evaluation.command import load_subject
+from frih.models.checkpoint import load_checkpoint
+from frih.models.weights import describe, write_weights
+from frih.tools.sharing.recalibrate import recalibrate
+
+
+def main() -> int:
+    """Measures and writes."""
+    args = parse()
+    config, model, checkpoint = load_subject(args, only=("data", "submasks", "train.device"))[:3]
+    assert model is not None
+    assert checkpoint is not None
+    items = read_split(config.data.root, "train", config.data.subsets).items
+    require_foreground(items, "the train split")
+    submasks = config.submasks if model.refines else SubmaskConfig(method="whole")
+    images = CompositeDataset(items, config.data, submasks, config.seed)
+    bar = partial(progress_bar, desc="statistics", unit="batch")
+    device = choose_device(config.train.device, "train.device")
+    chosen = {"count": args.images, "batch": args.batch, "seed": config.seed}
+    taken = recalibrate(model, images, device, **chosen, shown=bar)
+    if not taken:
+        raise UserError(f"{checkpoint}: has no running statistics, or there are too few images; nothing is written")
+    content = load_checkpoint(checkpoint)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(args.out, model.cpu().state_dict(), describe(content, config, checkpoint))
+    print(f"{args.out}: statistics of {taken} images")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="RUN key.sub=value", help="weights, and keys to change")
+    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    parser.add_argument("--images", type=int, default=640, metavar="N", help="at most so many (default: 640)")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="so many at a time (default: 16)")
+    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="weights.safetensors")
+    args = parser.parse_intermixed_args()
+    runs, args.overrides = split_words(args.words)
+    if len(runs) != 1:
+        raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
+    if args.out.suffix != ".safetensors":
+        raise UserError(f"--out: {args.out} must end in .safetensors")
+    if args.batch < 1:
+        raise UserError(f"--batch: must be 1 or more, not {args.batch}")
+    args.run = runs[0]
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,67 @@
+"""Running statistics measured anew are those of whole images."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from frih.config import DataConfig, SubmaskConfig
+from frih.data.dataset import CompositeDataset
+from frih.data.iharmony4 import read_split
+from frih.models import build_model
+from frih.models.checkpoint import load_model, save_checkpoint
+from frih.tools.sharing.recalibrate import recalibrate
+from tests.conftest import no_weight_is_zero, run_here
+
+
+@pytest.fixture
+def model(small_config):
+    return no_weight_is_zero(build_model(small_config(model={"cascade": False, "fusion": False})))
+
+
+@pytest.fixture
+def images(dataset):
+    return CompositeDataset(read_split(dataset, "train").items, DataConfig(size=128), SubmaskConfig(method="whole"))
+
+
+def test_the_means_over_whole_images(model, images):
+    count = len(images) // 2 * 2
+    first = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    seen = []
+    hook = first.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    weights = copy.deepcopy(dict(model.named_parameters()))
+    assert recalibrate(model, images, torch.device("cpu"), count=count + 1, batch=2) == count
+    hook.remove()
+    assert len(seen) == count // 2
+    torch.testing.assert_close(first.running_mean, torch.stack([one.mean(dim=(0, 2, 3)) for one in seen]).mean(dim=0))
+    torch.testing.assert_close(first.running_var, torch.stack([one.var(dim=(0, 2, 3)) for one in seen]).mean(dim=0))
+    assert first.momentum == 0.1
+    assert not model.training
+    assert all(torch.equal(value, weights[name]) for name, value in model.named_parameters())
+
+
+def test_too_few_images_change_nothing(model, images):
+    before = copy.deepcopy(model.state_dict())
+    assert recalibrate(model, images, torch.device("cpu"), count=3, batch=4) == 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_command(small_config, dataset, tmp_path, capsys):
+    config = small_config(data={"root": str(dataset), "workers": 0})
+    run = tmp_path / "run/checkpoints/last.pt"
+    save_checkpoint(run, config, no_weight_is_zero(build_model(config)), {})
+    out = tmp_path / "new/weights.safetensors"
+    assert run_here("scripts/recalibrate.py", run, "--out", out, "--images", 8, "--batch", 4) == 0
+    assert "statistics of 8 images" in capsys.readouterr().out
+    old, new = load_model(run)[0].state_dict(), load_model(out)[0].state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed
+    assert all("running" in name or "tracked" in name for name in changed)
+    for wrong, message in (
+        (("--out", tmp_path / "weights.pt"), "must end in .safetensors"),
+        (("--out", out, "--batch", 0), "--batch: must be 1 or more"),
+        (("--out", out, "--images", 1), "there are too few images; nothing is written"),
+    ):
+        assert run_here("scripts/recalibrate.py", run, *wrong) == 2
+        assert message in capsys.readouterr().err
