@@ -16,6 +16,8 @@ from frih.tools.experiments.strengths import named
 
 LOW, WIDTH, MOST = (0, 2, 4, 6, 8, 10, 12), (4, 8, 12, 16, 20), (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The values tried, in levels, levels and times."""
+HARM = 1.0
+"""How much more an error counts that was made than one that was left."""
 
 Floats = NDArray[np.float64]
 Ramp = tuple[float, float, float]
@@ -24,7 +26,8 @@ Ramp = tuple[float, float, float]
 def best_shrink(rows: Sequence[Row], unchanged: Sequence[Row]) -> Ramp | None:
     """The (low, full, most) with the least error, as if every other image needed no change; None if none is better than off.
 
-    The error is the mean fMSE of the composites' results, plus that of the unchanged real images' results.
+    The error is the mean fMSE of the composites' results, plus that of the unchanged real images' results. What an image's error
+    grew by counts :data:`HARM` times in addition.
 
     Args:
         rows: of composites (:class:`~frih.tools.experiments.strengths.Strengths`).
@@ -65,4 +68,5 @@ class _Errors(NamedTuple):
         if ramp:
             low, full, most = ramp
             s = most * np.clip((self.change - low) / (full - low), 0, 1)
-        return float((self.a + self.b * s + self.c * s**2).mean())
+        after = self.a + self.b * s + self.c * s**2
+        return float((after + HARM * np.maximum(after - self.a, 0)).mean())

@@ -25,7 +25,8 @@ def literal(rows, unchanged, ramp):
         for one in part:
             none, half, whole, change = (one.scores[name] for name in ("0_fmse", "0.5_fmse", "1_fmse", "1_change"))
             s = 1.0 if ramp is None else ramp[2] * min(1.0, max(0.0, (change - ramp[0]) / (ramp[1] - ramp[0])))
-            values.append(np.polyval(np.polyfit([0, 0.5, 1], [none, half, whole], 2), s))
+            after = np.polyval(np.polyfit([0, 0.5, 1], [none, half, whole], 2), s)
+            values.append(after + max(0.0, after - none))
         total += float(np.mean(values))
     return total
 
