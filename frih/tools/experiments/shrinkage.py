@@ -26,8 +26,8 @@ Ramp = tuple[float, float, float]
 def best_shrink(rows: Sequence[Row], unchanged: Sequence[Row]) -> Ramp | None:
     """The (low, full, most) with the least error, as if every other image needed no change; None if none is better than off.
 
-    The error is the mean fMSE of the composites' results, plus that of the unchanged real images' results. What an image's error
-    grew by counts :data:`HARM` times in addition.
+    The error is the mean fMSE of the composites' results, plus that of the unchanged real images' results. What an image's
+    error grew by counts :data:`HARM` times in addition.
 
     Args:
         rows: of composites (:class:`~frih.tools.experiments.strengths.Strengths`).
