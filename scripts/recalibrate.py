@@ -2,7 +2,8 @@
 
     python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [data.root=...]
 
-RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. It pays for weights
+RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. The result counts
+as the end of its run, also if that was stopped before. It pays for weights
 trained with data.unchanged, and for averaged ones (train.ema); compare both by evaluate.py on validation images.
 """
 
@@ -40,6 +41,7 @@ def main() -> int:
     if not taken:
         raise UserError(f"{checkpoint}: has no running statistics, or there are too few images; nothing is written")
     content = load_checkpoint(checkpoint)
+    content["training"] = {"step": content["training"].get("step", 0)}  # of a run stopped on purpose these are the end
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(args.out, model.cpu().state_dict(), describe(content, config, checkpoint))
     print(f"{args.out}: statistics of {taken} images")
