@@ -60,7 +60,7 @@ SHOWN = ("step", "train/loss", "train/loss_unchanged", "val/All/fmse", "time/ima
 PART = 15 << 20
 """Most bytes of a packed file."""
 LEFT = 3
-"""Cores that a run's loader leaves free. Where it took all, a step on a GPU took twice as long (docs/gpu.md)."""
+"""Cores that the loaders leave free. Where it took all, a step on a GPU took twice as long (docs/gpu.md)."""
 MARGIN = 30.0
 """Seconds reserved for saving and packing."""
 
@@ -119,9 +119,9 @@ def parse() -> argparse.Namespace:
 
 
 def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Iterator[Job]:
-    """The runs of a rung. They share the machine's cores, of which each leaves some to the process that trains."""
+    """The runs of a rung. They share the machine's cores, of which some are left to the processes that train."""
     names = [name for name in RUNS[rung] if not only or name in only]
-    workers = f"data.workers={max(1, cores() // len(names) - LEFT)}"
+    workers = f"data.workers={max(1, (cores() - LEFT) // len(names))}"
     for name in names:
         recipe, *keys = RUNS[rung][name]
         path, folder = ROOT / "configs" / recipe, OUT / rung / name

@@ -6,8 +6,9 @@
 WEIGHTS is a run, a checkpoint, or weights (.safetensors, hf://USER/NAME). One pass over the composites gives fMSE and harm at
 the strengths 0, 0.1 ... 1, and for each kind of composites (frih/harmonizing/kinds.py; categories, if the data set's manifest
 has them); one over the real images, how much they are changed. The second command puts the best strength and the kinds into
-the weights, so that frih harmonize takes the one and names the others. --strength S takes S in place of the best. Where small
-changes are better taken less, it also finds model.shrink; then measure again what the second command has written.
+the weights, so that frih harmonize takes the one and names the others. --strength S takes S in place of the best. Without it,
+where small changes are better taken less, model.shrink is found instead: export it by --out FILE.safetensors, and measure that
+file.
 
 Writes limits.json, limits.md (tables), strengths.png (plot), strengths.csv, kinds.csv, and a line for each image in rows.csv
 and unchanged.csv. Choose composites that are not those of the final benchmark. More is in docs/harmonize.md.
@@ -55,7 +56,8 @@ def main() -> int:
         if world.is_main:
             data = f"{listing.describe()}; split {args.split}, {config.data.size} x {config.data.size} pixels"
             categories = read_categories(Path(str(config.data.root)))
-            shrink = best_shrink(rows, unchanged) if config.model.shrink is None else None
+            free = args.strength is None and config.model.network == "frih" and config.model.shrink is None
+            shrink = best_shrink(rows, unchanged) if free else None
             about = f"{checkpoint.name} on {data}, protocol {PROTOCOL}"
             report(args, rows, unchanged, categories, about, checkpoint, shrink)
         world.barrier()  # no process may end before the others are done
@@ -75,8 +77,8 @@ def report(
     points, best = curve(rows, unchanged), best_strength(rows)
     strength = args.strength or best or 1.0
     found = parts(rows, strength, categories)
-    ramp = None if shrink is None else list(shrink)
-    measured = Measured(weights=sha256_of(checkpoint), shrink=ramp, **findings(found, strength).model_dump())
+    known = findings(found, strength).model_dump() if shrink is None else {}  # with it they are others
+    measured = Measured(weights=sha256_of(checkpoint), shrink=shrink, **known)
     tables = curve_table(points), parts_table(found, strength)
     print("\n\n".join([about, *(table.text() for table in tables)]))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -90,9 +92,10 @@ def report(
     write_whole(args.out / "limits.json", measured.model_dump_json(indent=2) + "\n")
     if best == 0:
         print("\nAt no strength are the results better than the composites: these weights are not to be used.")
-    print(f"\nstrength {strength:g}; {counted(len(measured.limits), 'limit')}")
-    if ramp:
-        print(f"model.shrink={ramp} would be better; export with this measurement, then measure what was exported")
+    print(f"\nstrength {strength:g}; {counted(len(findings(found, strength).limits), 'limit')}")
+    if shrink:
+        better = f"model.shrink={list(shrink)} is better"
+        print(f"{better}: export with this measurement by --out FILE.safetensors, then measure that file")
     print(f"written: {', '.join(sorted(path.name for path in args.out.iterdir()))} in {args.out}")
 
 

@@ -2,9 +2,9 @@
 
     python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [data.root=...]
 
-RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. The result counts
-as the end of its run, also if that was stopped before. It pays for weights
-trained with data.unchanged, and for averaged ones (train.ema); compare both by evaluate.py on validation images.
+RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. The result
+counts as the end of its run, also if that was stopped before. It pays for weights trained with data.unchanged, and for averaged
+ones (train.ema); compare both by evaluate.py on other images.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from frih.common.progress import progress_bar
 from frih.config import SubmaskConfig
 from frih.config.words import split_words, taken_for_keys
 from frih.data.dataset import CompositeDataset, require_foreground
+from frih.data.held_out import divide, with_held_out
 from frih.data.iharmony4 import read_split
 from frih.evaluation.command import load_subject
 from frih.models.checkpoint import load_checkpoint
@@ -30,17 +31,22 @@ def main() -> int:
     config, model, checkpoint = load_subject(args, only=("data", "submasks", "train.device"))[:3]
     assert model is not None
     assert checkpoint is not None
-    items = read_split(config.data.root, "train", config.data.subsets).items
-    require_foreground(items, "the train split")
+    listing = read_split(config.data.root, "train", config.data.subsets)
+    items, _ = divide(with_held_out(listing, config), config)
+    require_foreground(items, "the training images")
     submasks = config.submasks if model.refines else SubmaskConfig(method="whole")
     images = CompositeDataset(items, config.data, submasks, config.seed)
     bar = partial(progress_bar, desc="statistics", unit="batch")
     device = choose_device(config.train.device, "train.device")
     chosen = {"count": args.images, "batch": args.batch, "seed": config.seed}
     taken = recalibrate(model, images, device, **chosen, shown=bar)
+    if not taken and config.model.norm == "none":
+        raise UserError(f"{checkpoint}: has no running statistics (model.norm is none), so there is nothing to measure")
     if not taken:
-        raise UserError(f"{checkpoint}: has no running statistics, or there are too few images; nothing is written")
+        least = min(args.images, len(images))
+        raise UserError(f"--batch: {args.batch} is more than the {least} images; give at most that")
     content = load_checkpoint(checkpoint)
+    content.pop("findings", None)  # they were measured with the old statistics
     content["training"] = {"step": content["training"].get("step", 0)}  # of a run stopped on purpose these are the end
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(args.out, model.cpu().state_dict(), describe(content, config, checkpoint))
@@ -62,8 +68,9 @@ def parse() -> argparse.Namespace:
         raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
     if args.out.suffix != ".safetensors":
         raise UserError(f"--out: {args.out} must end in .safetensors")
-    if args.batch < 1:
-        raise UserError(f"--batch: must be 1 or more, not {args.batch}")
+    for option, value in (("--batch", args.batch), ("--images", args.images)):
+        if value < 1:
+            raise UserError(f"{option}: must be 1 or more, not {value}")
     args.run = runs[0]
     return args
 

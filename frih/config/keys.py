@@ -21,6 +21,7 @@ Epochs = Annotated[int, Field(ge=1, le=10**6)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=2**16)]
 Levels = Annotated[float, Field(ge=0, le=255)]
+Ramp = tuple[Levels, Levels, Annotated[float, Field(gt=0, le=2)]]
 Pixels = Annotated[int, Field(ge=1, le=2**26)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Layers = Annotated[tuple[Width, ...], Field(min_length=7, max_length=7)]
@@ -146,7 +147,7 @@ class ModelConfig(Section):
     """Channels of the cascaded encoder's seven layers; the decoder mirrors them, and its last layer is as wide as the first."""
     head_width: Width = 32
     """Channels of the two 3x3 convolutions of the fusion head."""
-    shrink: tuple[Levels, Levels, Annotated[float, Field(gt=0, le=2)]] | None = None
+    shrink: Ramp | None = None
     """Outside of training, scale each image's change by its own mean size over the foreground: ``[low, full, most]``, see
     :func:`frih.models.shrink.shrink_change`. ``scripts/limits.py`` finds it for trained weights. Off in the paper."""
 
@@ -156,6 +157,8 @@ class ModelConfig(Section):
             raise ValueError("without a cascade there is no fusion head: set fusion to false as well")
         if self.shrink and not self.shrink[0] < self.shrink[1]:
             raise ValueError(f"shrink takes [low, full, most] with low below full, not {list(self.shrink)}")
+        if self.shrink and self.network != "frih":
+            raise ValueError(f"shrink is for FRIH; the network {self.network} has to do it itself, by its arguments")
         return self
 
 
@@ -197,7 +200,7 @@ class TrainConfig(Section):
     """Checkpoint whose weights to start from. Parts that it lacks keep their initial values and are printed."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an exponential moving average of the weights, as 0.999. Validation and evaluation then take the averaged
-    weights."""
+    weights. They see batches of their own, too, at the cost of one forward pass in each of 100 steps, then in every tenth."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """After a gradient that is not finite: its step is left out, and the run stops or goes on; see docs/training.md."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

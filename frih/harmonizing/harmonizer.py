@@ -19,7 +19,7 @@ from frih.harmonizing.own_images import AnyImage, check_sizes, is_opaque, read_i
 from frih.harmonizing.transparency import render_visible
 from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
-from frih.models.checkpoint import load_checkpoint, rebuild_model
+from frih.models.checkpoint import load_checkpoint, rebuild_model, validate
 from frih.models.findings import Findings
 from frih.models.locate import locate
 from frih.submasks import extract_submasks
@@ -87,7 +87,7 @@ class Harmonizer:
         path = locate(path_or_name)
         content = load_checkpoint(path)
         model, config = rebuild_model(content, path)
-        findings = Findings.model_validate(content.get("findings", {}))
+        findings = validate(Findings, content.get("findings", {}), path, "findings")
         return cls(model, config, choose_device(device), size, findings)
 
     @overload

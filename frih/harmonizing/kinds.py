@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[str, Kind] = {
     "tiny": Kind("the foreground covers less than 1 % of the image", lambda it: it.share < 0.01),
-    "small": Kind("the foreground covers less than 5 % of the image", lambda it: 0.01 <= it.share < 0.05),
+    "small": Kind("the foreground covers 1 to 5 % of the image", lambda it: 0.01 <= it.share < 0.05),
     "large": Kind("the foreground covers more than 60 % of the image", lambda it: it.share > 0.6),
     "three sides": Kind("the foreground touches three or four sides of the image", lambda it: it.sides >= 3),
     "dark": Kind("the image is very dark", lambda it: it.brightness < 0.25),

@@ -45,7 +45,7 @@ class Stored(BaseModel):
     model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
-Part = TypeVar("Part", bound=Stored)
+Part = TypeVar("Part", bound=BaseModel)
 
 
 class _Training(Stored):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from frih.common.errors import UserError
 from frih.common.files import sha256_of
+from frih.config.keys import Ramp
 
 
 def _on_one_line(text: str) -> str:
@@ -55,7 +56,7 @@ class Findings(BaseModel):
 class Measured(Findings):
     """The file of a measurement."""
 
-    shrink: list[float] | None = None
+    shrink: Ramp | None = None
     """The value of ``model.shrink`` that was found, if the weights had none."""
 
     weights: str
@@ -85,7 +86,7 @@ def add_findings(content: Mapping[str, Any], path: Path, weights: Path) -> dict[
     if found.shrink is None:
         return {**content, "findings": findings}
     config = json.loads(content["config"])
-    config["model"]["shrink"] = found.shrink
+    config["model"]["shrink"] = list(found.shrink)
     return {**content, "findings": findings, "config": json.dumps(config)}
 
 

@@ -24,7 +24,7 @@ class FRIH(Network):
     ``fusion=False`` the rows in between.
 
     Args:
-        cascade: refine by the second stage. Without it the coarse image is the final one.
+        cascade: refine by the second stage. Without it the coarse image is the final one, but for ``shrink``.
         fusion: predict from all cascaded decoder layers; otherwise from the last one.
         residual: stages that predict a change, which is added to the image they are given: both (True), none (False),
             ``"base"`` or ``"cascade"``.

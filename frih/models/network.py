@@ -19,7 +19,8 @@ class Network(nn.Module, ABC):
     """A harmonization network of one or two stages."""
 
     refines: bool
-    """Whether there is a second stage. Without one nothing reads the labels, and the coarse image is the refined one."""
+    """Whether there is a second stage. Without one nothing reads the labels, and the coarse image is the refined one,
+    but for ``model.shrink``."""
 
     @abstractmethod
     def forward(self, composite: Tensor, mask: Tensor, labels: Tensor) -> Harmonized:

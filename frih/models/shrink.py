@@ -21,8 +21,9 @@ def shrink_change(image: Tensor, composite: Tensor, mask: Tensor, ramp: tuple[fl
         (B, 3, H, W).
     """
     low, full, most = ramp
-    change = image - composite
-    pixels = mask.sum(dim=(1, 2, 3)).clamp(min=1) * change.shape[1]
-    size = 255 * (change.abs() * mask).sum(dim=(1, 2, 3)) / pixels
+    change = (image - composite).float()  # a sum over pixels exceeds float16
+    inside = mask.float()
+    pixels = inside.sum(dim=(1, 2, 3)).clamp(min=1) * change.shape[1]
+    size = 255 * (change.abs() * inside).sum(dim=(1, 2, 3)) / pixels
     share = most * ((size - low) / (full - low)).clamp(0, 1)
-    return composite + share.view(-1, 1, 1, 1) * change
+    return composite + (share.view(-1, 1, 1, 1) * change).to(composite)

@@ -407,7 +407,7 @@ class Trainer:
         keys = [
             f"{key}={json.dumps(their)} (here {json.dumps(own)})"
             for key, (own, their) in found.items()
-            if key.startswith("model.") and key != "model.dense"
+            if key.startswith("model.") and key not in ("model.dense", "model.shrink")
         ]
         return f". Its network has {', '.join(keys)}: give the same, or take other weights" if keys else ""
 

@@ -14,7 +14,7 @@ from frih.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from frih.models.findings import Findings, add_findings
 from frih.tools.sharing.export import export
 from frih.tools.sharing.hub import save_pretrained
-from tests.conftest import no_weight_is_zero, smooth_image
+from tests.conftest import no_weight_is_zero, run_here, smooth_image
 from tests.models.test_checkpoint import refusal
 from tests.models.test_weights import rewritten
 
@@ -114,11 +114,15 @@ def test_measurements_that_are_none_or_of_other_weights(run, measured, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_a_measured_shrink_becomes_a_key_of_the_exported_network(run, measured, tmp_path):
+def test_a_measured_shrink_becomes_a_key_of_the_exported_network(run, measured, tmp_path, capsys):
     measured.write_text(json.dumps({**json.loads(measured.read_text()), "shrink": [4.0, 12.0, 1.2]}))
-    export(run / "checkpoints/last.pt", tmp_path / "model.safetensors", "safetensors", limits=measured)
-    model, config = load_model(tmp_path / "model.safetensors")
+    out = tmp_path / "model.safetensors"
+    assert run_here("scripts/export.py", run, "--out", out, "--limits", measured) == 0
+    assert "differs from the original by at most" in capsys.readouterr().out
+    model, config = load_model(out)
     assert config.model.shrink == model.shrink == (4, 12, 1.2)
-    measured.write_text(json.dumps({**json.loads(measured.read_text()), "shrink": [12.0, 4.0, 1.2]}))
-    with pytest.raises(UserError, match="model"):
+    with pytest.raises(UserError, match="which makes another network"):
+        save_pretrained(run, tmp_path / "shared", limits=measured)
+    measured.write_text(json.dumps({**json.loads(measured.read_text()), "shrink": [4.0, 12.0, 3.0]}))
+    with pytest.raises(UserError, match=r"limits\.json: is no measurement of weights \(shrink.2"):
         export(run / "checkpoints/last.pt", tmp_path / "other.safetensors", "safetensors", limits=measured)

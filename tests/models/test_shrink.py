@@ -55,3 +55,10 @@ def test_a_network_shrinks_its_final_image_outside_of_training(small_config, cas
 def test_values_that_are_no_ramp(value):
     with pytest.raises(UserError, match=r"model"):
         load_config(None, [f"model.shrink={value}"])
+
+
+def test_half_precision_holds_the_sum_over_many_pixels():
+    composite, mask = torch.zeros(1, 3, 256, 256, dtype=torch.float16), torch.ones(1, 1, 256, 256, dtype=torch.float16)
+    image = composite + 8 / 255
+    found = shrink_change(image, composite, mask, (4, 12, 1))
+    torch.testing.assert_close(found, image / 2, rtol=1e-2, atol=1e-4)

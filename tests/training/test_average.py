@@ -30,7 +30,8 @@ def statistics(network):
     return {name: value.clone() for name, value in network.named_buffers() if name.endswith(("_mean", "_var"))}
 
 
-def test_its_statistics_are_those_of_its_own_activations(network):
+@pytest.mark.parametrize(("step", "momentum"), [(0, 1), (4, 0.2), (50, 0.03), (500, 0.03)])
+def test_its_statistics_are_those_of_its_own_activations(network, step, momentum):
     made = Average(network, 0.9)
     with torch.no_grad():
         for weight in network.parameters():  # the network moves away; its average follows by a tenth
@@ -40,10 +41,10 @@ def test_its_statistics_are_those_of_its_own_activations(network):
     literal.load_state_dict(made.network.state_dict())
     for module in literal.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.03
+            module.momentum = momentum
     for part in (parts := [batch(), batch()]):
         literal(part.composite, part.mask, part.labels)
-    made.watch(0, parts)
+    made.watch(step, parts)
     assert all(torch.equal(value, statistics(made.network)[name]) for name, value in statistics(literal).items())
     assert not made.network.training
     assert not any(weight.requires_grad for weight in made.network.parameters())

@@ -62,12 +62,17 @@ def save_pretrained(
 
     Raises:
         UserError: the checkpoint, an evaluation or a file of the card cannot be read; an evaluation is of other weights;
-            the measurement is damaged, or of other weights; float16 cannot hold the weights.
+            the measurement is damaged, of other weights, or has a ``model.shrink``; float16 cannot hold the weights.
     """
     checkpoint, folder, card = locate(run_or_file, "best" if best else "last"), Path(folder), card or Card()
     content = load_checkpoint(checkpoint)
     if limits:
-        content = add_findings(content, limits, checkpoint)
+        before, content = content, add_findings(content, limits, checkpoint)
+        if content["config"] != before["config"]:
+            raise UserError(
+                f"{limits}: found a model.shrink, which makes another network, so no evaluation fits it; export it by --out "
+                "FILE.safetensors, measure and evaluate that file, and share it with that measurement"
+            )
     model, config = rebuild_model(content, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     evaluations = {**find_evaluations(checkpoint, about["step"]), **of_these_weights(card.evaluations, about)}

@@ -41,7 +41,7 @@ def recalibrate(
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     batches = min(count, len(images)) // batch
-    if not batches or not norms:
+    if batches < 1 or not norms:
         return 0
     order = np.random.default_rng(seed).permutation(len(images)).tolist()
     momenta = [norm.momentum for norm in norms]

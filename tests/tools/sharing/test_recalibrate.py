@@ -53,7 +53,7 @@ def test_the_command(small_config, dataset, tmp_path, capsys):
     save_checkpoint(run, config, no_weight_is_zero(build_model(config)), {})
     out = tmp_path / "new/weights.safetensors"
     assert run_here("scripts/recalibrate.py", run, "--out", out, "--images", 8, "--batch", 4) == 0
-    assert "statistics of 8 images" in capsys.readouterr().out
+    assert "statistics of 4 images" in capsys.readouterr().out
     old, new = load_model(run)[0].state_dict(), load_model(out)[0].state_dict()
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     assert changed
@@ -61,7 +61,8 @@ def test_the_command(small_config, dataset, tmp_path, capsys):
     for wrong, message in (
         (("--out", tmp_path / "weights.pt"), "must end in .safetensors"),
         (("--out", out, "--batch", 0), "--batch: must be 1 or more"),
-        (("--out", out, "--images", 1), "there are too few images; nothing is written"),
+        (("--out", out, "--images", 0), "--images: must be 1 or more"),
+        (("--out", out, "--images", 1), "--batch: 16 is more than the 1 images; give at most that"),
     ):
         assert run_here("scripts/recalibrate.py", run, *wrong) == 2
         assert message in capsys.readouterr().err
