@@ -94,3 +94,8 @@ def test_links_files_keys_and_targets_exist(path):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"^(?:\$ )?make ([a-z]+)|`make ([a-z]+)`", text, re.MULTILINE)
     assert {"".join(name) for name in named} <= targets
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_nothing_is_left_to_do_in_a_document(path):
+    assert "TODO" not in path.read_text()
