@@ -19,10 +19,9 @@ from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
 from frih.config.words import named_folder
 from frih.harmonizing.pairs import find_pairs
-from frih.models.checkpoint import load_checkpoint, rebuild_model
-from frih.models.findings import add_findings
+from frih.models.checkpoint import rebuild_model
 from frih.models.locate import locate
-from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported
+from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported, read_content
 from frih.tools.sharing.hub import Card, push_to_hub, save_pretrained
 
 
@@ -42,10 +41,8 @@ def main() -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     about = export(checkpoint, args.out, args.format, half=args.half, limits=args.limits)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, of {checkpoint} at step {about['step']}")
-    content = load_checkpoint(checkpoint)
-    if args.limits:
-        content = add_findings(content, args.limits, checkpoint)
-    worst = check(open_exported(args.out, args.format), *rebuild_model(content, checkpoint), images)
+    original = rebuild_model(read_content(checkpoint, args.limits), checkpoint)
+    worst = check(open_exported(args.out, args.format), *original, images)
     print(
         f"on {len(images) if images else 'three made'} images it differs from the original by at most "
         f"{worst.coarse:.1e} (coarse) and {worst.refined:.1e} (refined), of RGB in [0, 1]"

@@ -18,22 +18,22 @@ import argparse
 from pathlib import Path
 
 from frih.common.distributed import connect
-from frih.common.errors import UserError, alike, run_command
+from frih.common.errors import alike, run_command
 from frih.common.files import sha256_of, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import SubmaskConfig
-from frih.config.words import split_words, taken_for_keys
+from frih.config.keys import Ramp
 from frih.data.dataset import CompositeDataset, require_foreground
 from frih.data.iharmony4 import read_split
-from frih.evaluation.command import load_subject
+from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.evaluation.rows import write_rows
 from frih.metrics import Row
 from frih.models.findings import Measured
 from frih.tools.composites.online import read_categories
 from frih.tools.experiments.limits import findings, parts
 from frih.tools.experiments.limits_report import curve_table, draw_curve, parts_table, write_curve, write_parts
-from frih.tools.experiments.shrinkage import Ramp, best_shrink
+from frih.tools.experiments.shrinkage import best_shrink
 from frih.tools.experiments.strengths import PROTOCOL, STRENGTHS, Strengths, Unchanged, best_strength, curve
 
 
@@ -77,8 +77,9 @@ def report(
     points, best = curve(rows, unchanged), best_strength(rows)
     strength = args.strength or best or 1.0
     found = parts(rows, strength, categories)
-    known = findings(found, strength).model_dump() if shrink is None else {}  # with it they are others
-    measured = Measured(weights=sha256_of(checkpoint), shrink=shrink, **known)
+    known = findings(found, strength)
+    kept = known.model_dump() if shrink is None else {}  # with it they are others
+    measured = Measured(weights=sha256_of(checkpoint), shrink=shrink, **kept)
     tables = curve_table(points), parts_table(found, strength)
     print("\n\n".join([about, *(table.text() for table in tables)]))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def report(
     write_whole(args.out / "limits.json", measured.model_dump_json(indent=2) + "\n")
     if best == 0:
         print("\nAt no strength are the results better than the composites: these weights are not to be used.")
-    print(f"\nstrength {strength:g}; {counted(len(findings(found, strength).limits), 'limit')}")
+    print(f"\nstrength {strength:g}; {counted(len(known.limits), 'limit')}")
     if shrink:
         better = f"model.shrink={list(shrink)} is better"
         print(f"{better}: export with this measurement by --out FILE.safetensors, then measure that file")
@@ -101,18 +102,11 @@ def report(
 
 def parse() -> argparse.Namespace:
     """The command line: weights, keys and options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", metavar="WEIGHTS key.sub=value", help="weights, and keys to change")
+    parser = weights_parser(__doc__)
     parser.add_argument("--split", choices=["test", "train"], default="test")
-    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
     parser.add_argument("--strength", type=float, choices=STRENGTHS[1:], metavar="S", help="0.1, 0.2 ... 1")
     parser.add_argument("--out", type=path_argument, default=Path("outputs/limits"), metavar="DIR")
-    args = parser.parse_intermixed_args()
-    runs, args.overrides = split_words(args.words)
-    if len(runs) != 1:
-        raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
-    args.run = runs[0]
-    return args
+    return parse_weights(parser)
 
 
 if __name__ == "__main__":

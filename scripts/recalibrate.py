@@ -14,15 +14,13 @@ from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
 from frih.common.progress import progress_bar
-from frih.config import SubmaskConfig
-from frih.config.words import split_words, taken_for_keys
-from frih.data.dataset import CompositeDataset, require_foreground
-from frih.data.held_out import divide, with_held_out
+from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import read_split
-from frih.evaluation.command import load_subject
+from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.models.checkpoint import load_checkpoint
 from frih.models.weights import describe, write_weights
 from frih.tools.sharing.recalibrate import recalibrate
+from frih.training.trainer import datasets
 
 
 def main() -> int:
@@ -32,10 +30,7 @@ def main() -> int:
     assert model is not None
     assert checkpoint is not None
     listing = read_split(config.data.root, "train", config.data.subsets)
-    items, _ = divide(with_held_out(listing, config), config)
-    require_foreground(items, "the training images")
-    submasks = config.submasks if model.refines else SubmaskConfig(method="whole")
-    images = CompositeDataset(items, config.data, submasks, config.seed)
+    images, _ = datasets(with_held_out(listing, config), config)
     bar = partial(progress_bar, desc="statistics", unit="batch")
     device = choose_device(config.train.device, "train.device")
     chosen = {"count": args.images, "batch": args.batch, "seed": config.seed}
@@ -56,22 +51,16 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", metavar="RUN key.sub=value", help="weights, and keys to change")
-    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    parser = weights_parser(__doc__)
     parser.add_argument("--images", type=int, default=640, metavar="N", help="at most so many (default: 640)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="so many at a time (default: 16)")
     parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="weights.safetensors")
-    args = parser.parse_intermixed_args()
-    runs, args.overrides = split_words(args.words)
-    if len(runs) != 1:
-        raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
+    args = parse_weights(parser)
     if args.out.suffix != ".safetensors":
         raise UserError(f"--out: {args.out} must end in .safetensors")
     for option, value in (("--batch", args.batch), ("--images", args.images)):
         if value < 1:
             raise UserError(f"{option}: must be 1 or more, not {value}")
-    args.run = runs[0]
     return args
 
 

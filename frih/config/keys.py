@@ -22,6 +22,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=2**16)]
 Levels = Annotated[float, Field(ge=0, le=255)]
 Ramp = tuple[Levels, Levels, Annotated[float, Field(gt=0, le=2)]]
+"""``[low, full, most]`` of ``model.shrink``."""
 Pixels = Annotated[int, Field(ge=1, le=2**26)]
 Width = Annotated[int, Field(ge=1, le=2048)]
 Layers = Annotated[tuple[Width, ...], Field(min_length=7, max_length=7)]

@@ -67,13 +67,17 @@ class CompositeDataset(Dataset[Sample]):
         """A whole image."""
         mask = open_mask(item.mask)
         view, size = whole(mask), self.data.size
-        composite, real = (render(opened.image, view, size) for opened in open_pair(item, mask.size))
+        composite, real = (render(opened.image, view, size) for opened in self._open_whole(item, mask.size))
         soft_mask = render(mask, view, size)
         if self.cache:
             labels = self.cache.labels(composite, soft_mask >= HALF)
         else:
             labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
         return Sample(composite, real, soft_mask, labels, item)
+
+    def _open_whole(self, item: Item, mask_size: tuple[int, int]) -> tuple[Opened, Opened]:
+        """Composite and real image."""
+        return open_pair(item, mask_size)
 
     def _random(self, epoch: int, index: int) -> Sample:
         """A random box of an image."""

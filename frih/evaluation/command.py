@@ -87,11 +87,39 @@ def parse_subject(parser: argparse.ArgumentParser, *several: str) -> argparse.Na
     return args
 
 
+def weights_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments that :func:`parse_weights` reads."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="WEIGHTS key.sub=value", help="weights, and keys to change")
+    parser.add_argument("--best", action="store_true", help="take the run's best checkpoint, not its last")
+    return parser
+
+
+def parse_weights(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parses the command line of a program that takes weights alone.
+
+    Args:
+        parser: made by :func:`weights_parser`, perhaps with further arguments.
+
+    Returns:
+        The arguments, with ``run``, a path, and ``overrides``, a list of ``key.sub=value``.
+
+    Raises:
+        UserError: there is not exactly one path.
+    """
+    args = parser.parse_intermixed_args()
+    runs, args.overrides = split_words(args.words)
+    if len(runs) != 1:
+        raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
+    args.run = runs[0]
+    return args
+
+
 def load_subject(args: argparse.Namespace, *, only: Sequence[str]) -> Subject:
     """What the arguments name, with the keys that they change.
 
     Args:
-        args: from :func:`parse_subject`.
+        args: from :func:`parse_subject` or :func:`parse_weights`.
         only: the keys and sections that may be changed.
 
     Raises:

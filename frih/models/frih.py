@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from frih.config import ModelConfig
+from frih.config.keys import Ramp
 from frih.models.cascade import Cascade
 from frih.models.fusion import FusionHead
 from frih.models.network import Harmonized, Network
@@ -52,7 +53,7 @@ class FRIH(Network):
         base_decoder_width: int = PAPER.base_decoder_width,
         cascade_widths: Sequence[int] = PAPER.cascade_widths,
         head_width: int = PAPER.head_width,
-        shrink: tuple[float, float, float] | None = None,
+        shrink: Ramp | None = None,
     ) -> None:
         super().__init__()
         self.dense = dense

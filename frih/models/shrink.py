@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
+from frih.config.keys import Ramp
 
-def shrink_change(image: Tensor, composite: Tensor, mask: Tensor, ramp: tuple[float, float, float]) -> Tensor:
+
+def shrink_change(image: Tensor, composite: Tensor, mask: Tensor, ramp: Ramp) -> Tensor:
     """Scales each image's change by its own size: composite + s (image - composite).
 
     c is the mean size of the change over the foreground and the channels, in levels of 0..255, and ::

@@ -13,6 +13,7 @@ from torch import nn
 
 from frih.data.batches import Batch
 from frih.models import Network
+from frih.training.nonfinite import restore
 
 EACH, EVERY = 100, 10
 """The average sees the batch, too, in each of the first steps, and later in every tenth."""
@@ -54,6 +55,6 @@ class Average:
         with torch.no_grad():
             for part in parts:
                 self.network(part.composite, part.mask, part.labels)
-            for value, old in zip(self.network.buffers(), before, strict=True):
-                value.copy_(torch.where(value.isfinite().all(), value, old))
+        pairs = zip(self.network.buffers(), before, strict=True)
+        restore(self.network.buffers(), (torch.where(now.isfinite().all(), now, old) for now, old in pairs))
         self.network.eval()

@@ -8,9 +8,9 @@ A kind is a limit of the weights (:func:`is_limit`) if three things hold:
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from frih.data.iharmony4 import parts_of
 from frih.evaluation.statistics import Group, Interval, bootstrap
 from frih.harmonizing.kinds import KINDS
 from frih.metrics import Row
@@ -69,7 +69,7 @@ def parts(rows: Sequence[Row], strength: float, categories: Mapping[str, str]) -
 
 def category(row: Row, categories: Mapping[str, str]) -> str:
     """The category of a composite ``X_M_K.jpg``, whose mask is ``X_M``; empty if it has none."""
-    return categories.get(Path(row.name).stem.rpartition("_")[0], "")
+    return categories.get(parts_of(row.name)[1], "")
 
 
 def is_limit(part: Part, overall: Part) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from frih.config.keys import Ramp
 from frih.metrics import Row
 from frih.tools.experiments.strengths import named
 
@@ -20,7 +21,6 @@ HARM = 1.0
 """How much more an error counts that was made than one that was left."""
 
 Floats = NDArray[np.float64]
-Ramp = tuple[float, float, float]
 
 
 def best_shrink(rows: Sequence[Row], unchanged: Sequence[Row]) -> Ramp | None:

@@ -14,11 +14,11 @@ from frih.common.errors import UserError
 from frih.data.batches import Sample
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import Item
+from frih.data.images import Opened
 from frih.evaluation import Evaluation, row_of
 from frih.evaluation.statistics import Interval, bootstrap, paired, ratio
 from frih.harmonizing.kinds import KINDS, kinds_of
 from frih.metrics import Row, Target, with_harm
-from frih.submasks import extract_submasks
 
 STRENGTHS = tuple(tenths / 10 for tenths in range(11))
 PROTOCOL = "idih"
@@ -62,11 +62,9 @@ class Unchanged(CompositeDataset):
         self.__dict__.update(images.__dict__)
         self.items: Sequence[Item] = list({(item.real_name, item.mask_name): item for item in images.items}.values())
 
-    def _whole(self, item: Item) -> Sample:
-        sample = super()._whole(item)
-        return sample._replace(
-            composite=sample.real, labels=extract_submasks(sample.real, sample.mask, **self.submasks)
-        )
+    def _open_whole(self, item: Item, mask_size: tuple[int, int]) -> tuple[Opened, Opened]:
+        _, real = super()._open_whole(item, mask_size)
+        return real, real
 
 
 class Point(NamedTuple):

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError
 from frih.common.files import whole_file
+from frih.data.iharmony4 import parts_of
 from frih.data.images import reading
 from frih.evaluation.rows import read_rows
 from frih.metrics import Row
@@ -69,7 +70,7 @@ def choose(examples: Sequence[Example]) -> list[Example]:
 def _each_foreground_once(examples: Sequence[Example]) -> list[Example]:
     first: dict[tuple[str, str], Example] = {}
     for one in examples:
-        first.setdefault((one.row.subset, Path(one.row.name).stem.rpartition("_")[0] or one.row.name), one)
+        first.setdefault((one.row.subset, parts_of(one.row.name)[1] or one.row.name), one)
     return list(first.values())
 
 

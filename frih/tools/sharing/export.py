@@ -81,9 +81,7 @@ def export(
     """
     if half and kind != "safetensors":
         raise UserError(f"--half: is for safetensors; {kind} files are float32")
-    content = load_checkpoint(checkpoint)
-    if limits:
-        content = add_findings(content, limits, checkpoint)
+    content = read_content(checkpoint, limits)
     model, config = rebuild_model(content, checkpoint)
     about = describe(content, config, checkpoint, half=half)
     if kind == "safetensors":
@@ -99,6 +97,16 @@ def export(
         program = trace(model, config.data.size)
         write_whole(out, _to_onnx(program, about) if kind == "onnx" else _to_file(program, about))
     return about
+
+
+def read_content(checkpoint: Path, limits: Path | None) -> Mapping[str, Any]:
+    """What a checkpoint holds, with what was measured of it if ``limits`` names that.
+
+    Raises:
+        UserError: as :func:`export`.
+    """
+    content = load_checkpoint(checkpoint)
+    return add_findings(content, limits, checkpoint) if limits else content
 
 
 def trace(model: Network, size: int) -> ExportedProgram:
