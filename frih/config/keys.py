@@ -59,6 +59,8 @@ class DataConfig(Section):
     """Folder of a dataset in iHarmony4's layout. Recipes leave it to the command line: ``data.root=/datasets/iHarmony4``."""
     subsets: tuple[Text, ...] | None = None
     """Sub-datasets to use, by folder name. Unset: all that the root holds."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Training: share of the real images that are used, with all their composites; validation holds out its own first."""
     size: Annotated[int, Field(ge=128, le=8192, multiple_of=128)] = 256
     """Side in pixels to which every image is resized; the network halves it seven times."""
     crop_scale: tuple[Share, Share] = (0.5, 1.0)

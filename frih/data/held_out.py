@@ -1,13 +1,14 @@
-"""Which composites are held out of training for validation: a share of the real images, or those of a list."""
+"""Which composites train, and which are held out for validation: a share of the real images, or those of a list."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from frih.common.errors import UserError
 from frih.common.wording import counted
 from frih.config import Config
-from frih.data.iharmony4 import Item, Listing, choose_subsets, match_files, read_split, split_validation
+from frih.data.iharmony4 import Item, Listing, choose_subsets, in_drawn_order, match_files, read_split, split_validation
 from frih.data.lists import read_entries
 
 
@@ -55,11 +56,20 @@ def read_list(wanted: str, config: Config) -> Listing:
 
 
 def divide(listing: Listing, config: Config) -> tuple[list[Item], list[Item]]:
-    """Divides a listing into (training, validation), so that no real image is in both."""
+    """Divides a listing into (training, validation), with no real image in both; ``data.share`` of the first."""
     if listing.held_out is None:
-        return split_validation(listing.items, config.validation.fraction, config.seed)
-    seen = {item.real_name for item in listing.held_out}  # subsets may share photos, by name
-    return [item for item in listing.items if item.real_name not in seen], listing.held_out
+        training, held_out = split_validation(listing.items, config.validation.fraction, config.seed)
+    else:
+        seen = {item.real_name for item in listing.held_out}  # subsets may share photos, by name
+        training, held_out = [item for item in listing.items if item.real_name not in seen], listing.held_out
+    return thinned(training, config.data.share, config.seed), held_out
+
+
+def thinned(items: Sequence[Item], share: float, seed: int) -> list[Item]:
+    """The composites of a share of the real images, at least of one. A larger share adds to those of a smaller one."""
+    reals = sorted({item.real_name for item in items})
+    taken = set(in_drawn_order(reals, f"{seed}/share")[: max(1, round(share * len(reals)))])
+    return [item for item in items if item.real_name in taken]
 
 
 def _read_file(path: Path, root: Path, config: Config) -> Listing:

@@ -13,7 +13,7 @@ have any suffix. Subsets may have any names.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -146,11 +146,16 @@ def split_validation(items: Sequence[Item], fraction: float, seed: int) -> tuple
     for subset in sorted({item.subset for item in items}):
         reals = {item.real_name for item in items if item.subset == subset}
         count = 0 if fraction == 0 or len(reals) < 2 else max(1, round(fraction * len(reals)))
-        held_out |= set(sorted(reals, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())[:count])
+        held_out |= set(in_drawn_order(reals, str(seed))[:count])
     parts: tuple[list[Item], list[Item]] = ([], [])
     for item in items:
         parts[item.real_name in held_out].append(item)
     return parts
+
+
+def in_drawn_order(names: Iterable[str], draw: str) -> list[str]:
+    """Names in an order like a random one, by a hash of each: names that come or go leave the others' order as it was."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{draw}/{name}".encode()).digest())
 
 
 def describe_preparation(root: Path) -> str:

@@ -113,3 +113,28 @@ def test_lists_that_are_not_there(parts, dataset, tmp_path, monkeypatch):
         parts(str(tmp_path))
     with pytest.raises(UserError, match=r"validation\.list: train names every real image of the training split"):
         parts("train")
+
+
+def test_a_share_of_the_real_images_trains_with_all_their_composites(dataset):
+    def training(share: float, seed: int = 0) -> tuple[set[str], list[str]]:
+        config = load_config(
+            None, [f"data.root={dataset}", f"data.share={share}", f"seed={seed}", "validation.fraction=0.25"]
+        )
+        listing = read_split(dataset, "train", None)
+        items, held_out = divide(listing, config)
+        assert (
+            held_out
+            == divide(listing, load_config(None, [f"data.root={dataset}", "validation.fraction=0.25", f"seed={seed}"]))[
+                1
+            ]
+        )
+        reals = {item.real_name for item in items}
+        assert not reals & {item.real_name for item in held_out}
+        assert items == [item for item in listing.items if item.real_name in reals]  # all of them, in the same order
+        return reals, [item.name for item in items]
+
+    everything, some, few = (training(share)[0] for share in (1.0, 0.5, 0.01))
+    assert few < some < everything
+    assert len(some) == round(len(everything) / 2)
+    assert len(few) == 1
+    assert len({tuple(training(0.5, seed)[1]) for seed in range(8)}) > 1
