@@ -14,7 +14,7 @@ class Losses(NamedTuple):
     """Each (B,): one value for each image. The loss of a batch is their mean."""
 
     total: Tensor
-    """L_total = L_coarse + L_refine (6)."""
+    """L_total = L_coarse + L_refine (6); other weights of L_refine than 1 are ours."""
     coarse: Tensor
     refine: Tensor
 
@@ -27,6 +27,7 @@ def harmonization_loss(
     *,
     min_area: int = 100,
     equal: Equal = "submasks",
+    refine_weight: float = 1.0,
     refine: bool = True,
 ) -> Losses:
     """The losses of a batch's images.
@@ -38,11 +39,12 @@ def harmonization_loss(
         labels: (B, H, W), integers, 0 = background, k = submask k.
         min_area: A_min, in pixels.
         equal: what counts alike in L_refine, ``"submasks"`` or ``"pixels"``.
+        refine_weight: of L_refine in the total.
         refine: whether there is a second stage; without it L_refine is 0.
     """
     coarse = coarse_loss(out.coarse, real, mask, min_area)
     refined = refine_loss(out.refined, real, labels, min_area, equal) if refine else torch.zeros_like(coarse)
-    return Losses(coarse + refined, coarse, refined)
+    return Losses(coarse + refine_weight * refined, coarse, refined)
 
 
 def coarse_loss(image: Tensor, real: Tensor, mask: Tensor, min_area: int) -> Tensor:

@@ -34,6 +34,17 @@ def test_where_pixels_count_alike_the_refine_loss_is_the_mean_over_the_mask():
     assert refine_loss(guess, torch.zeros_like(guess), labels, 30, "pixels")[0].item() == pytest.approx(0.3 / 30)
 
 
+def test_the_refine_loss_has_its_weight_in_the_total():
+    rng = torch.Generator().manual_seed(1)
+    coarse, refined, real = (torch.rand(2, 3, 8, 8, generator=rng) for _ in range(3))
+    labels = torch.randint(0, 3, (2, 8, 8), generator=rng).to(torch.uint8)
+    given = Harmonized(coarse, refined), real, (labels > 0).float().unsqueeze(1), labels
+    for weight in (1.0, 8.0):
+        losses = harmonization_loss(*given, refine_weight=weight)
+        assert torch.allclose(losses.total, losses.coarse + weight * losses.refine)
+        assert torch.equal(losses.refine, harmonization_loss(*given).refine)
+
+
 def test_areas_below_a_min_count_as_a_min():
     guess, labels = torch.full((1, 3, 10, 15), 0.1), torch.ones(1, 10, 15, dtype=torch.uint8)
     real, mask = torch.zeros_like(guess), torch.ones(1, 1, 10, 15)

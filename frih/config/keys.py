@@ -21,6 +21,8 @@ Epochs = Annotated[int, Field(ge=1, le=10**6)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=2**16)]
 Levels = Annotated[float, Field(ge=0, le=255)]
+MOST_GIVEN = 32
+"""The largest label of submasks that are given as files."""
 Ramp = tuple[Levels, Levels, Annotated[float, Field(gt=0, le=2)]]
 """``[low, full, most]`` of ``model.shrink``."""
 Pixels = Annotated[int, Field(ge=1, le=2**26)]
@@ -101,17 +103,18 @@ class DataConfig(Section):
 class SubmaskConfig(Section):
     """How the foreground is divided (the paper's *Submask Extraction*)."""
 
-    method: Literal["cfsfdp", "gamma", "kmeans", "whole"] = "cfsfdp"
+    method: Literal["cfsfdp", "gamma", "kmeans", "random", "whole", "given"] = "cfsfdp"
     """How the foreground is clustered by colour. ``cfsfdp``: density peaks; the peaks of highest delta are the centres, as in
     the paper. ``gamma``: the peaks of highest density times delta, the rule of Rodriguez and Laio. ``kmeans``: k-means.
-    ``whole``: the mask is the only submask (*Cascade Globalmask*)."""
+    ``random``: not by colour but by place, nearest to pixels drawn at random, as a control. ``whole``: the mask is the only
+    submask (*Cascade Globalmask*). ``given``: as files in the data set's ``submasks/`` folders say (:mod:`frih.data.given`)."""
     cutoff: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The cutoff distance d_c of equation 1, for RGB in [0, 1]."""
     candidates: Annotated[int, Field(ge=1, le=255)] = 10
     """``cfsfdp`` and ``gamma``: number of colours of highest delta (or gamma) that may become centres. An image has at most
     so many submasks."""
     clusters: Annotated[int, Field(ge=1, le=255)] = 8
-    """``kmeans``: number of clusters. An image has at most so many submasks."""
+    """``kmeans`` and ``random``: number of clusters. An image has at most so many submasks."""
     min_density: Annotated[int, Field(ge=0, le=2**26)] = 10
     """A candidate must have a higher density than this; others are outliers."""
     distance: Literal["euclidean", "normalized"] = "euclidean"
@@ -120,7 +123,8 @@ class SubmaskConfig(Section):
     @property
     def most(self) -> int:
         """No image has more submasks than this."""
-        return self.clusters if self.method == "kmeans" else self.candidates
+        most = {"kmeans": self.clusters, "random": self.clusters, "whole": 1, "given": MOST_GIVEN}
+        return most.get(self.method, self.candidates)
 
 
 class ModelConfig(Section):
@@ -173,6 +177,8 @@ class LossConfig(Section):
     equal: Literal["submasks", "pixels"] = "submasks"
     """What has equal weight in the refine loss: the submasks of an image, as in equation 8, or the pixels of its mask, as in
     fMSE."""
+    refine_weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Weight of the refine loss in equation 6; 1 in the paper."""
 
 
 class TrainConfig(Section):

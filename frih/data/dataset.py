@@ -13,10 +13,11 @@ from frih.common.errors import UserError
 from frih.common.progress import progress_bar
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import Sample
+from frih.data.given import given_submasks
 from frih.data.iharmony4 import Item
 from frih.data.images import HALF, Opened, open_mask, open_reduced
 from frih.data.label_cache import LabelCache
-from frih.data.transforms import random_view, render, whole
+from frih.data.transforms import View, random_view, render, whole
 from frih.submasks import extract_submasks
 
 Restyle = Callable[[Item, np.ndarray, np.ndarray, np.random.Generator], np.ndarray | None]
@@ -49,7 +50,7 @@ class CompositeDataset(Dataset[Sample]):
         self.data = data
         self.submasks = submasks.model_dump()
         self.seed = seed
-        cached = data.label_cache is not None and submasks.method != "whole"
+        cached = data.label_cache is not None and submasks.method not in ("whole", "given")
         self.cache = LabelCache(Path(str(data.label_cache)), self.submasks) if cached else None
         self.restyle = restyling(items, data.size, data.regions) if restyling and data.online else None
 
@@ -61,7 +62,8 @@ class CompositeDataset(Dataset[Sample]):
 
     def warm_up(self) -> None:
         """Compiles or loads the code that finds submasks."""
-        extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
+        if self.submasks["method"] != "given":
+            extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
 
     def _whole(self, item: Item) -> Sample:
         """A whole image."""
@@ -72,8 +74,16 @@ class CompositeDataset(Dataset[Sample]):
         if self.cache:
             labels = self.cache.labels(composite, soft_mask >= HALF)
         else:
-            labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+            labels = self._labels(item, mask.size, view, composite, soft_mask >= HALF)
         return Sample(composite, real, soft_mask, labels, item)
+
+    def _labels(
+        self, item: Item, size: tuple[int, int], view: View, composite: np.ndarray, mask: np.ndarray
+    ) -> np.ndarray:
+        """The submasks of a view of an image of some (width, height)."""
+        if self.submasks["method"] == "given":
+            return given_submasks(item, size, view, mask)
+        return extract_submasks(composite, mask, **self.submasks)
 
     def _open_whole(self, item: Item, mask_size: tuple[int, int]) -> tuple[Opened, Opened]:
         """Composite and real image."""
@@ -101,7 +111,7 @@ class CompositeDataset(Dataset[Sample]):
             if rng.random() < self.data.online:
                 made = self.restyle(item, real, soft_mask, rng)
                 composite = composite if made is None else made
-        labels = extract_submasks(composite, soft_mask >= HALF, **self.submasks)
+        labels = self._labels(item, mask.size, view, composite, soft_mask >= HALF)
         return Sample(composite, real, soft_mask, labels, item)
 
 

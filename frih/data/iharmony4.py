@@ -3,6 +3,7 @@
 ::
 
     <root>/<subset>/{composite_images,masks,real_images}/
+    <root>/<subset>/submasks/                     only for submasks.method=given
     <root>/<subset>/<subset>_{train,test}.txt     one composite's file name a line
     <root>/IHD_{train,test}.txt                   lines such as HAdobe5k/composite_images/a0001_1_1.jpg
 
@@ -33,6 +34,8 @@ SUBSETS = tuple(COMPOSITES)
 """The subsets of iHarmony4, in the order of the paper's tables. Others come after them, by name."""
 FOLDERS = ("composite_images", "masks", "real_images")
 """The folders of a subset."""
+GIVEN = "submasks"
+"""The folder of a subset that may hold submasks, for ``submasks.method=given``."""
 SPLITS = ("train", "test")
 PREPARED, PREPARED_FILES = "prepared.json", "prepared_files.jsonl"
 """Written by :mod:`frih.tools.datasets.prepare`: how a finished copy was made, and a line for each of its files."""
@@ -66,6 +69,16 @@ class Item(NamedTuple):
     def real(self) -> Path:
         """The real image's path."""
         return Path(self.root, self.subset, "real_images", self.real_name)
+
+    @property
+    def given(self) -> Path:
+        """The path of the composite's given submasks, which need not be there."""
+        return Path(self.root, self.subset, GIVEN, submask_name(self.composite_name))
+
+
+def submask_name(composite_name: str) -> str:
+    """The file name of a composite's given submasks."""
+    return f"{Path(composite_name).stem}.png"
 
 
 class Listing(NamedTuple):

@@ -86,6 +86,21 @@ def open_mask(path: Path) -> Image.Image:
     return as_mask(_open(path, path).image, str(path))
 
 
+def open_labels(path: Path) -> Image.Image:
+    """Reads an image of label numbers, upright: grey values, or the indices of a palette, 8 bits.
+
+    Raises:
+        UserError: the file is missing, truncated or no image; or it has more than 8 bits or several channels.
+    """
+    image = _open(path, path).image
+    _refuse_deep(image, str(path))
+    if image.mode not in ("1", "L", "P"):
+        raise UserError(
+            f"{path}: is {image.mode}; labels are grey values or a palette's indices, 8 bits in one channel"
+        )
+    return Image.fromarray(np.array(image.convert("L") if image.mode == "1" else image).astype(np.uint8))
+
+
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
     """An image in 8-bit RGB. Greyscale and palette are converted, an opaque alpha channel is dropped.
 

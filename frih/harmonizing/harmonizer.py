@@ -66,6 +66,11 @@ class Harmonizer:
         self.findings = findings
         """The weights' own strength, and the limits that are known of them."""
         self.size = config.data.size if size is None else size
+        if config.submasks.method == "given":
+            raise UserError(
+                "submasks.method: these weights were trained with given submasks, which an image of one's own has not; "
+                "train with another method"
+            )
         if self.size < 128 or self.size % 128:
             raise UserError(f"size: must be a multiple of 128, for the network halves it seven times, not {size}")
 

@@ -1,14 +1,16 @@
 """From an image and its mask to a map of submasks."""
 
+import zlib
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from frih.submasks.checks import check_choice, check_count, describe
 from frih.submasks.density_peaks import check_options, density_peaks
 from frih.submasks.kmeans import kmeans
 
-METHODS = ("cfsfdp", "gamma", "kmeans", "whole")
+METHODS = ("cfsfdp", "gamma", "kmeans", "random", "whole")
 DECISIONS = {"cfsfdp": "delta", "gamma": "gamma"}
 
 
@@ -32,8 +34,9 @@ def extract_submasks(
         min_density: a colour of this density or less is an outlier.
         distance: ``"euclidean"`` or ``"normalized"``.
         method: ``"cfsfdp"`` takes the density peaks of the highest delta as centres, ``"gamma"`` those of the highest density
-            times delta; ``"kmeans"`` is k-means; ``"whole"`` makes the whole mask one submask.
-        clusters: the most submasks that ``"kmeans"`` can find.
+            times delta; ``"kmeans"`` is k-means; ``"random"`` divides by place (:func:`random_parts`); ``"whole"`` makes the
+            whole mask one submask.
+        clusters: the most submasks that ``"kmeans"`` and ``"random"`` can find.
 
     Returns:
         (H, W) uint8: 0 = background, k = submask k. Submask 1 is that of the densest centre; with ``"kmeans"`` it is the
@@ -49,10 +52,33 @@ def extract_submasks(
     labels = mask.astype(np.uint8, order="C")
     if method == "kmeans":
         labels[mask] = kmeans(composite[mask], clusters).labels
+    elif method == "random":
+        labels[mask] = random_parts(mask, clusters)
     elif method != "whole":
         decision = DECISIONS[method]
         labels[mask] = density_peaks(composite[mask], cutoff, candidates, min_density, distance, decision).labels
     return labels
+
+
+def random_parts(mask: np.ndarray, parts: int) -> np.ndarray:
+    """Divides a foreground by place, whatever its colours: each pixel belongs to the nearest of some that are drawn at random.
+
+    It is a control for divisions by colour. The draw depends on the mask alone, so an image always has the same parts.
+
+    Args:
+        mask: (H, W) bool, with N pixels set.
+        parts: their number, or N if that is less.
+
+    Returns:
+        (N,) uint8, from 1 on.
+    """
+    places = np.argwhere(mask)
+    rng = np.random.default_rng([*mask.shape, zlib.crc32(np.packbits(mask).tobytes())])
+    centers = places[rng.choice(len(places), min(parts, len(places)), replace=False)] if len(places) else places
+    if not len(centers):
+        return np.zeros(0, np.uint8)
+    nearest: np.ndarray = cKDTree(centers).query(places)[1]
+    return (nearest + 1).astype(np.uint8)
 
 
 def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> np.ndarray:

@@ -228,6 +228,7 @@ class Trainer:
             batch.labels,
             min_area=loss.min_area,
             equal=loss.equal,
+            refine_weight=loss.refine_weight,
             refine=self.network.refines,
         )
 

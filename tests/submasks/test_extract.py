@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
@@ -71,7 +72,7 @@ def test_whole_takes_the_mask_as_its_one_submask():
 
 
 def test_methods_are_those_of_the_configuration():
-    assert get_args(SubmaskConfig.model_fields["method"].annotation) == extract.METHODS
+    assert get_args(SubmaskConfig.model_fields["method"].annotation) == (*extract.METHODS, "given")
 
 
 def test_gamma_and_kmeans_divide_by_their_own_rules():
@@ -85,6 +86,31 @@ def test_gamma_and_kmeans_divide_by_their_own_rules():
     np.testing.assert_array_equal(labels[mask], kmeans(composite[mask], 5).labels)
     assert not labels[~mask].any()
     assert labels.max() == 5
+
+
+def test_random_parts_are_the_pixels_nearest_to_some_of_them():
+    composite, mask = scene(6)
+    labels = extract_submasks(composite, mask, method="random", clusters=5)
+    places, found = np.argwhere(mask), labels[mask]
+    assert set(np.unique(found)) == {1, 2, 3, 4, 5}
+    assert not labels[~mask].any()
+
+    def parts_of(centers: np.ndarray) -> np.ndarray:
+        return ((places[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1) + 1
+
+    rng = np.random.default_rng([*mask.shape, zlib.crc32(np.packbits(mask).tobytes())])
+    np.testing.assert_array_equal(found, parts_of(places[rng.choice(len(places), 5, replace=False)]))
+    np.testing.assert_array_equal(labels, extract_submasks(255 - composite, mask, method="random", clusters=5))
+    other = mask.copy()
+    other[20, 25] = False
+    assert (extract_submasks(composite, other, method="random", clusters=5)[other] != labels[other]).any()
+
+
+def test_a_random_part_has_a_pixel_at_least():
+    mask = np.zeros((4, 5), bool)
+    mask[1, 2] = mask[3, 4] = True
+    labels = extract_submasks(np.zeros((4, 5, 3), np.uint8), mask, method="random", clusters=8)
+    assert sorted(labels[mask]) == [1, 2]
 
 
 @pytest.mark.parametrize("method", extract.METHODS)
@@ -129,7 +155,7 @@ COMPOSITE, MASK = np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), bool)
         ({"mask": ~MASK, "candidates": 0}, "candidates: "),
         ({"min_density": -1}, "min_density: "),
         ({"distance": "manhattan"}, "distance: "),
-        ({"method": "k-means"}, "method: must be one of cfsfdp, gamma, kmeans, whole"),
+        ({"method": "k-means"}, "method: must be one of cfsfdp, gamma, kmeans, random, whole"),
         ({"method": "kmeans", "clusters": 0}, "clusters: .* from 1 to 255"),
         ({"method": "cfsfdp", "clusters": 256}, "clusters: "),
     ],

@@ -3,6 +3,7 @@
 ::
 
     <out>/{Reinhard,Xiao,Fecker,Pitie[,Regions]}/{composite_images,masks,real_images}/
+    <out>/Regions/submasks/                                  which colour region each pixel of a composite belongs to
     <out>/<subset>/<subset>_{train,test}.txt                 written when all images are there
     <out>/manifest.json                                      settings, and how each composite was made; written last
     <out>/unfinished.jsonl                                   until then, the same of what is done
@@ -14,7 +15,8 @@ photo has one mask. The photos are split, not the composites, and only training 
 holds nothing of a test photo. Composite and real image are encoded from the same pixels, so that their backgrounds agree.
 
 The subset Regions is made on request: each colour region of an object (:mod:`~frih.tools.composites.regions`) takes the
-colours of another reference, by one of the four transfers drawn at random. No published data set has such composites.
+colours of another reference, by one of the four transfers drawn at random. No published data set has such composites. Their
+regions are stored as submasks, for ``submasks.method=given`` (:mod:`frih.data.given`).
 
 The result depends on the photos and the settings alone, not on the number of processes. An interrupted run can go on.
 """
@@ -32,7 +34,7 @@ from numpy.typing import NDArray
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.common.processes import cores, process_pool
-from frih.data.iharmony4 import FOLDERS, SPLITS
+from frih.data.iharmony4 import FOLDERS, GIVEN, SPLITS, submask_name
 from frih.data.images import HALF
 from frih.tools.composites.color_transfer import TRANSFERS
 from frih.tools.composites.objects import NAMED, Object, Skipped, choose_objects, describe_skipped, read_object, shown
@@ -142,7 +144,7 @@ def make_composites(
         def make(missing: list[_Task]) -> Iterable[Entry]:
             for path in lists.values():  # they are written again in the end
                 path.unlink(missing_ok=True)
-            for subset, folder in product(_subsets(regions), FOLDERS):
+            for subset, folder in (*product(_subsets(regions), FOLDERS), *[(REGIONS, GIVEN)] * bool(regions)):
                 (out / subset / folder).mkdir(parents=True, exist_ok=True)
             return shown(each, "composites", "object", progress, partial(_make, out), missing)
 
@@ -190,6 +192,14 @@ class _Try(NamedTuple):
 
     transfer: str
     lenders: list[Object]
+
+
+class _Composite(NamedTuple):
+    """How a composite was made, its image (H, W, 3), and its colour regions (H, W) if it has any."""
+
+    how: _Try
+    image: NDArray[np.uint8]
+    regions: NDArray[np.uint8] | None
 
 
 class _Task(NamedTuple):
@@ -270,9 +280,12 @@ def _make(out: Path, task: _Task) -> Entry:
     files: dict[str, bytes] = {}
     for subset, tries in task.tries.items():
         made, rejected[subset] = _restyle(real, mask, tries, task)
-        for number, (one, image) in enumerate(made, 1):
-            path = f"{subset}/composite_images/{mask_name}_{number}.jpg"
+        for number, (one, image, regions) in enumerate(made, 1):
+            name = f"{mask_name}_{number}.jpg"
+            path = f"{subset}/composite_images/{name}"
             files[path] = encoded(image)
+            if regions is not None:
+                files[f"{subset}/{GIVEN}/{submask_name(name)}"] = encoded(regions)
             lenders = [lender.name for lender in one.lenders]
             how = {"reference": lenders[0]} if len(lenders) == 1 else {"transfer": one.transfer, "reference": lenders}
             composites[path] = {"subset": subset, **how, **_figures(at_evaluation(files[path]), real_seen, mask_seen)}
@@ -294,9 +307,9 @@ def _make(out: Path, task: _Task) -> Entry:
 
 def _restyle(
     real: NDArray[np.uint8], mask: NDArray[np.uint8], tries: Sequence[_Try], task: _Task
-) -> tuple[list[tuple[_Try, NDArray[np.uint8]]], Counter[str]]:
-    """The composites that pass the filters, with their tries, and how many do not, by reason."""
-    made: list[tuple[_Try, NDArray[np.uint8]]] = []
+) -> tuple[list[_Composite], Counter[str]]:
+    """The composites that pass the filters, and how many do not, by reason."""
+    made: list[_Composite] = []
     rejected: Counter[str] = Counter()
     attempts = (
         Attempt(one.transfer, [_lent_pixels(lender, task.size) / 255 for lender in one.lenders]) for one in tries
@@ -305,7 +318,7 @@ def _restyle(
         if result.image is None:
             rejected[str(result.fault)] += 1
         else:
-            made.append((one, result.image))
+            made.append(_Composite(one, result.image, result.regions))
         if len(made) == task.most or result.fault == ONE_COLOR:
             break
     return made, rejected

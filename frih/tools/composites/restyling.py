@@ -43,6 +43,8 @@ class Restyled(NamedTuple):
     """The reason why it is rejected, in a few words."""
     fmse: float
     """Mean square of the foreground's change, 0..255."""
+    regions: NDArray[np.uint8] | None = None
+    """(H, W): 0 outside the foreground, k in the k-th colour region; None where the foreground was restyled as a whole."""
 
 
 class Attempt(NamedTuple):
@@ -131,7 +133,14 @@ class _Foreground:
         opacity = self.mask[self.region][:, None] / 255
         composite = self.real.copy()
         composite[self.region] = np.rint(255 * (self.source + opacity * (restyled - self.source)))
-        return Restyled(composite, None, change)
+        return Restyled(composite, None, change, self._numbered(len(attempt.references)))
+
+    def _numbered(self, count: int) -> NDArray[np.uint8] | None:
+        if count < 2:
+            return None
+        numbers = np.zeros(self.region.shape, np.uint8)
+        numbers[self.region] = 1 + self._regions(count)
+        return numbers
 
     def _transfer(self, attempt: Attempt, most: int) -> tuple[Colors, str | None, float]:
         """At most so many pixels in their new colours, their fault, and their change."""

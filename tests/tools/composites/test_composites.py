@@ -280,6 +280,11 @@ def test_regions_are_a_subset_of_their_own(colourful, tmp_path):
     assert_lent_by_others(known, {entry["photo"]: entry for entry in made.entries})
     assert {record["transfer"] for _, record in known} <= set(SUBSETS.values())
     assert {len(set(record["reference"])) for _, record in known} == {2}
+    for item in items:
+        regions = np.asarray(Image.open(item.given))
+        assert np.array_equal(regions > 0, np.asarray(Image.open(item.mask)) > 0)
+        real = np.asarray(Image.open(item.real)).mean(axis=2)
+        assert real[regions == 1].max() < real[regions == 2].min()  # the dark and the light half
     assert "Regions" in describe(made)
     assert contents(make(colourful, tmp_path / "2", regions=2, **SETTINGS, workers=2).root) == found
     with pytest.raises(UserError, match="was made with regions 2, not None"):
