@@ -40,6 +40,11 @@ class Packed(NamedTuple):
     labels: Tensor
     items: list[Item]
 
+    def samples(self) -> list[Sample]:
+        """The images one by one."""
+        arrays = [tensor.numpy() for tensor in (self.composite, self.real, self.soft_mask, self.labels)]
+        return [Sample(*parts) for parts in zip(*arrays, self.items, strict=True)]
+
     def unpack(self, device: torch.device) -> "Batch":
         """The batch on a device; nothing waits for a GPU where this batch lies in pinned memory."""
         composite, mask = network_input(self.composite, self.soft_mask, device)

@@ -74,11 +74,7 @@ def parse_subject(parser: argparse.ArgumentParser, *several: str) -> argparse.Na
         UserError: there is not exactly one of a run, predictions and ``--input-composite``; or a folder has no proper name.
     """
     args = parser.parse_intermixed_args()
-    words = args.words
-    for option in ("predictions", *several):
-        words = [*words, *filter(_is_override, getattr(args, option))]
-        setattr(args, option, [word for word in getattr(args, option) if not _is_override(word)])
-    runs, args.overrides = split_words(words)
+    runs, args.overrides = _split(args, "predictions", *several)
     if len(runs) + bool(args.predictions) + args.input_composite != 1:
         hint = taken_for_keys(args.overrides)
         raise UserError(f"give one of: a run (runs/frih), --predictions DIR, --input-composite{hint}")
@@ -95,11 +91,12 @@ def weights_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_weights(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse_weights(parser: argparse.ArgumentParser, *several: str) -> argparse.Namespace:
     """Parses the command line of a program that takes weights alone.
 
     Args:
         parser: made by :func:`weights_parser`, perhaps with further arguments.
+        several: as in :func:`parse_subject`.
 
     Returns:
         The arguments, with ``run``, a path, and ``overrides``, a list of ``key.sub=value``.
@@ -108,7 +105,7 @@ def parse_weights(parser: argparse.ArgumentParser) -> argparse.Namespace:
         UserError: there is not exactly one path.
     """
     args = parser.parse_intermixed_args()
-    runs, args.overrides = split_words(args.words)
+    runs, args.overrides = _split(args, *several)
     if len(runs) != 1:
         raise UserError(f"give weights: a run, a checkpoint or a file{taken_for_keys(args.overrides)}")
     args.run = runs[0]
@@ -133,6 +130,15 @@ def load_subject(args: argparse.Namespace, *, only: Sequence[str]) -> Subject:
         step, steps = (content["training"].get(key, 0) for key in ("step", "steps"))
         subject = Subject(config, model, checkpoint, step, steps)
     return subject._replace(config=with_overrides(subject.config, args.overrides, only=only))
+
+
+def _split(args: argparse.Namespace, *several: str) -> tuple[list[Path], list[str]]:
+    """The paths and the keys to change among the words. Such keys are taken out of options that take several words."""
+    words = args.words
+    for option in several:
+        words = [*words, *filter(_is_override, getattr(args, option))]
+        setattr(args, option, [word for word in getattr(args, option) if not _is_override(word)])
+    return split_words(words)
 
 
 def _is_override(word: str) -> bool:

@@ -92,7 +92,7 @@ class Evaluation:
                 coarse, refined = harmonize(model, packed, self.world.device)
                 refined = np.rint(refined) if self.rounded else refined
                 images = {"": refined} if not model.refines else {"": refined, "coarse_": coarse}
-                for i, sample in enumerate(_unpack(packed)):
+                for i, sample in enumerate(packed.samples()):
                     yield partial(self.score, sample, {"": {prefix: all_[i] for prefix, all_ in images.items()}})
 
         with _evaluating(model):
@@ -319,11 +319,6 @@ def _evaluating(model: Network) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def _unpack(packed: Packed) -> list[Sample]:
-    arrays = [tensor.numpy() for tensor in (packed.composite, packed.real, packed.soft_mask, packed.labels)]
-    return [Sample(*parts) for parts in zip(*arrays, packed.items, strict=True)]
 
 
 def _in_threads(jobs: Iterator[_Job], pool: ThreadPoolExecutor, ahead: int) -> Iterator[list[Row] | UserError]:

@@ -31,7 +31,7 @@ PAPER = "cfsfdp:0.1"
 """The paper's division."""
 METHODS = ("whole", PAPER, "cfsfdp:0.02", "gamma:10", "kmeans:4", "kmeans:8")
 """The default divisions."""
-KEYS = {"cfsfdp": "cutoff", "gamma": "candidates", "kmeans": "clusters"}
+KEYS = {"cfsfdp": "cutoff", "gamma": "candidates", "kmeans": "clusters", "random": "clusters"}
 """The key that the number behind a method's name sets."""
 AS_IS = "as it is"
 FEW = 30
@@ -75,8 +75,13 @@ class Oracle(Evaluation):
         return rows
 
 
-def parse_method(text: str) -> SubmaskConfig:
+def parse_method(text: str, option: str = "--methods", also: Sequence[str] = ()) -> SubmaskConfig:
     """A division from its short form: a value of ``submasks.method``, with or without its number (:data:`KEYS`).
+
+    Args:
+        text: the short form.
+        option: the option of the command line that takes it, for messages.
+        also: what else that option takes.
 
     Raises:
         UserError: there is no such method, or its number is not one or out of range.
@@ -84,17 +89,18 @@ def parse_method(text: str) -> SubmaskConfig:
     method, colon, number = text.partition(":")
     known = ("whole", *KEYS)
     if method not in known:
-        raise UserError(f"--methods: {text!r} begins with none of {', '.join(known)}{did_you_mean(method, known)}")
+        listed = ", ".join((*known, *also))
+        raise UserError(f"{option}: {text!r} begins with none of {listed}{did_you_mean(method, (*known, *also))}")
     if colon and method not in KEYS:
-        raise UserError(f"--methods: {text!r}: {method} takes no number")
+        raise UserError(f"{option}: {text!r}: {method} takes no number")
     try:
         settings = {KEYS[method]: float(number) if method == "cfsfdp" else int(number)} if colon else {}
         return SubmaskConfig.model_validate({"method": method, **settings})
     except ValidationError as error:
         problem = error.errors()[0]["msg"].lower()
-        raise UserError(f"--methods: {text!r}: submasks.{KEYS[method]}: {problem}") from None
+        raise UserError(f"{option}: {text!r}: submasks.{KEYS[method]}: {problem}") from None
     except ValueError:
-        raise UserError(f"--methods: {text!r}: {number!r} is not a number for submasks.{KEYS[method]}") from None
+        raise UserError(f"{option}: {text!r}: {number!r} is not a number for submasks.{KEYS[method]}") from None
 
 
 def remaining(

@@ -99,7 +99,7 @@ def test_methods_in_short(text, settings):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kmens:3", "begins with none of whole, cfsfdp, gamma, kmeans; did you mean 'kmeans'"),
+        ("kmens:3", "begins with none of whole, cfsfdp, gamma, kmeans, random; did you mean 'kmeans'"),
         ("whole:2", "takes no number"),
         ("kmeans:", "'' is not a number for submasks.clusters"),
         ("gamma:2.5", "'2.5' is not a number for submasks.candidates"),
