@@ -245,7 +245,7 @@ _LATEX = str.maketrans(
 
 
 def _latex(text: str) -> str:
-    return printable(text).translate(_LATEX)
+    return re.sub(r"(?<![\w.%])-(?=\d)", "−", printable(text)).translate(_LATEX)  # a sign, not a range
 
 
 def _latex_line(line: Sequence[str]) -> str:

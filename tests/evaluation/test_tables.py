@@ -292,6 +292,7 @@ def test_latex_escapes_and_counts_columns():
         (r"$\frac$ 5%", r"$\frac$ 5%", r"\$\\frac\$ 5%", r"\$\textbackslash{}frac\$ 5\%"),
         ("```", "```", r"\`\`\`", r"\textasciigrave{}" * 3),
         ("a\nb\x1b", r"a\nb\x1b", r"a\\nb\\x1b", r"a\textbackslash{}nb\textbackslash{}x1b"),
+        ("-1 a-1 0-5", "-1 a-1 0-5", "-1 a-1 0-5", "$-$1 a-1 0-5"),
         ("\udcff", r"\udcff", r"\\udcff", r"\textbackslash{}udcff"),
     ],
 )

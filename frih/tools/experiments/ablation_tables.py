@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from frih.evaluation.layout import Table, figure, heading
+from frih.evaluation.layout import Table, figure, heading, markdown_text
 from frih.evaluation.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
 from frih.evaluation.statistics import INTERVALS, Difference, bootstrap, match, paired
 from frih.evaluation.tables import WORSE, Summary, beside_published, cutoffs, summarize, with_interval
@@ -27,25 +27,25 @@ MEANS = (*SCORES, *HARM)
 TITLES = {
     "separate": "Stages trained apart and together",
     "divisions": "FRIH with other divisions of the foreground",
-    "loss": "The refine loss: equation 8, and equal pixels",
+    "loss": "Refine loss by equation 8 and with equal pixels",
 }
 """Titles of tables that the paper does not have."""
 AGAINST = {
     "5": ("d_c = 0.1",),
-    "divisions": ("Whole mask", "Density peaks, d_c = 0.1 (FRIH)"),
+    "divisions": ("Whole mask", "Density peaks (d_c = 0.1), FRIH"),
 }
 """Rows with which all others of a table are compared."""
 PAIRS = {
     "loss": (
-        ("Globalmask, refine loss x 8", "Globalmask"),
-        ("Submask, equation 8", "Globalmask"),
-        ("Submask, equation 8", "Globalmask, refine loss x 8"),
-        ("Submask, equal pixels", "Globalmask"),
-        ("Submask, equal pixels", "Submask, equation 8"),
-        ("FRIH, equation 8", "Globalmask"),
-        ("FRIH, equation 8", "Globalmask, refine loss x 8"),
-        ("FRIH, equal pixels", "Globalmask"),
-        ("FRIH, equal pixels", "FRIH, equation 8"),
+        ("Globalmask (refine loss x 8)", "Globalmask"),
+        ("Submask (equation 8)", "Globalmask"),
+        ("Submask (equation 8)", "Globalmask (refine loss x 8)"),
+        ("Submask (equal pixels)", "Globalmask"),
+        ("Submask (equal pixels)", "Submask (equation 8)"),
+        ("FRIH (equation 8)", "Globalmask"),
+        ("FRIH (equation 8)", "Globalmask (refine loss x 8)"),
+        ("FRIH (equal pixels)", "Globalmask"),
+        ("FRIH (equal pixels)", "FRIH (equation 8)"),
     ),
 }
 """The comparisons of a table. Without an entry here or in :data:`AGAINST`: with the first row and with the row before."""
@@ -97,22 +97,22 @@ def render(table: str, evaluations: Evaluations, protocol: str, benchmark: str =
     if not measured:
         nothing = "No row is finished yet."
         figures = {"protocol": protocol, "benchmark": benchmark, "rows": {}}
-        return Rendered(f"# {title}\n\n{nothing}", f"% {nothing}", [], figures)
+        return Rendered(f"# {markdown_text(title)}\n\n{nothing}", f"% {nothing}", [], figures)
     lacking = [row.title for row in TABLES[table] if row.name not in evaluations]
     rows = measured[0].rows
     photos = len({row.real for row in rows})
     about = [
         f"{len(rows)} images of {photos} real photos, protocol {protocol}: {PROTOCOLS[protocol].summary}. " + INTERVALS,
-        "Bold: the best row of each column, and rows that print the same.",
+        "Bold: the best of the rows in each column, and all that print the same.",
         *([f"Not finished yet: {', '.join(lacking)}."] if lacking else []),
     ]
     pairs = comparisons(table, measured)
     parts = [
         *layout(table, measured, protocol, title),
-        means(measured),
-        *([paired_table(pairs, published_psnr(table))] if pairs else []),
+        means(measured, title),
+        *([paired_table(pairs, published_psnr(table), title)] if pairs else []),
     ]
-    text = [f"# {title}", *about, *(part.markdown() for part in parts), seeds_text(table, measured)]
+    text = [f"# {markdown_text(title)}", *about, *(part.markdown() for part in parts), seeds_text(table, measured)]
     remarks = "\n".join(f"% {line}" for line in (title, *about, r"Needs \usepackage{booktabs}."))
     return Rendered(
         "\n\n".join(text),
@@ -153,7 +153,7 @@ def layout(table: str, measured: Sequence[Measured], protocol: str, title: str) 
         [int(summaries["Input composite"][kind][group]["images"]) for group in groups],
         [[name, *_figures(one, kind, groups, metrics)] for name, one in summaries.items()],
         metrics,
-        f"{title}, measured",
+        f"{title}, measured" if printed or table == "5" else title,
         notes=(WORSE,),
         contests=(tuple(range(1, len(summaries))),),
     )
@@ -162,7 +162,7 @@ def layout(table: str, measured: Sequence[Measured], protocol: str, title: str) 
     return [own, beside_published(printed, {})] if printed else [own]
 
 
-def means(measured: Sequence[Measured]) -> Table:
+def means(measured: Sequence[Measured], title: str) -> Table:
     """Means over all images, with intervals, of the composites and of each row."""
 
     def cells(rows: Sequence[Row]) -> list[str]:
@@ -175,7 +175,9 @@ def means(measured: Sequence[Measured]) -> Table:
         lines.append([one.title, *cells(one.rows), str(len(by_seed)), spread])
     groups = [*map(heading, MEANS), "seeds", "deviation of their PSNR"]
     contest = tuple(range(1, len(lines)))
-    return Table("All images", groups, [], lines, (), "Means and intervals", notes=(WORSE,), contests=(contest,))
+    return Table(
+        "All images", groups, [], lines, (), f"{title}: means and intervals", notes=(WORSE,), contests=(contest,)
+    )
 
 
 def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str, dict[str, Difference]]]:
@@ -194,25 +196,26 @@ def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str
     ]
 
 
-def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float]) -> Table:
+def paired_table(
+    pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float], title: str
+) -> Table:
     """The differences, the shares of images on which the first row is better, and the paper's differences."""
     groups = [heading for score in SCORES for heading in (f"Δ {METRICS[score].label}", "wins")]
     groups += ["Δ PSNR↑ in the paper"] * bool(published)
     lines = [
         [
-            f"{title}, against {other}",
+            f"{one}, against {other}",
             *(
                 cell
                 for score in SCORES
                 for cell in (with_interval(score, found[score], signed=True), _percent(found[score].wins))
             ),
-            *([f"{published[title] - published[other]:+.2f}"] if published else []),
+            *([f"{published[one] - published[other]:+.2f}"] if published else []),
         ]
-        for title, other, found in pairs
+        for one, other, found in pairs
     ]
-    note = "A difference is the first row less the second; wins: images on which the first is better, ties half."
-    title = "Paired differences, image by image"
-    return Table("first, against second", groups, [], lines, (), title, notes=(note,))
+    note = "A difference is the first less the second, image by image; wins: images on which the first is better, ties half."
+    return Table("first, against second", groups, [], lines, (), f"{title}: paired differences", notes=(note,))
 
 
 def seeds_text(table: str, measured: Sequence[Measured]) -> str:
@@ -224,7 +227,7 @@ def seeds_text(table: str, measured: Sequence[Measured]) -> str:
         for seed in sorted({seed for one in measured for seed in one.seeds}):
             figures = {one.title: _mean(one.seeds[seed], score) for one in measured if seed in one.seeds}
             orders[seed] = sorted(figures, key=figures.__getitem__, reverse=METRICS[score].better == "lower")
-            shown = " → ".join(f"{title} {figures[title]:.2f}" for title in orders[seed])
+            shown = " → ".join(f"{title} ({figures[title]:.2f})" for title in orders[seed])
             lines.append(f"- {METRICS[score].label}, seed {seed}: {shown}")
         whole = [order for order in orders.values() if len(order) == len(expected)]
         if len(expected) > 1 and whole and table in CLAIMS:

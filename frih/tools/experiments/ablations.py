@@ -82,21 +82,21 @@ def _division(title: str, short: str, method: str, *keys: str) -> Ablation:
 
 DIVISIONS = (
     _division("Whole mask", "whole", "whole"),
-    _division("Random, 8 parts", "random 8", "random", "clusters=8"),
-    _division("K-means, 4 clusters", "k-means 4", "kmeans", "clusters=4"),
-    _division("K-means, 8 clusters", "k-means 8", "kmeans", "clusters=8"),
-    _division("Density peaks by gamma, d_c = 0.1", "gamma", "gamma", "cutoff=0.1"),
-    _division("Density peaks, d_c = 0.02", "d_c = 0.02", "cfsfdp", "cutoff=0.02"),
-    _division("Density peaks, d_c = 0.1 (FRIH)", "d_c = 0.1", "cfsfdp", "cutoff=0.1"),
+    _division("Random parts (8)", "random 8", "random", "clusters=8"),
+    _division("K-means (4)", "k-means 4", "kmeans", "clusters=4"),
+    _division("K-means (8)", "k-means 8", "kmeans", "clusters=8"),
+    _division("Density peaks by gamma (d_c = 0.1)", "gamma", "gamma", "cutoff=0.1"),
+    _division("Density peaks (d_c = 0.02)", "d_c = 0.02", "cfsfdp", "cutoff=0.02"),
+    _division("Density peaks (d_c = 0.1), FRIH", "d_c = 0.1", "cfsfdp", "cutoff=0.1"),
 )
 EQUATION_8, PIXELS = "loss.equal=submasks", "loss.equal=pixels"
 LOSSES = (
     Ablation(GLOBALMASK, "Globalmask", "globalmask"),
-    Ablation(GLOBALMASK, "Globalmask, refine loss x 8", "g. x 8", ("loss.refine_weight=8",), "loss/globalmask-x8"),
-    Ablation(SUBMASK, "Submask, equation 8", "s. eq. 8", (EQUATION_8,), "loss/submask-equation-8"),
-    Ablation(SUBMASK, "Submask, equal pixels", "s. pixels", (PIXELS,), "loss/submask-pixels"),
-    Ablation("frih", "FRIH, equation 8", "FRIH eq. 8", (EQUATION_8,), "loss/frih-equation-8"),
-    Ablation("frih", "FRIH, equal pixels", "FRIH pixels", (PIXELS,), "loss/frih-pixels"),
+    Ablation(GLOBALMASK, "Globalmask (refine loss x 8)", "g. x 8", ("loss.refine_weight=8",), "loss/globalmask-x8"),
+    Ablation(SUBMASK, "Submask (equation 8)", "s. eq. 8", (EQUATION_8,), "loss/submask-equation-8"),
+    Ablation(SUBMASK, "Submask (equal pixels)", "s. pixels", (PIXELS,), "loss/submask-pixels"),
+    Ablation("frih", "FRIH (equation 8)", "FRIH eq. 8", (EQUATION_8,), "loss/frih-equation-8"),
+    Ablation("frih", "FRIH (equal pixels)", "FRIH pixels", (PIXELS,), "loss/frih-pixels"),
 )
 """Globalmask has one submask, for which equation 8 and equal pixels are the same."""
 TABLES = {

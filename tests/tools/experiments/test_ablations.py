@@ -354,7 +354,7 @@ def test_seeds_that_disagree_are_counted():
     found = evaluations(dict(zip((row.recipe for row in TABLES["3"]), psnrs, strict=True)))
     text, _, _, figures = render("3", found, "idih")
     assert "PSNR↑: the paper's order in 2 of 3 seeds" in text
-    assert re.search(r"- PSNR↑, seed 2: Baseline\+Cascade Globalmask 30.\d\d → Baseline 30.\d\d → ", text)
+    assert re.search(r"- PSNR↑, seed 2: Baseline\+Cascade Globalmask \(30.\d\d\) → Baseline \(30.\d\d\) → ", text)
     by_seed = figures["rows"]["Baseline"]["by_seed"]
     assert by_seed["2"]["psnr"] - by_seed["0"]["psnr"] == pytest.approx(0.5)
     row = next(line for line in text.splitlines() if line.startswith("| Baseline |") and " 3 |" in line)
@@ -450,7 +450,7 @@ def test_the_best_rows_are_bold_but_not_the_composites():
     cells = rf" & \textbf{{{mse}}} & \textbf{{{psnr}}} & \textbf{{0.0\%}} & \textbf{{0.0\%}}"
     assert f"{PAPER[1]}{cells}{cells} \\\\" in found.latex
     assert found.csv[3] == [PAPER[1], *2 * [mse, psnr, "0.0", "0.0"]]
-    assert "textbf" not in found.latex.split("Paired differences")[1]
+    assert "textbf" not in found.latex.split("paired differences")[1]
     alone = render("3", {"frih": {0: rows}}, "idih")  # nothing to compete with
     assert "**" not in "".join(line for line in alone.markdown.splitlines() if line.startswith("|"))
 
@@ -463,9 +463,10 @@ def test_all_tables_are_in_latex_each_for_its_benchmark():
     assert captions == [
         "Table 3 on things, measured",
         "The paper's Table 3",
-        "Means and intervals",
-        "Paired differences, image by image",
+        *("Table 3 on things", "Table 3 on things"),
     ]
+    assert ": means and intervals." in found.latex
+    assert ": paired differences." in found.latex
     assert found.latex.count("\\begin{tabular}") == found.latex.count("\\end{table}") == 4
     assert found.figures["benchmark"] == "things"
 
