@@ -1,13 +1,17 @@
-r"""Trains and evaluates the rows of the paper's ablations, and writes their tables with intervals and paired differences.
+r"""Trains and evaluates the rows of ablations, and writes their tables with intervals and paired differences.
 
     python scripts/ablations.py --table 3 data.root=/datasets/iHarmony4 --processes 8
-    python scripts/ablations.py --table all --recipes configs/labelme --photos PHOTOS --per-photo 3 --benchmark DIR --seeds 3 \
-        --parallel 4 data.root=data/labelme3
-    python scripts/ablations.py --table 3 --dry-run data.root=/datasets/iHarmony4
+    python scripts/ablations.py --table paper --recipes configs/labelme --photos PHOTOS --per-photo 3 --benchmark DIR DIR2 \
+        --seeds 3 --parallel 4 data.root=data/labelme3
+    python scripts/ablations.py --table all --dry-run data.root=/datasets/iHarmony4
 
-Tables 3 and 4 show the same four runs; "separate" trains the stages apart. Each row is evaluated once it is trained. Finished
-rows are not done again, and stopped ones (Ctrl-C, --minutes, a crash) go on when the same command is given again. A row that
-fails is named, and the others go on. Exit status 0 if all rows are finished, 2 if one failed, 130 if more is left to do.
+The paper's Tables 3 and 4 show the same four runs, and "separate" trains the stages apart: these and Table 5 are "paper".
+"divisions" divides the foreground by other rules, and "loss" weighs the submasks otherwise. Each row is evaluated once it is
+trained. Finished rows are not done again, and stopped ones (Ctrl-C, --minutes, a crash) go on when the same command is given
+again. A row that fails is named, and the others go on. Exit status 0 if all rows are finished, 2 if one failed, 130 if more is
+left to do.
+
+Tables are table-3.md, .tex, .csv and .json; with benchmarks table-3-NAME.md and so on for each, NAME being its folder's.
 """
 
 import argparse
@@ -17,20 +21,22 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from frih.common.cells import write_csv
 from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
 from frih.common.files import locked, write_whole
 from frih.common.paths import at_home, path_argument
+from frih.config.words import split_words
 from frih.tools.composites.making import describe, make_composites
 from frih.tools.experiments.ablation_images import write_images
 from frih.tools.experiments.ablation_tables import render
 from frih.tools.experiments.ablations import (
+    CLAIMS,
     TABLES,
     Job,
-    Progress,
     check_data,
     evaluated_rows,
     first_evaluations,
-    next_command,
+    next_commands,
     plan,
     progress,
     seconds_per_step,
@@ -45,13 +51,13 @@ def main() -> int:
     """Runs what is left to do, and writes the tables of the finished rows."""
     begun = time.monotonic()
     args = parse()
-    tables = list(TABLES) if args.table == "all" else [args.table]
+    tables = {"all": list(TABLES), "paper": list(CLAIMS)}.get(args.table, [args.table])
     parts = args.recipes.parts
     below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
     out = args.out or Path("outputs", "ablations", *below)
     if args.photos and not make_training_set(args.photos, args.per_photo or 1, args.overrides, args.dry_run):
         return 0
-    where = {"recipes": args.recipes, "out": out, "benchmark": args.benchmark}
+    where = {"recipes": args.recipes, "out": out, "benchmarks": args.benchmark}
     jobs = plan(tables, **where, overrides=args.overrides, seeds=args.seeds, processes=args.processes)
     check_data(jobs)
     if args.dry_run:
@@ -70,21 +76,17 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("overrides", nargs="*", metavar="key.sub=value", help="changes of every recipe")
-    option("--table", choices=[*TABLES, "all"], required=True)
-    option(
-        "--recipes",
-        type=path_argument,
-        default=Path("configs"),
-        metavar="DIR",
-        help="has frih.yaml, ablations/ and cutoff/",
-    )
+    option("--table", choices=[*TABLES, "paper", "all"], required=True)
+    option("--recipes", type=path_argument, default=Path("configs"), metavar="DIR", help="has frih.yaml and ablations/")
     option("--out", type=path_argument, metavar="DIR", help="default: outputs/ablations/ and the recipes' folder")
     option("--seeds", type=int, default=1, metavar="N", help="runs of each row, from the recipe's seed on (default: 1)")
     option(
         "--benchmark",
-        type=path_argument,
+        nargs="+",
+        action="extend",
+        default=[],
         metavar="DIR",
-        help="data set to evaluate on; default: the test split of data.root",
+        help="data sets to evaluate on; default: the test split of data.root",
     )
     option("--parallel", type=int, default=1, metavar="N", help="rows at once, on one GPU or several")
     option("--processes", type=int, default=1, metavar="N", help="of each row, by torchrun (GPUs)")
@@ -95,6 +97,10 @@ def parse() -> argparse.Namespace:
     )
     option("--dry-run", action="store_true", help="list commands and costs, and run nothing")
     args = parser.parse_intermixed_args()
+    folders, behind = split_words(args.benchmark)
+    if args.benchmark and not folders:
+        raise UserError(f"--benchmark {args.benchmark[0]}: is no folder; give one or more, then the keys")
+    args.benchmark, args.overrides = folders, [*args.overrides, *behind]
     counts = (args.seeds, args.parallel, args.processes, args.per_photo or 1)
     if min(counts) < 1 or (args.minutes is not None and args.minutes <= 0):
         raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
@@ -136,23 +142,28 @@ def print_plan(jobs: Sequence[Job], out: Path) -> None:
         images = left * job.config.train.batch
         cost = f"{left} steps of {job.config.train.batch}: {images:,} images" if left else "trained"
         estimate = f", about {_duration(left * each)} at {each:.3f} s a step" if each and left else ""
-        print(f"{job.name}: {'finished' if state.evaluated else cost + estimate}")
-        while not state.evaluated:
-            print(f"    {shlex.join(next_command(job, state) or [])}")
-            state = Progress(state.steps, state.steps, state.step == state.steps)
+        print(f"{job.name}: {'finished' if state.finished else cost + estimate}")
+        trained = state._replace(step=state.steps)
+        for command in [*(next_commands(job, state) if left else []), *next_commands(job, trained)]:
+            print(f"    {shlex.join(command)}")
     print(f"{len(jobs)} rows" + (f"; training about {_duration(total)} where it was measured" if total else ""))
 
 
 def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
-    """Writes and prints the tables of the finished rows."""
-    found = evaluated_rows(jobs)
-    for table in tables:
-        text, figures = render(table, found, jobs[0].config.evaluation.protocol)
-        write_whole(out / f"table-{table}.md", text + "\n")
-        write_whole(out / f"table-{table}.json", json.dumps(figures, indent=2) + "\n")
-        again = table == "4" and "3" in tables  # the same rows
-        sheets = [] if again else write_images(first_evaluations(table, jobs, found), out / f"table-{table}")
-        print(f"\n{text}\n\nwritten: {', '.join(map(str, (out / f'table-{table}.md', *sheets)))}")
+    """Writes and prints the tables of the finished rows, for each data set that they are evaluated on."""
+    for target, *_ in jobs[0].targets:
+        found = evaluated_rows(jobs, target)
+        for table in tables:
+            benchmark = target if jobs[0].benchmarks else ""
+            name = out / "-".join(filter(None, ("table", table, benchmark)))
+            made = render(table, found, jobs[0].config.evaluation.protocol, benchmark)
+            write_whole(Path(f"{name}.md"), made.markdown + "\n")
+            write_whole(Path(f"{name}.tex"), made.latex + "\n")
+            write_csv(Path(f"{name}.csv"), made.csv)
+            write_whole(Path(f"{name}.json"), json.dumps(made.figures, indent=2) + "\n")
+            again = table == "4" and "3" in tables  # the same rows
+            sheets = [] if again else write_images(first_evaluations(table, jobs, target, found), name)
+            print(f"\n{made.markdown}\n\nwritten: {', '.join([f'{name}.md, .tex, .csv, .json', *map(str, sheets)])}")
 
 
 def conclude(outcomes: Mapping[Job, Outcome]) -> int:
@@ -160,7 +171,7 @@ def conclude(outcomes: Mapping[Job, Outcome]) -> int:
     failed = [job for job, outcome in outcomes.items() if outcome.state == "failed"]
     stopped = [job for job, outcome in outcomes.items() if outcome.state in ("stopped", "waiting")]
     left = [
-        job for job in stopped if not progress(job).evaluated
+        job for job in stopped if not progress(job).finished
     ]  # a job may be finished and yet never have been looked at
     words = [f"{len(outcomes) - len(failed) - len(left)} of {len(outcomes)} rows finished"]
     words += [f"failed: {'; '.join(job.name for job in failed)}"] if failed else []

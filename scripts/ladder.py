@@ -26,7 +26,7 @@ from frih.common.processes import cores
 from frih.config.recipes import load_config
 from frih.models.checkpoint import find_checkpoint
 from frih.tools.composites.making import describe, make_composites
-from frih.tools.experiments.ablations import ROOT, Job, next_command, progress, refuse_others, runnable
+from frih.tools.experiments.ablations import ROOT, Job, next_commands, progress, refuse_others, runnable
 from frih.tools.experiments.jobs import Runner
 from frih.tools.experiments.run_log import latest
 from frih.tools.journal import MANIFEST
@@ -82,7 +82,7 @@ def main() -> int:
     late = begun + 60 * args.minutes - MARGIN
     with stop_requests() as stop:
         runner = Runner(
-            lambda job: runnable(next_command(job, progress(job))),
+            lambda job: [*map(runnable, next_commands(job, progress(job)))],
             len(jobs),
             lambda: stop.is_set() or time.monotonic() > late,
             lambda job, text: print(f"{job.row:16} {text}", flush=True),
@@ -126,7 +126,7 @@ def plan(rung: str, only: Sequence[str] | None, overrides: Sequence[str]) -> Ite
         recipe, *keys = RUNS[rung][name]
         path, folder = ROOT / "configs" / recipe, OUT / rung / name
         words = (*keys, workers, *overrides)
-        yield Job(name, path, load_config(path, [*words, f"run={folder}"]), folder, words, None)
+        yield Job(name, path, load_config(path, [*words, f"run={folder}"]), folder, words)
 
 
 def tell(job: Job) -> None:

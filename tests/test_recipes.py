@@ -9,7 +9,6 @@ from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
-CUTOFFS = (0.01, 0.05, 0.2, 0.3, 0.4)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -44,7 +43,6 @@ def difference(name: str) -> dict[str, object]:
         ("ablations/cascade_submask.yaml", {"model.fusion": False}),
         ("ablations/cascade_globalmask.yaml", {"model.fusion": False, "submasks.method": "whole"}),
         ("ablations/separate.yaml", {"train.end_to_end": False}),
-        *((f"cutoff/{cutoff}.yaml", {"submasks.cutoff": cutoff}) for cutoff in CUTOFFS),
     ],
 )
 def test_recipes_of_the_papers_tables_differ_in_nothing_but_what_they_ablate(name, differs):

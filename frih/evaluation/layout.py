@@ -4,7 +4,8 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from frih.common.wording import printable
@@ -14,6 +15,8 @@ MAIN = (*PAPER, *HARM)
 """The scores of the main tables: the paper's, and the shares of images made worse."""
 FINE = ("ssim", "fssim", "lpips")
 """Scores below 1, which are printed with four decimals."""
+_BETTER = {metric.label: metric.better for metric in (METRICS | HARM).values()}
+"""Which figures are better, by the heading of their column."""
 
 
 class Table(NamedTuple):
@@ -33,6 +36,8 @@ class Table(NamedTuple):
     protocols: list[str] = []  # noqa: RUF012 - never changed
     """The protocol of each line, a second column. Empty: all have one, which the text around the table names."""
     notes: tuple[str, ...] = ()
+    contests: tuple[tuple[int, ...], ...] = ()
+    """Numbers of the lines that compete, from 0 on, contest by contest. Markdown and LaTeX print :meth:`best` in bold."""
 
     def flat(self) -> list[list[str]]:
         """Cells for a CSV file, under one line of headings, which have the percent signs."""
@@ -45,8 +50,8 @@ class Table(NamedTuple):
         blanks = [""] * (self.step - 1)
         spread = [cell for title in self.titles() for cell in (title, *blanks)]
         rule = ["---"] * len(self._corners()) + ["---:"] * len(spread)
-        lines = [[*self._corners(), *spread], rule, *self._headings(), *self._full()]
-        lines = [rule if line is rule else [markdown_text(cell) for cell in line] for line in lines]
+        headings = [[*map(markdown_text, line)] for line in ([*self._corners(), *spread], *self._headings())]
+        lines = [headings[0], rule, *headings[1:], *self._body(markdown_text, "**{}**")]
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         title = [f"**{markdown_text(self.title)}**"] if self.title else []
         return "\n\n".join([*title, table, *map(markdown_text, self.notes)])
@@ -61,7 +66,7 @@ class Table(NamedTuple):
             rules = [" ".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in spans)]
         title = [self.title if self.title.endswith(".") else f"{self.title}."] if self.title else []
         caption = " ".join([*title, *self.notes])
-        body = [_latex_line(line) for line in self._full()]
+        body = [_latex_line(line) for line in self._body(_latex, r"\textbf{{{}}}")]
         if 0 < self.published < len(body):
             body.insert(self.published, r"\midrule")
         return "\n".join(
@@ -73,7 +78,7 @@ class Table(NamedTuple):
                 r"\toprule",
                 " & ".join([*map(_latex, self._corners()), *titles]) + r" \\",
                 *rules,
-                *map(_latex_line, self._headings()),
+                *(_latex_line([*map(_latex, line)]) for line in self._headings()),
                 r"\midrule",
                 *body,
                 r"\bottomrule",
@@ -126,6 +131,20 @@ class Table(NamedTuple):
         groups, images = self.groups[start:stop], self.images[start:stop]
         return self._replace(groups=groups, images=images, lines=lines, title="", notes=()).text()
 
+    def best(self) -> set[tuple[int, int]]:
+        """Line and place in the line of each figure that is the best of its column within a contest; all that tie, as printed.
+
+        Nothing is best in a column of anything but a score, or where fewer than two of the lines have a figure.
+        """
+        found: set[tuple[int, int]] = set()
+        for contest in self.contests:
+            for place, title in enumerate(self.headings() or self.groups, start=1):
+                figures = {i: value for i in contest if not math.isnan(value := _leading(self.lines[i][place]))}
+                if title in _BETTER and len(figures) > 1:
+                    best = (min if _BETTER[title] == "lower" else max)(figures.values())
+                    found |= {(i, place) for i, value in figures.items() if value == best}
+        return found
+
     @property
     def step(self) -> int:
         """Number of figures in a group."""
@@ -154,6 +173,15 @@ class Table(NamedTuple):
             return lines
         return [[line[0], protocol, *line[1:]] for line, protocol in zip(lines, self.protocols, strict=True)]
 
+    def _body(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """The lines, their texts escaped and the best figures bold: ``bold`` is a format."""
+        best, shift = self.best(), len(self._corners()) - 1
+        lines = [[*map(escape, line)] for line in self._full()]
+        for i, place in best:
+            figure, space, interval = lines[i][place + shift].partition(" ")
+            lines[i][place + shift] = bold.format(figure) + space + interval
+        return lines
+
 
 def markdown_text(text: str) -> str:
     """Text in Markdown that shows the same characters."""
@@ -178,6 +206,13 @@ def figure(score: str, value: float | None) -> str:
 def listed(names: Sequence[str]) -> str:
     """The first three names and the number of the others."""
     return ", ".join(map(printable, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _leading(cell: str) -> float:
+    """The figure that a cell begins with, before a percent sign or an interval; NaN if there is none."""
+    with suppress(ValueError):
+        return float(cell.partition(" ")[0].removesuffix("%"))
+    return math.nan
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], names: int, step: int) -> str:
@@ -210,9 +245,9 @@ _LATEX = str.maketrans(
 
 
 def _latex(text: str) -> str:
-    return printable(text).translate(_LATEX)
+    return re.sub(r"(?<![\w.%])-(?=\d)", "−", printable(text)).translate(_LATEX)  # a sign, not a range
 
 
 def _latex_line(line: Sequence[str]) -> str:
     guard = "{}" if line[0].startswith(("[", "*")) else ""  # the end of the line before would take them for its options
-    return guard + " & ".join(map(_latex, line)) + r" \\"
+    return guard + " & ".join(line) + r" \\"

@@ -1,8 +1,8 @@
 """From rows to the paper's tables: by subset (Table 1), by foreground ratio (Table 2), and the others."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from frih.evaluation.layout import MAIN, Table, figure, heading
 from frih.evaluation.published import COUNTS, SUBSETS, TABLE_5, TABLE_6, Line, Printed
@@ -82,20 +82,26 @@ def intervals(rows: Sequence[Row]) -> Intervals:
     }
 
 
-def comparison(summaries: Mapping[str, Summary], names: Mapping[str, str] = METHODS) -> tuple[Table, Table]:
+def comparison(
+    summaries: Mapping[str, Summary], names: Mapping[str, str] = METHODS, rivals: Collection[str] = ()
+) -> tuple[Table, Table]:
     """The paper's Tables 1 and 2 of one or several evaluations, by their names; a line for each method.
 
     A group or a score that one of them lacks shows dashes. Shares of images made worse that all of them lack have no column. A
-    heading counts the images of the largest evaluation. Protocols are a column where they differ.
+    heading counts the images of the largest evaluation. Protocols are a column where they differ. The best result among
+    ``rivals``, evaluations that were made alike, is bold.
     """
     return (
-        _measured("Sub-dataset", "subsets", summaries, names),
-        _measured("Foreground ratio", "ratios", summaries, names),
+        _measured("Sub-dataset", "subsets", summaries, names, rivals),
+        _measured("Foreground ratio", "ratios", summaries, names, rivals),
     )
 
 
 def beside_published(
-    printed: Printed, summaries: Mapping[str, Summary], names: Mapping[str, str] | None = None
+    printed: Printed,
+    summaries: Mapping[str, Summary],
+    names: Mapping[str, str] | None = None,
+    rivals: Collection[str] = (),
 ) -> Table:
     """A table of the paper, with measured lines under its printed ones.
 
@@ -103,6 +109,7 @@ def beside_published(
         printed: one of :mod:`frih.evaluation.published`.
         summaries: evaluations by their names.
         names: the methods to show, by the prefix of their scores; by default only the final image, by the evaluation's name.
+        rivals: as in :func:`comparison`.
     """
     kind = "subsets" if printed.groups == SUBSETS else "ratios"
     lines, protocols, contradictions = [], [], []
@@ -114,9 +121,10 @@ def beside_published(
     notes = [PUBLISHED]
     if contradictions:
         notes.append(f"‡ Printed so; the mean over the test split's images is {', '.join(contradictions)}.")
-    for label, summary, prefix in _systems(summaries, names or {"": ""}):
-        lines.append([label, *_figures(summary[kind], printed.groups, prefix, printed.metrics)])
-        protocols.append(summary["protocol"])
+    systems = list(_systems(summaries, names or {"": ""}))
+    for one in systems:
+        lines.append([one.label, *_figures(one.summary[kind], printed.groups, one.prefix, printed.metrics)])
+        protocols.append(one.summary["protocol"])
     total = sum(COUNTS.values())
     notes += [
         f"{name or 'Measured'}: {summary['images']} images; the test split has {total}."
@@ -133,6 +141,7 @@ def beside_published(
         len(printed.lines),
         protocols,
         tuple(notes),
+        (_contest(systems, rivals, len(printed.lines)),),
     )
 
 
@@ -183,15 +192,18 @@ def efficiency(measured: Mapping[str, tuple[float | None, float, str]]) -> Table
     )
 
 
-def interval_tables(found: Mapping[str, Intervals], names: Mapping[str, str]) -> list[Table]:
+def interval_tables(
+    found: Mapping[str, Intervals], names: Mapping[str, str], rivals: Collection[str] = ()
+) -> list[Table]:
     """Each mean with its interval, by subset and by foreground ratio.
 
     Args:
         found: the result of :func:`intervals`, by the evaluation's name.
         names: methods by the prefix of their scores.
+        rivals: as in :func:`comparison`; they compete in each group.
     """
     corners = {"subsets": "Sub-dataset", "ratios": "Foreground ratio"}
-    return [_interval_table(corner, kind, found, names) for kind, corner in corners.items()]
+    return [_interval_table(corner, kind, found, names, rivals) for kind, corner in corners.items()]
 
 
 def with_interval(score: str, found: Interval | Difference | None, *, signed: bool = False) -> str:
@@ -204,32 +216,50 @@ def with_interval(score: str, found: Interval | Difference | None, *, signed: bo
     return f"{mean} [{low}, {high}]" if not math.isnan(found.low) else mean
 
 
-def _measured(corner: str, kind: str, summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Table:
+class _System(NamedTuple):
+    """Something that has scores."""
+
+    evaluation: str
+    label: str
+    summary: Summary
+    prefix: str
+    """Of the names of its scores."""
+
+
+def _measured(
+    corner: str, kind: str, summaries: Mapping[str, Summary], names: Mapping[str, str], rivals: Collection[str]
+) -> Table:
     parts = list(dict.fromkeys(group for summary in summaries.values() for group in summary[kind] if group != "All"))
     if kind == "ratios":
         parts = [group for group in RATIOS if group in parts]
     parts.append("All")
     systems = list(_systems(summaries, names))
     several = len({summary["protocol"] for summary in summaries.values()}) > 1
-    judged = any(prefix + score in summary["subsets"]["All"] for _, summary, prefix in systems for score in HARM)
+    judged = any(one.prefix + score in one.summary["subsets"]["All"] for one in systems for score in HARM)
     scores = MAIN if judged else PAPER
     return Table(
         corner,
         [_percent(group) for group in parts],
         [max(summary[kind].get(group, {}).get("images", 0) for summary in summaries.values()) for group in parts],
-        [[label, *_figures(summary[kind], parts, prefix, scores)] for label, summary, prefix in systems],
+        [[one.label, *_figures(one.summary[kind], parts, one.prefix, scores)] for one in systems],
         scores,
-        protocols=[summary["protocol"] for _, summary, _ in systems] if several else [],
+        protocols=[one.summary["protocol"] for one in systems] if several else [],
         notes=(WORSE,) if judged and kind == "subsets" else (),
+        contests=(_contest(systems, rivals),),
     )
 
 
-def _systems(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Iterator[tuple[str, Summary, str]]:
-    """Everything that has scores: its label, its summary, and the prefix of its scores."""
+def _systems(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Iterator[_System]:
+    """Everything that has scores."""
     for name, summary in summaries.items():
         for prefix, method in names.items():
             if f"{prefix}mse" in summary["subsets"]["All"]:
-                yield _label(name, method), summary, prefix
+                yield _System(name, _label(name, method), summary, prefix)
+
+
+def _contest(systems: Sequence[_System], rivals: Collection[str], above: int = 0) -> tuple[int, ...]:
+    """The numbers of the rivals' lines, those of their results, where so many other lines stand above."""
+    return tuple(above + i for i, one in enumerate(systems) if one.evaluation in rivals and not one.prefix)
 
 
 def _figures(
@@ -250,19 +280,26 @@ def _printed_cells(printed: Printed, line: Line) -> tuple[list[str], list[str]]:
     return cells, contradictions
 
 
-def _interval_table(corner: str, kind: str, found: Mapping[str, Intervals], names: Mapping[str, str]) -> Table:
+def _interval_table(
+    corner: str, kind: str, found: Mapping[str, Intervals], names: Mapping[str, str], rivals: Collection[str]
+) -> Table:
     known = {score for one in found.values() for cell in one[kind].values() for score in cell}
     scores = [score for score in (*METRICS, *HARM) if score in known]
-    lines = []
+    lines: list[list[str]] = []
+    contests: list[tuple[int, ...]] = []
     for group in dict.fromkeys(group for one in found.values() for group in one[kind]):
+        contest: list[int] = []
         for system, one in found.items():
             for prefix, method in names.items():
                 shown = [one[kind].get(group, {}).get(prefix + score) for score in scores]
                 if known_ones := [interval for interval in shown if interval]:
                     sizes = max(one.images for one in known_ones), max(one.photos for one in known_ones)
                     label = _label(_percent(group), system, method)
+                    contest += [len(lines)] if system in rivals and not prefix else []
                     lines.append([label, *map(str, sizes), *map(with_interval, scores, shown)])
-    return Table(corner, ["images", "photos", *map(heading, scores)], [], lines, (), "Means and intervals")
+        contests.append(tuple(contest))
+    columns = ["images", "photos", *map(heading, scores)]
+    return Table(corner, columns, [], lines, (), "Means and intervals", contests=tuple(contests))
 
 
 def _label(*parts: str) -> str:

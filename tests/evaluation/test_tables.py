@@ -125,6 +125,56 @@ def test_csv_and_latex_name_the_percent():
     assert WORSE.replace("%", r"\%").replace(">", "$>$") in table.latex()
 
 
+def test_the_best_figures_of_a_contest_are_bold():
+    """Lines 1 to 3 compete: as printed, two tie in MSE, and one has no PSNR."""
+    lines = [
+        ["paper †", "1.00", "99.00"],
+        ["a*b", "5.00", "30.00"],
+        ["b", "5.00 [4.00, 6.00]", "-"],
+        ["c", "5.01", "9.00"],
+    ]
+    table = Table("", ["All"], [], lines, ("mse", "psnr"), published=1, contests=((1, 2, 3),))
+    assert table.best() == {(1, 1), (2, 1), (1, 2)}
+    for protocols, column in (([], ""), (["?", *["idih"] * 3], "idih{}")):
+        shown = table._replace(protocols=protocols)
+        marked = column.format(" | ")
+        assert shown.markdown().splitlines()[3:] == [
+            f"| paper † |{' ? |' if column else ''} 1.00 | 99.00 |",
+            f"| a\\*b | {marked}**5.00** | **30.00** |",
+            f"| b | {marked}**5.00** [4.00, 6.00] | - |",
+            f"| c | {marked}5.01 | 9.00 |",
+        ]
+        marked = column.format(" & ")
+        latex = shown.latex().splitlines()
+        assert f"a*b & {marked}\\textbf{{5.00}} & \\textbf{{30.00}} \\\\" in latex
+        assert f"b & {marked}\\textbf{{5.00}} [4.00, 6.00] & - \\\\" in latex
+        assert "*" not in shown.text().replace("a*b", "")
+    assert table.flat()[2] == ["a*b", "5.00", "30.00"]
+
+
+def test_what_is_best_follows_from_the_heading():
+    lines = [["a", "90.0%", "0.9000", "3", "inf"], ["b", "9.0%", "0.8000", "4", "30.00"]]
+    table = Table("", [">10% worse↓", "SSIM↑", "seeds", "PSNR↑"], [], lines, (), contests=((0, 1),))
+    assert table.best() == {(1, 1), (0, 2), (0, 4)}
+    assert table._replace(contests=((0,), (1,))).best() == set()
+
+
+def test_of_several_evaluations_rivals_compete():
+    """By hand: b has the lower MSE and fMSE in all groups, PSNR ties, and composites do not take part."""
+    rows = {"a": row(mse=3, input_mse=1.0, input_fmse=5.0), "b": row(mse=2, fmse=9.0, input_mse=1.0, input_fmse=5.0)}
+    summaries = {name: summarize([one], "idih") for name, one in rows.items()}
+    names = {"input_": "Input composite", "": "Refined"}
+    by_subset, by_ratio = comparison(summaries, names, rivals=summaries)
+    best = [line[0] for i, line in enumerate(by_subset.lines) if (i, 1) in by_subset.best()]
+    assert best == ["b, Refined"]
+    assert by_subset.best() >= {(3, 1), (1, 2), (3, 2), (3, 3)}
+    assert (1, 1) not in by_ratio.best() >= {(3, 1)}
+    assert comparison(summaries, names)[0].best() == set()
+    assert beside_published(TABLE_2, summaries, rivals=summaries).best() >= {(12, 3), (12, 4)}
+    for table in interval_tables({name: intervals([one]) for name, one in rows.items()}, names, summaries):
+        assert {line for line, place in table.best() if place == 3} == {3, 7}  # of 4 lines in each of two groups
+
+
 def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
     table = comparison({"": summarize([row(subset) for subset in "ABCDE"], "idih")})[0]._replace(
         title="Wide", notes=("Note.",)
@@ -242,6 +292,7 @@ def test_latex_escapes_and_counts_columns():
         (r"$\frac$ 5%", r"$\frac$ 5%", r"\$\\frac\$ 5%", r"\$\textbackslash{}frac\$ 5\%"),
         ("```", "```", r"\`\`\`", r"\textasciigrave{}" * 3),
         ("a\nb\x1b", r"a\nb\x1b", r"a\\nb\\x1b", r"a\textbackslash{}nb\textbackslash{}x1b"),
+        ("-1 a-1 0-5", "-1 a-1 0-5", "-1 a-1 0-5", "$-$1 a-1 0-5"),
         ("\udcff", r"\udcff", r"\\udcff", r"\textbackslash{}udcff"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The tables of the paper's ablations from measured rows: its layout, intervals, paired differences, and each seed's order.
+"""The tables of ablations from measured rows: the paper's layout, intervals, paired differences, and each seed's order.
 
 With several seeds, an image's figure is its mean over the seeds, and intervals are over real photos
 (:mod:`frih.evaluation.statistics`). The order of the rows is given for each seed.
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from frih.evaluation.layout import Table, figure, heading
+from frih.evaluation.layout import Table, figure, heading, markdown_text
 from frih.evaluation.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
 from frih.evaluation.statistics import INTERVALS, Difference, bootstrap, match, paired
 from frih.evaluation.tables import WORSE, Summary, beside_published, cutoffs, summarize, with_interval
 from frih.evaluation.write import finite
 from frih.metrics import HARM, METRICS, PROTOCOLS, Row, with_harm
-from frih.tools.experiments.ablations import TABLES
+from frih.tools.experiments.ablations import CLAIMS, TABLES
 from frih.tools.report.comparison import input_rows
 
 PRINTED: Mapping[str, Printed] = {"3": TABLE_3, "4": TABLE_4}
@@ -24,11 +24,36 @@ SCORES = ("psnr", "mse", "fmse")
 """Scores with paired differences."""
 MEANS = (*SCORES, *HARM)
 """Scores with means. With several seeds an image's ``worse`` is the share of the seeds that made it worse."""
+TITLES = {
+    "separate": "Stages trained apart and together",
+    "divisions": "FRIH with other divisions of the foreground",
+    "loss": "Refine loss by equation 8 and with equal pixels",
+}
+"""Titles of tables that the paper does not have."""
+AGAINST = {
+    "5": ("d_c = 0.1",),
+    "divisions": ("Whole mask", "Density peaks (d_c = 0.1), FRIH"),
+}
+"""Rows with which all others of a table are compared."""
+PAIRS = {
+    "loss": (
+        ("Globalmask (refine loss x 8)", "Globalmask"),
+        ("Submask (equation 8)", "Globalmask"),
+        ("Submask (equation 8)", "Globalmask (refine loss x 8)"),
+        ("Submask (equal pixels)", "Globalmask"),
+        ("Submask (equal pixels)", "Submask (equation 8)"),
+        ("FRIH (equation 8)", "Globalmask"),
+        ("FRIH (equation 8)", "Globalmask (refine loss x 8)"),
+        ("FRIH (equal pixels)", "Globalmask"),
+        ("FRIH (equal pixels)", "FRIH (equation 8)"),
+    ),
+}
+"""The comparisons of a table. Without an entry here or in :data:`AGAINST`: with the first row and with the row before."""
 ORDERED_BY = ("psnr", "fmse")
 """The Baseline predicts the background too, and the others keep the composite's; fMSE is not affected by that."""
 
 Evaluations = Mapping[str, Mapping[int, Sequence[Row]]]
-"""Rows, one an image, by recipe and seed."""
+"""Rows, one an image, by the ablation's name and seed."""
 
 
 class Measured(NamedTuple):
@@ -40,43 +65,61 @@ class Measured(NamedTuple):
     """Means over the seeds."""
 
 
-def render(table: str, evaluations: Evaluations, protocol: str) -> tuple[str, dict[str, Any]]:
+class Rendered(NamedTuple):
+    """A table in all formats."""
+
+    markdown: str
+    latex: str
+    csv: list[list[str]]
+    """The means in the paper's layout alone."""
+    figures: dict[str, Any]
+    """For JSON."""
+
+
+def render(table: str, evaluations: Evaluations, protocol: str, benchmark: str = "") -> Rendered:
     """A table with its intervals, differences and orders.
 
     Args:
         table: its name in :data:`frih.tools.experiments.ablations.TABLES`.
         evaluations: the rows so far, all of the same images.
         protocol: of the evaluations.
-
-    Returns:
-        Markdown, and the figures for JSON.
+        benchmark: the name of the data set, if it is not the test split of the training's.
 
     Raises:
         UserError: two evaluations are of different images.
     """
+    title = f"{_name(table)} on {benchmark}" if benchmark else _name(table)
     measured = [
         Measured(row.title, seeds, mean_over_seeds(list(seeds.values())))
         for row in TABLES[table]
-        if (seeds := {seed: with_harm(rows) for seed, rows in evaluations.get(row.recipe, {}).items()})
+        if (seeds := {seed: with_harm(rows) for seed, rows in evaluations.get(row.name, {}).items()})
     ]
     if not measured:
-        return f"# {_name(table)}\n\nNo row is finished yet.", {"protocol": protocol, "rows": {}}
-    lacking = [row.title for row in TABLES[table] if row.recipe not in evaluations]
+        nothing = "No row is finished yet."
+        figures = {"protocol": protocol, "benchmark": benchmark, "rows": {}}
+        return Rendered(f"# {markdown_text(title)}\n\n{nothing}", f"% {nothing}", [], figures)
+    lacking = [row.title for row in TABLES[table] if row.name not in evaluations]
     rows = measured[0].rows
     photos = len({row.real for row in rows})
-    heading = [
-        f"# {_name(table)}",
+    about = [
         f"{len(rows)} images of {photos} real photos, protocol {protocol}: {PROTOCOLS[protocol].summary}. " + INTERVALS,
+        "Bold: the best of the rows in each column, and all that print the same.",
         *([f"Not finished yet: {', '.join(lacking)}."] if lacking else []),
     ]
     pairs = comparisons(table, measured)
     parts = [
-        *layout(table, measured, protocol),
-        means(measured),
-        *([paired_table(pairs, published_psnr(table))] if pairs else []),
+        *layout(table, measured, protocol, title),
+        means(measured, title),
+        *([paired_table(pairs, published_psnr(table), title)] if pairs else []),
     ]
-    text = [*heading, *(part.markdown() for part in parts), seeds_text(table, measured)]
-    return "\n\n".join(text), _as_json(protocol, measured, pairs)
+    text = [f"# {markdown_text(title)}", *about, *(part.markdown() for part in parts), seeds_text(table, measured)]
+    remarks = "\n".join(f"% {line}" for line in (title, *about, r"Needs \usepackage{booktabs}."))
+    return Rendered(
+        "\n\n".join(text),
+        "\n\n".join([remarks, *(part.latex() for part in parts)]),
+        parts[0].flat(),
+        {"protocol": protocol, "benchmark": benchmark, **_as_json(measured, pairs)},
+    )
 
 
 def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
@@ -91,30 +134,35 @@ def mean_over_seeds(evaluations: Sequence[Sequence[Row]]) -> list[Row]:
     ]
 
 
-def layout(table: str, measured: Sequence[Measured], protocol: str) -> list[Table]:
-    """Means in the paper's layout. Published lines stand in the same table if the data set is the paper's, else in another."""
+def layout(table: str, measured: Sequence[Measured], protocol: str, title: str) -> list[Table]:
+    """Means in the paper's layout. Published lines stand in the same table if the data set is the paper's, else in another.
+
+    Table 5 is in Table 3's form; the paper's own form follows.
+    """
     summaries = {"Input composite": summarize(input_rows(measured[0].rows), protocol)}
-    summaries |= {one.title: summarize(one.rows, protocol) for one in measured}
-    if table == "5":
-        return [cutoffs({float(title.removeprefix("d_c = ")): one for title, one in summaries.items() if "=" in title})]
+    results = {one.title: summarize(one.rows, protocol) for one in measured}
+    summaries |= results
     kind, metrics = ("ratios", ("mse", "fmse", *HARM)) if table == "4" else ("subsets", ("mse", "psnr", *HARM))
     printed = PRINTED.get(table)
     groups = list(dict.fromkeys(group for one in summaries.values() for group in one[kind]))
     if printed and tuple(summaries["Input composite"]["subsets"]) == SUBSETS:
-        return [beside_published(printed, summaries)]
+        return [beside_published(printed, summaries, rivals=results)]
     own = Table(
         "Sub-dataset" if kind == "subsets" else "Foreground ratio",
         groups,
         [int(summaries["Input composite"][kind][group]["images"]) for group in groups],
-        [[title, *_figures(one, kind, groups, metrics)] for title, one in summaries.items()],
+        [[name, *_figures(one, kind, groups, metrics)] for name, one in summaries.items()],
         metrics,
-        f"{_name(table)}, measured",
+        f"{title}, measured" if printed or table == "5" else title,
         notes=(WORSE,),
+        contests=(tuple(range(1, len(summaries))),),
     )
+    if table == "5":
+        return [own, cutoffs({float(name.removeprefix("d_c = ")): one for name, one in results.items()})]
     return [own, beside_published(printed, {})] if printed else [own]
 
 
-def means(measured: Sequence[Measured]) -> Table:
+def means(measured: Sequence[Measured], title: str) -> Table:
     """Means over all images, with intervals, of the composites and of each row."""
 
     def cells(rows: Sequence[Row]) -> list[str]:
@@ -126,16 +174,21 @@ def means(measured: Sequence[Measured]) -> Table:
         spread = f"{statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else "-"
         lines.append([one.title, *cells(one.rows), str(len(by_seed)), spread])
     groups = [*map(heading, MEANS), "seeds", "deviation of their PSNR"]
-    return Table("All images", groups, [], lines, (), "Means and intervals", notes=(WORSE,))
+    contest = tuple(range(1, len(lines)))
+    return Table(
+        "All images", groups, [], lines, (), f"{title}: means and intervals", notes=(WORSE,), contests=(contest,)
+    )
 
 
 def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str, dict[str, Difference]]]:
-    """Paired differences (row, other row, by score) to the first row and to the row before; in Table 5 to d_c = 0.1."""
+    """Paired differences (row, other row, by score)."""
     by_title = {one.title: one for one in measured}
     titles = [row.title for row in TABLES[table]]
-    wanted = [pair for before, title in pairwise(titles) for pair in ((title, titles[0]), (title, before))]
-    if table == "5":
-        wanted = [(title, "d_c = 0.1") for title in titles if title != "d_c = 0.1"]
+    wanted: Sequence[tuple[str, str]] = PAIRS.get(
+        table, [pair for before, title in pairwise(titles) for pair in ((title, titles[0]), (title, before))]
+    )
+    if table in AGAINST:
+        wanted = [(title, other) for other in AGAINST[table] for title in titles if title != other]
     return [
         (title, other, {score: _difference(by_title[title], by_title[other], score) for score in SCORES})
         for title, other in dict.fromkeys(wanted)
@@ -143,24 +196,26 @@ def comparisons(table: str, measured: Sequence[Measured]) -> list[tuple[str, str
     ]
 
 
-def paired_table(pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float]) -> Table:
+def paired_table(
+    pairs: Sequence[tuple[str, str, dict[str, Difference]]], published: Mapping[str, float], title: str
+) -> Table:
     """The differences, the shares of images on which the first row is better, and the paper's differences."""
     groups = [heading for score in SCORES for heading in (f"Δ {METRICS[score].label}", "wins")]
+    groups += ["Δ PSNR↑ in the paper"] * bool(published)
     lines = [
         [
-            f"{title}, against {other}",
+            f"{one}, against {other}",
             *(
                 cell
                 for score in SCORES
                 for cell in (with_interval(score, found[score], signed=True), _percent(found[score].wins))
             ),
-            f"{published[title] - published[other]:+.2f}" if published else "-",
+            *([f"{published[one] - published[other]:+.2f}"] if published else []),
         ]
-        for title, other, found in pairs
+        for one, other, found in pairs
     ]
-    note = "A difference is the first row less the second; wins: images on which the first is better, ties half."
-    title = "Paired differences, image by image"
-    return Table("first, against second", [*groups, "Δ PSNR↑ in the paper"], [], lines, (), title, notes=(note,))
+    note = "A difference is the first less the second, image by image; wins: images on which the first is better, ties half."
+    return Table("first, against second", groups, [], lines, (), f"{title}: paired differences", notes=(note,))
 
 
 def seeds_text(table: str, measured: Sequence[Measured]) -> str:
@@ -172,10 +227,10 @@ def seeds_text(table: str, measured: Sequence[Measured]) -> str:
         for seed in sorted({seed for one in measured for seed in one.seeds}):
             figures = {one.title: _mean(one.seeds[seed], score) for one in measured if seed in one.seeds}
             orders[seed] = sorted(figures, key=figures.__getitem__, reverse=METRICS[score].better == "lower")
-            shown = " → ".join(f"{title} {figures[title]:.2f}" for title in orders[seed])
+            shown = " → ".join(f"{title} ({figures[title]:.2f})" for title in orders[seed])
             lines.append(f"- {METRICS[score].label}, seed {seed}: {shown}")
         whole = [order for order in orders.values() if len(order) == len(expected)]
-        if len(expected) > 1 and whole:
+        if len(expected) > 1 and whole and table in CLAIMS:
             claim = "what the paper claims" if table == "separate" else "the paper's order"
             lines.append(f"- {METRICS[score].label}: {claim} in {whole.count(expected)} of {len(whole)} seeds")
     return "\n".join(["**Order in each seed, the best last**", "", *lines])
@@ -219,14 +274,11 @@ def _percent(share: float) -> str:
 
 
 def _name(table: str) -> str:
-    return "Stages trained apart and together" if table == "separate" else f"Table {table}"
+    return TITLES.get(table, f"Table {table}")
 
 
-def _as_json(
-    protocol: str, measured: Sequence[Measured], pairs: Sequence[tuple[str, str, dict[str, Difference]]]
-) -> dict[str, Any]:
+def _as_json(measured: Sequence[Measured], pairs: Sequence[tuple[str, str, dict[str, Difference]]]) -> dict[str, Any]:
     return {
-        "protocol": protocol,
         "rows": {
             one.title: {
                 "by_seed": {

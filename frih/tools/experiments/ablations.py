@@ -1,17 +1,18 @@
-"""The paper's ablations: the recipes of each table, how far each run has come, and its next command.
+"""The ablations: the rows of each table, how far each run has come, and its next commands.
 
-A *row* is a recipe, trained with one or more seeds. Everything is read from the runs' folders, so that finished work is kept
-whatever stops it. :mod:`frih.tools.experiments.jobs` runs the commands, :mod:`frih.tools.experiments.ablation_tables` makes the
-tables.
+A *row* is a recipe with some keys changed, trained with one or more seeds. Everything is read from the runs' folders, so that
+finished work is kept whatever stops it. :mod:`frih.tools.experiments.jobs` runs the commands,
+:mod:`frih.tools.experiments.ablation_tables` makes the tables.
 
 ::
 
     <out>/<row>/seed0/                       a run's folder; log.txt has what its programs printed
-    <out>/<row>/seed0/evaluation/<name>/     its evaluation
+    <out>/<row>/seed0/evaluation/<name>/     its evaluation on the benchmark of that name, or on its own "test" split
     <out>/costs.jsonl                        a line for each piece of training: its steps and seconds
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,22 +46,59 @@ class Ablation(NamedTuple):
     recipe: str
     """Its path below the folder of recipes, without suffix."""
     title: str
-    """Its name in the paper."""
+    """Its name in tables; the paper's, if it is there."""
     short: str
     """Its name as a column's heading."""
+    keys: tuple[str, ...] = ()
+    """``key.sub=value`` on top of the recipe."""
+    folder: str = ""
+    """Below the folder of all runs; by default the recipe's path."""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages and in ``costs.jsonl``."""
+        return self.folder or self.recipe
 
 
 FRIH = Ablation("frih", "Baseline+Cascade Submask+Fusion", "FRIH")
+GLOBALMASK = "ablations/cascade_globalmask"
+SUBMASK = "ablations/cascade_submask"
 PARTS = (
     Ablation("ablations/baseline", "Baseline", "baseline"),
-    Ablation("ablations/cascade_globalmask", "Baseline+Cascade Globalmask", "globalmask"),
-    Ablation("ablations/cascade_submask", "Baseline+Cascade Submask", "submask"),
+    Ablation(GLOBALMASK, "Baseline+Cascade Globalmask", "globalmask"),
+    Ablation(SUBMASK, "Baseline+Cascade Submask", "submask"),
     FRIH,
 )
 CUTOFFS = tuple(
-    Ablation("frih" if cutoff == 0.1 else f"cutoff/{cutoff}", f"d_c = {cutoff}", f"d_c = {cutoff}")
+    Ablation("frih", f"d_c = {cutoff}", f"d_c = {cutoff}", (f"submasks.cutoff={cutoff}",), f"cutoff/{cutoff}")
     for cutoff in (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 )
+
+
+def _division(title: str, short: str, method: str, *keys: str) -> Ablation:
+    folder = "-".join([f"divisions/{method}", *(key.partition("=")[2] for key in keys)])
+    return Ablation("frih", title, short, (f"submasks.method={method}", *(f"submasks.{key}" for key in keys)), folder)
+
+
+DIVISIONS = (
+    _division("Whole mask", "whole", "whole"),
+    _division("Random parts (8)", "random 8", "random", "clusters=8"),
+    _division("K-means (4)", "k-means 4", "kmeans", "clusters=4"),
+    _division("K-means (8)", "k-means 8", "kmeans", "clusters=8"),
+    _division("Density peaks by gamma (d_c = 0.1)", "gamma", "gamma", "cutoff=0.1"),
+    _division("Density peaks (d_c = 0.02)", "d_c = 0.02", "cfsfdp", "cutoff=0.02"),
+    _division("Density peaks (d_c = 0.1), FRIH", "d_c = 0.1", "cfsfdp", "cutoff=0.1"),
+)
+EQUATION_8, PIXELS = "loss.equal=submasks", "loss.equal=pixels"
+LOSSES = (
+    Ablation(GLOBALMASK, "Globalmask", "globalmask"),
+    Ablation(GLOBALMASK, "Globalmask (refine loss x 8)", "g. x 8", ("loss.refine_weight=8",), "loss/globalmask-x8"),
+    Ablation(SUBMASK, "Submask (equation 8)", "s. eq. 8", (EQUATION_8,), "loss/submask-equation-8"),
+    Ablation(SUBMASK, "Submask (equal pixels)", "s. pixels", (PIXELS,), "loss/submask-pixels"),
+    Ablation("frih", "FRIH (equation 8)", "FRIH eq. 8", (EQUATION_8,), "loss/frih-equation-8"),
+    Ablation("frih", "FRIH (equal pixels)", "FRIH pixels", (PIXELS,), "loss/frih-pixels"),
+)
+"""Globalmask has one submask, for which equation 8 and equal pixels are the same."""
 TABLES = {
     "3": PARTS,
     "4": PARTS,
@@ -69,26 +107,42 @@ TABLES = {
         Ablation("ablations/separate", "Stages trained apart", "apart"),
         Ablation("frih", "Trained end to end (FRIH)", "end to end"),
     ),
+    "divisions": DIVISIONS,
+    "loss": LOSSES,
 }
-"""Rows of each table. Tables 3 and 4 show the same runs. The paper's introduction claims the last one without figures."""
+"""Rows of each table. Tables 3 and 4 show the same runs. The paper's introduction claims what "separate" tests, without
+figures; it has no tables like the last two."""
+CLAIMS = ("3", "4", "5", "separate")
+"""The tables of what the paper claims."""
 EVALUATED_WITH = ("data.workers", "train.device", "evaluation.")
 """Overrides that the evaluation takes too."""
 
 
+class Target(NamedTuple):
+    """A data set whose test split is evaluated."""
+
+    name: str
+    root: str | None
+    subsets: tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Job:
-    """A row and a seed: one run and its evaluation."""
+    """A row and a seed: one run and its evaluations."""
 
     row: str
-    """Its recipe, as in :class:`Ablation`."""
+    """Its name, as in :class:`Ablation`."""
     recipe: Path
     config: Config
     """The resolved recipe."""
     folder: Path
     overrides: tuple[str, ...]
-    benchmark: Path | None
-    """The data set whose test split is evaluated; by default that of the training."""
+    """The row's keys, then those of the command line."""
+    benchmarks: tuple[Path, ...] = ()
+    """The data sets to evaluate on; by default that of the training."""
     processes: int = 1
+    stands_for: tuple[str, ...] = ()
+    """The names of all rows that are this run."""
 
     @property
     def name(self) -> str:
@@ -96,9 +150,15 @@ class Job:
         return f"{self.row}, seed {self.config.seed}"
 
     @property
-    def evaluation(self) -> Path:
-        """The folder of its evaluation."""
-        return self.folder / "evaluation" / ("benchmark" if self.benchmark else "test")
+    def targets(self) -> tuple[Target, ...]:
+        """The data sets to evaluate on, as their folders are named."""
+        if not self.benchmarks:
+            return (Target("test", self.config.data.root, self.config.data.subsets),)
+        return tuple(Target(_name(folder), str(folder), None) for folder in self.benchmarks)
+
+    def evaluation(self, target: str) -> Path:
+        """The folder of the evaluation on a target, by its name."""
+        return self.folder / "evaluation" / target
 
     @property
     def log(self) -> Path:
@@ -111,8 +171,13 @@ class Progress(NamedTuple):
 
     step: int
     steps: int
-    evaluated: bool
-    """Whether the trained run has been evaluated."""
+    left: tuple[str, ...]
+    """Names of the targets that it is still to be evaluated on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.step == self.steps and not self.left
 
 
 def plan(
@@ -122,32 +187,41 @@ def plan(
     out: Path,
     overrides: Sequence[str] = (),
     seeds: int = 1,
-    benchmark: Path | None = None,
+    benchmarks: Sequence[Path] = (),
     processes: int = 1,
 ) -> list[Job]:
     """The jobs of some tables, each once: all rows of the first seed, then those of the second, and so on.
 
+    A row whose keys change nothing of its recipe is the run of the recipe itself.
+
     Args:
         tables: names in :data:`TABLES`.
-        recipes: a folder with ``frih.yaml``, ``ablations/`` and ``cutoff/``, as ``configs`` has.
+        recipes: a folder with ``frih.yaml`` and ``ablations/``, as ``configs`` has.
         out: the folder of the runs.
         overrides: ``key=value`` for every row.
         seeds: how many; the first is the recipe's own.
-        benchmark: the data set to evaluate on, if not that of the training.
+        benchmarks: the data sets to evaluate on, if not that of the training.
         processes: for each training and evaluation.
 
     Raises:
-        UserError: a recipe is missing or wrong, or a folder has a run with other settings.
+        UserError: a recipe is missing or wrong, two benchmarks have one name, an override is of a key in which the rows differ,
+            or a folder has a run with other settings.
     """
-    rows = list(dict.fromkeys(row.recipe for table in tables for row in TABLES[table]))
+    _refuse_clashes(tables, overrides, benchmarks)
+    runs: dict[str, list[Ablation]] = {}
+    for row in dict.fromkeys(row for table in tables for row in TABLES[table]):
+        recipe = recipes / f"{row.recipe}.yaml"
+        same = load_config(recipe, [*row.keys, *overrides]) == load_config(recipe, overrides)
+        runs.setdefault(row.recipe if same else row.name, []).append(row)
     jobs = []
     for number in range(seeds):
-        for row in rows:
-            recipe = recipes / f"{row}.yaml"
-            seed = load_config(recipe, overrides).seed + number
-            folder = out / row / f"seed{seed}"
-            config = load_config(recipe, [*overrides, f"seed={seed}", f"run={folder}"])
-            jobs.append(Job(row, recipe, config, folder, tuple(overrides), benchmark, processes))
+        for name, rows in runs.items():
+            recipe, keys = recipes / f"{rows[0].recipe}.yaml", () if name == rows[0].recipe else rows[0].keys
+            words, stands_for = (*keys, *overrides), tuple(dict.fromkeys(row.name for row in rows))
+            seed = load_config(recipe, words).seed + number
+            folder = out / name / f"seed{seed}"
+            config = load_config(recipe, [*words, f"seed={seed}", f"run={folder}"])
+            jobs.append(Job(name, recipe, config, folder, words, tuple(benchmarks), processes, stands_for))
     refuse_others(jobs)
     return jobs
 
@@ -160,13 +234,14 @@ def check_data(jobs: Sequence[Job]) -> None:
     """
     for job in jobs:
         training_steps(job.config)
-        _test_items(job)
+        for target in job.targets:
+            _test_items(target)
 
 
 def progress(job: Job) -> Progress:
     """How far a job has come.
 
-    An evaluation counts if it is of the last step, by the job's protocol, of exactly the benchmark's composites, and of this
+    An evaluation counts if it is of the last step, by the job's protocol, of exactly the target's composites, and of this
     very checkpoint. The checkpoint itself may be gone.
 
     Raises:
@@ -174,35 +249,38 @@ def progress(job: Job) -> Progress:
     """
     steps = training_steps(job.config)
     checkpoint = job.folder / "checkpoints" / "last.pt"
-    if _is_evaluated(job, steps, checkpoint):
-        return Progress(steps, steps, True)
+    left = tuple(target.name for target in job.targets if not _is_evaluated(job, target, steps, checkpoint))
+    if not left:
+        return Progress(steps, steps, ())
     step = int(load_checkpoint(checkpoint)["training"].get("step", 0)) if checkpoint.is_file() else 0
-    return Progress(step, steps, False)
+    return Progress(step, steps, left)
 
 
-def next_command(job: Job, state: Progress) -> list[str] | None:
-    """The next command of a job, as a user would type it: it starts, resumes or evaluates a run. None: the job is finished."""
-    if state.evaluated:
-        return None
+def next_commands(job: Job, state: Progress) -> list[list[str]]:
+    """What a job can go on with, as a user would type it: the training, or else each evaluation that is left."""
     several = ["torchrun", "--standalone", "--nproc-per-node", str(job.processes)]
     program = several if job.processes > 1 else ["python"]
     if state.step < state.steps:
         if (job.folder / "config.yaml").is_file():
             changed = [one for one in job.overrides if one.partition("=")[0].strip() in MAY_CHANGE]
-            return [*program, "train.py", "--resume", str(job.folder), *changed]
+            return [[*program, "train.py", "--resume", str(job.folder), *changed]]
         words = [*job.overrides, f"seed={job.config.seed}", f"run={job.folder}"]
-        return [*program, "train.py", str(job.recipe), *words]
+        return [[*program, "train.py", str(job.recipe), *words]]
     words = [one for one in job.overrides if one.startswith(EVALUATED_WITH)]
-    words.append(f"data.root={job.benchmark or job.config.data.root}")
-    if job.benchmark and job.config.data.subsets:
-        words.append("data.subsets=null")
-    return [*program, "evaluate.py", str(job.folder), "--out", str(job.evaluation), *words]
+    commands = []
+    for target in job.targets:
+        data = [
+            f"data.root={target.root}",
+            *(["data.subsets=null"] if target.subsets != job.config.data.subsets else []),
+        ]
+        out = str(job.evaluation(target.name))
+        if target.name in state.left:
+            commands.append([*program, "evaluate.py", str(job.folder), "--out", out, *words, *data])
+    return commands
 
 
-def runnable(command: Sequence[str] | None) -> list[str] | None:
-    """A command of :func:`next_command` with this interpreter and the repository's programs, for any working folder."""
-    if command is None:
-        return None
+def runnable(command: Sequence[str]) -> list[str]:
+    """A command of :func:`next_commands` with this interpreter and the repository's programs, for any working folder."""
     launcher = [sys.executable, *(["-m", "torch.distributed.run"] if command[0] == "torchrun" else [])]
     return [*launcher, *(str(ROOT / word) if word in ("train.py", "evaluate.py") else word for word in command[1:])]
 
@@ -223,50 +301,54 @@ class Piece(BaseModel):
     """A piece of training: a line of ``costs.jsonl``."""
 
     recipe: str
+    """The row's name."""
     steps: NonNegativeInt
     seconds: NonNegativeFloat
 
 
-def seconds_per_step(costs: Path, recipe: str) -> float | None:
+def seconds_per_step(costs: Path, row: str) -> float | None:
     """The mean time of a row's step so far, with start-up and validation; None if nothing was measured.
 
     Lines that cannot be read are passed over.
     """
-    pieces = [piece for _, piece in json_lines(costs, TypeAdapter(Piece)) if piece and piece.recipe == recipe]
+    pieces = [piece for _, piece in json_lines(costs, TypeAdapter(Piece)) if piece and piece.recipe == row]
     steps = sum(piece.steps for piece in pieces)
     return sum(piece.seconds for piece in pieces) / steps if steps else None
 
 
-def evaluated_rows(jobs: Sequence[Job]) -> dict[str, dict[int, list[Row]]]:
-    """The rows of all evaluated jobs, one an image: by recipe, then by seed.
+def evaluated_rows(jobs: Sequence[Job], target: str) -> dict[str, dict[int, list[Row]]]:
+    """The figures of all jobs that have been evaluated on a target, one row an image: by the ablation's name, then by seed.
 
     Raises:
         UserError: an evaluation cannot be read.
     """
     found: dict[str, dict[int, list[Row]]] = {}
     for job in jobs:
-        if progress(job).evaluated:
-            found.setdefault(job.row, {})[job.config.seed] = read_rows(job.evaluation / "rows.csv")
+        if target not in progress(job).left:
+            rows = read_rows(job.evaluation(target) / "rows.csv")
+            for name in job.stands_for:
+                found.setdefault(name, {})[job.config.seed] = rows
     return found
 
 
 def first_evaluations(
-    table: str, jobs: Sequence[Job], evaluated: Mapping[str, Mapping[int, Sequence[Row]]]
+    table: str, jobs: Sequence[Job], target: str, evaluated: Mapping[str, Mapping[int, Sequence[Row]]]
 ) -> dict[str, Path]:
     """The folder of each finished row's evaluation by the row's short title, for the first seed that all finished rows have.
 
     ``jobs`` are all rows and seeds, and ``evaluated`` is what :func:`evaluated_rows` finds of them.
     """
-    shown = [row for row in TABLES[table] if row.recipe in evaluated]
-    seeds = set.intersection(*(set(evaluated[row.recipe]) for row in shown)) if shown else set()
+    shown = [row for row in TABLES[table] if row.name in evaluated]
+    seeds = set.intersection(*(set(evaluated[row.name]) for row in shown)) if shown else set()
     if not seeds:
         return {}
-    folders = {job.row: job.evaluation for job in jobs if job.config.seed == min(seeds)}
-    return {row.short: folders[row.recipe] for row in shown}
+    first = [job for job in jobs if job.config.seed == min(seeds)]
+    folders = {name: job.evaluation(target) for job in first for name in job.stands_for}
+    return {row.short: folders[row.name] for row in shown}
 
 
-def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:
-    summary, rows = job.evaluation / "summary.json", job.evaluation / "rows.csv"
+def _is_evaluated(job: Job, target: Target, steps: int, checkpoint: Path) -> bool:
+    summary, rows = (job.evaluation(target.name) / name for name in ("summary.json", "rows.csv"))
     try:
         found = json.loads(summary.read_text(encoding="utf-8"))
         about = found["about"]
@@ -277,12 +359,29 @@ def _is_evaluated(job: Job, steps: int, checkpoint: Path) -> bool:
         return False
     if "sha256" in about and checkpoint.is_file() and sha256_of(checkpoint) != about["sha256"]:
         return False
-    return names == {(item.subset, item.composite_name) for item in _test_items(job)}
+    return names == {(item.subset, item.composite_name) for item in _test_items(target)}
 
 
-def _test_items(job: Job) -> list[Item]:
-    root, subsets = (str(job.benchmark), None) if job.benchmark else (job.config.data.root, job.config.data.subsets)
-    return _listing(root, "test", subsets).items
+def _test_items(target: Target) -> list[Item]:
+    return _listing(target.root, "test", target.subsets).items
+
+
+def _name(folder: Path) -> str:
+    return os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119  (a link keeps its own name)
+
+
+def _refuse_clashes(tables: Sequence[str], overrides: Sequence[str], benchmarks: Sequence[Path]) -> None:
+    varied = {key.partition("=")[0]: table for table in tables for row in TABLES[table] for key in row.keys}
+    for word in overrides:
+        if table := varied.get(word.partition("=")[0].strip()):
+            raise UserError(
+                f"{word}: the rows of table {table} differ in this key; leave it out, or take another table"
+            )
+    named: dict[str, Path | str] = {"test": "the test split of data.root"}
+    for folder in benchmarks:
+        other = named.setdefault(_name(folder), folder)
+        if other is not folder:
+            raise UserError(f"--benchmark {folder}: has the name of {other}; evaluations are kept by it, so rename one")
 
 
 _listing = lru_cache(maxsize=8)(read_split)

@@ -47,6 +47,8 @@ class _Work(Generic[JobType]):
     job: JobType
     slot: int
     command: Sequence[str]
+    others: Sequence[Sequence[str]]
+    """Commands that the job could have gone on with instead."""
     process: "subprocess.Popen[bytes]"
     begin: int
     """Where its output begins in the log."""
@@ -59,7 +61,9 @@ class Runner(Generic[JobType]):
     """Runs so many jobs at once.
 
     Args:
-        next_command: gives a job's next command, before its first program and after each one that has ended. None: finished.
+        commands: gives the commands that a job can go on with, in the order to try them, before its first program and after
+            each one that has ended well. None: finished. If a program fails, the next of them is tried, and the job has failed
+            in the end.
         parallel: how many jobs run at once.
         stop: whether to end. Running programs then get SIGTERM.
         tell: is called at each change.
@@ -68,7 +72,7 @@ class Runner(Generic[JobType]):
         still: is called for each running job.
     """
 
-    next_command: Callable[[JobType], Sequence[str] | None]
+    commands: Callable[[JobType], Sequence[Sequence[str]]]
     parallel: int = 1
     stop: Callable[[], bool] = lambda: False
     tell: Callable[[JobType, str], None] = lambda job, text: None
@@ -76,10 +80,13 @@ class Runner(Generic[JobType]):
     remind: float = 60.0
     still: Callable[[JobType], None] = lambda job: None
     outcomes: dict[JobType, Outcome] = field(default_factory=dict, init=False)
+    _failures: dict[JobType, dict[tuple[str, ...], str]] = field(default_factory=dict, init=False)
+    """Why commands have failed."""
 
     def run(self, jobs: Sequence[JobType]) -> dict[JobType, Outcome]:
         """Runs jobs in their order and returns their outcomes. If one fails, the others still run."""
         self.outcomes = {job: Outcome("waiting") for job in jobs}
+        self._failures = {job: {} for job in jobs}
         waiting, working, reminded = list(jobs), list[_Work[JobType]](), time.monotonic()
         with _killing(working):
             while working or (waiting and not self.stop()):
@@ -102,18 +109,27 @@ class Runner(Generic[JobType]):
     def _go_on(self, job: JobType, slot: int, last: Sequence[str] | None) -> list[_Work[JobType]]:
         """Starts a job's next program, unless the job is finished or all are to end."""
         try:
-            command = self.next_command(job)
-            if command is None:
+            commands = self.commands(job)
+            if not commands:
                 return self._close(job, "finished")
-            if self.stop():
-                return self._close(job, "stopped")
-            if command == last:
-                return self._close(job, "failed", "its program ended without an error, but not at its end")
-            return [self._start(job, slot, command)]
+            if last is not None and last in commands and not self.stop():
+                self._failures[job][tuple(last)] = "its program ended without an error, but not at its end"
+            return self._try(job, slot, [one for one in commands if tuple(one) not in self._failures[job]])
         except (UserError, OSError) as error:
             return self._close(job, "failed", str(error))
 
-    def _start(self, job: JobType, slot: int, command: Sequence[str]) -> _Work[JobType]:
+    def _try(self, job: JobType, slot: int, commands: Sequence[Sequence[str]]) -> list[_Work[JobType]]:
+        """Starts the first of some commands, unless there is none or all jobs are to end."""
+        reasons = "; ".join(self._failures[job].values())
+        if not commands:
+            return self._close(job, "failed", reasons)
+        if self.stop():
+            return self._close(job, "stopped", reasons)
+        return [self._start(job, slot, commands[0], commands[1:])]
+
+    def _start(
+        self, job: JobType, slot: int, command: Sequence[str], others: Sequence[Sequence[str]]
+    ) -> _Work[JobType]:
         self.tell(job, "begins")
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
@@ -128,7 +144,7 @@ class Runner(Generic[JobType]):
                 start_new_session=True,  # this process alone gets Ctrl-C, and passes it on
                 preexec_fn=_end_with_parent,
             )
-            return _Work(job, slot, command, process, log.tell())
+            return _Work(job, slot, command, others, process, log.tell())
 
     def _ended(self, work: _Work[JobType]) -> list[_Work[JobType]]:
         status = work.process.returncode
@@ -136,9 +152,12 @@ class Runner(Generic[JobType]):
             return self._go_on(work.job, work.slot, work.command)
         if status == STOPPED or work.asked is not None:
             with contextlib.suppress(UserError, OSError):
-                self.next_command(work.job)  # it may note how far the job came
+                self.commands(work.job)  # it may note how far the job came
             return self._close(work.job, "stopped")
-        return self._close(work.job, "failed", _complaint(work))
+        self._failures[work.job][tuple(work.command)] = reason = _complaint(work)
+        if work.others:
+            self.tell(work.job, f"goes on, although this failed: {reason}")
+        return self._try(work.job, work.slot, work.others)
 
     def _close(self, job: JobType, state: str, reason: str = "") -> list[_Work[JobType]]:
         self.outcomes[job] = Outcome(state, reason)

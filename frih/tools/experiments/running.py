@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from frih.common.processes import cores
-from frih.tools.experiments.ablations import Job, Piece, next_command, progress, runnable, training_steps
+from frih.tools.experiments.ablations import Job, Piece, next_commands, progress, runnable, training_steps
 from frih.tools.experiments.jobs import Outcome, Runner
 from frih.tools.experiments.run_log import latest
 
@@ -22,7 +22,7 @@ def run_all(
     """Trains and evaluates, so many jobs at once, and notes the time of each piece of training in ``costs.jsonl``."""
     begun: dict[Job, tuple[int, float]] = {}
 
-    def next_of(job: Job) -> Sequence[str] | None:
+    def commands_of(job: Job) -> Sequence[Sequence[str]]:
         state = progress(job)
         step, when = begun.pop(job, (state.step, 0.0))
         if state.step > step:
@@ -31,7 +31,7 @@ def run_all(
                 file.write(piece.model_dump_json() + "\n")
         if state.step < state.steps:
             begun[job] = (state.step, time.monotonic())
-        return runnable(next_command(job, state))
+        return [*map(runnable, next_commands(job, state))]
 
     def tell(job: Job, text: str) -> None:
         print(f"{job.name:36} {describe_state(job) if text == 'begins' else text}", flush=True)
@@ -39,7 +39,7 @@ def run_all(
     def variables(slot: int) -> Mapping[str, str]:
         return environment(slot, parallel, processes)
 
-    return Runner(next_of, parallel, stopping, tell, variables, still=lambda job: tell(job, "begins")).run(jobs)
+    return Runner(commands_of, parallel, stopping, tell, variables, still=lambda job: tell(job, "begins")).run(jobs)
 
 
 def describe_state(job: Job) -> str:

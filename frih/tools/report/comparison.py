@@ -79,11 +79,12 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
         for name, one in list(systems.items())[: 1 if alike else None]
         if "input_mse" in one.rows[0].scores
     }
+    rivals = systems if alike else ()
     differences = {name: _differences(systems[name].rows, systems[reference].rows) for name in others}
     shown = [
-        *comparison({**inputs, **summaries}, {"": ""}),
+        *comparison({**inputs, **summaries}, {"": ""}, rivals),
         *(_difference_table(name, reference, one) for name, one in differences.items()),
-        *interval_tables(found, {"": ""}),
+        *interval_tables(found, {"": ""}, rivals),
     ]
     measured = describe(systems[reference].rows, dict.fromkeys(one.protocol for one in systems.values()))
     early = [f"{name} is of {one.progress} of its run" for name, one in systems.items() if one.progress]

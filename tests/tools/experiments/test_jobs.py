@@ -17,21 +17,24 @@ ROOT = Path(__file__).parents[3]
 
 
 class Task(NamedTuple):
-    """A job whose programs write a file each. Its next program follows from the files."""
+    """A job whose programs write a file each. Its next program follows from the files; in ``any_order`` all that have none."""
 
     folder: Path
     programs: tuple[str, ...]
+    any_order: bool = False
 
     @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 
-    def next(self) -> list[str] | None:
-        done = len(list(self.folder.glob("*.done")))
-        if done == len(self.programs):
-            return None
-        mark = f"import pathlib; pathlib.Path({str(self.folder / f'{done}.done')!r}).touch()"
-        return [sys.executable, "-c", f"{self.programs[done]}\n{mark}"]
+    def next(self) -> list[list[str]]:
+        files = {program: self.folder / f"{i}.done" for i, program in enumerate(self.programs)}
+        commands = [
+            [sys.executable, "-c", f"{program}\nimport pathlib; pathlib.Path({str(file)!r}).touch()"]
+            for program, file in files.items()
+            if not file.exists()
+        ]
+        return commands if self.any_order else commands[:1]
 
 
 def test_each_job_runs_its_programs_one_after_the_other(tmp_path):
@@ -81,15 +84,27 @@ def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path, program, reaso
     assert outcomes[bad].reason == f"{reason} {bad.log})"
 
 
+def test_what_does_not_need_the_program_that_failed_is_still_done(tmp_path):
+    bad, worse = ("print('error: a.jpg'); exit(2)", "print('error: b.jpg'); exit(2)")
+    task = Task(tmp_path / "a", (bad, "print('one')", worse, "print('two')"), any_order=True)
+    told = []
+    outcome = Runner(Task.next, tell=lambda _, text: told.append(text)).run([task])[task]
+    reasons = [f"{name} (status 2; see {task.log})" for name in ("a.jpg", "b.jpg")]
+    assert (outcome.state, outcome.reason) == ("failed", "; ".join(reasons))
+    assert sorted(file.name for file in task.folder.glob("*.done")) == ["1.done", "3.done"]
+    assert task.log.read_text().count("$ ") == 4  # each once
+    assert told[:3] == ["begins", f"goes on, although this failed: {reasons[0]}", "begins"]
+
+
 def test_a_program_that_never_gets_anywhere_fails(tmp_path):
     task = Task(tmp_path / "a", ())
-    outcome = Runner(lambda job: [sys.executable, "-c", "pass"]).run([task])[task]
+    outcome = Runner(lambda job: [[sys.executable, "-c", "pass"]]).run([task])[task]
     assert (outcome.state, outcome.reason) == ("failed", "its program ended without an error, but not at its end")
 
 
 def test_a_program_that_is_not_there_fails(tmp_path):
     task = Task(tmp_path / "a", ())
-    outcome = Runner(lambda job: [str(tmp_path / "nothing")]).run([task])[task]
+    outcome = Runner(lambda job: [[str(tmp_path / "nothing")]]).run([task])[task]
     assert outcome.state == "failed"
     assert str(tmp_path / "nothing") in outcome.reason
 
@@ -151,7 +166,7 @@ def test_programs_end_with_a_runner_that_is_killed(tmp_path):
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
         "from frih.tools.experiments.jobs import Runner\n"
         f"class Task:\n    log = Path({str(tmp_path / 'log.txt')!r})\n"
-        f"Runner(lambda job: [sys.executable, '-c', {program!r}]).run([Task()])\n"
+        f"Runner(lambda job: [[sys.executable, '-c', {program!r}]]).run([Task()])\n"
     )
     runner = subprocess.Popen([sys.executable, tmp_path / "runner.py"])
     _wait_for(ready)
