@@ -11,7 +11,7 @@ of it, at most 8. Categories are those of FILE (CSV: name, category; names of ph
 of a data set that make_composites.py made; those of fewer than 10 images are others.
 
 --out writes gains.md, gains.json, gains.csv (a line for each image), gains.png (plot), and best.jpg and worst.jpg, the ten
-images on which the first gains most and least fMSE.
+images, each of another photo, on which the first gains most and least fMSE.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def write_gains(path: Path, rows: Sequence[Row], categories: Mapping[str, str]) 
 
 
 def write_sheets(rows: Sequence[Row], first: Path, second: Path, names: tuple[str, str], out: Path) -> list[Path]:
-    """Writes ``best.jpg`` and ``worst.jpg``: the images on which the first network gains most and least fMSE.
+    """Writes ``best.jpg`` and ``worst.jpg``: the images on which the first network gains most and least fMSE, one of a photo.
 
     Args:
         rows: of :func:`~frih.tools.experiments.gains.join`.
@@ -85,7 +85,7 @@ def write_sheets(rows: Sequence[Row], first: Path, second: Path, names: tuple[st
         The files; none if an evaluation kept no images.
     """
     order = _ordered(rows)
-    chosen = {"best": order[:COUNT], "worst": order[::-1][:COUNT]}
+    chosen = {name: _of_each_photo(part)[:COUNT] for name, part in (("best", order), ("worst", order[::-1]))}
     lines = {name: [images_of([second, first], row) for row in part] for name, part in chosen.items()}
     if not all(all(part) for part in lines.values()):
         return []
@@ -119,7 +119,7 @@ def draw_gains(path: Path, measured: Gains, names: tuple[str, str]) -> bool:
                 _draw(place, KINDS[kind], {group: cell[score] for group, cell in measured[kind].items()})
             better = "below" if heading(score).endswith("↓") else "above"
             line[0].set_ylabel(f"Δ {heading(score).rstrip('↓↑')}, better {better} 0")
-        drawing.suptitle(f"{printable(names[0])} less {printable(names[1])}", fontsize=9)
+        drawing.suptitle(f"{printable(names[0])} less {printable(names[1])}; below each group: its images", fontsize=9)
         with whole_file(path) as file:
             drawing.savefig(file, format="png", dpi=120, metadata={"Software": None})
     return True
@@ -139,12 +139,20 @@ def _draw(axes: Axes, title: str, found: Mapping[str, Difference]) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.errorbar(places, means, np.maximum(ends, 0), fmt="o", color=BLUE, markersize=4, capsize=3, linewidth=1.2)
     axes.set_xticks(places, [f"{group}\n{one.images}" for group, one in found.items()])
-    axes.set(xlabel=f"{title} (below: images)", xlim=(-0.5, len(found) - 0.5))
+    axes.set(xlabel=title, xlim=(-0.5, len(found) - 0.5))
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: row.scores["fmse"])
+
+
+def _of_each_photo(rows: Sequence[Row]) -> list[Row]:
+    """The first row of each photo."""
+    photos: dict[str, Row] = {}
+    for row in rows:
+        photos.setdefault(row.real, row)
+    return list(photos.values())
 
 
 def _caption(row: Row, names: tuple[str, str]) -> str:

@@ -246,7 +246,7 @@ def test_program(capsys, dataset, evaluations, tmp_path):
     assert found["gains"]["category"] == {OTHERS: found["gains"]["subset"]["All"]}
     assert list(found["correlations"]) == ["foreground", "submasks", "largest", "colours", "distance"]
     best, worst = (np.asarray(Image.open(out / f"{name}.jpg")) for name in ("best", "worst"))
-    assert best.shape == worst.shape == (26 + 10 * (22 + 32 + 6), 6 + 5 * (32 + 6), 3)
+    assert best.shape == worst.shape == (26 + 6 * (22 + 32 + 6), 6 + 5 * (32 + 6), 3)  # of 6 photos
 
     assert run_here("scripts/gains.py", second[0], "--against", first[1], "--data", tmp_path / "c.csv") == 2
     assert "is no folder; give the data set" in capsys.readouterr().err
