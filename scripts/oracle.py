@@ -8,7 +8,7 @@
 Shifts are fitted to the real image, so no network reaches them. The parts are those of the composite at data.size, as in
 training. Methods are cfsfdp:CUTOFF, gamma:CANDIDATES, kmeans:CLUSTERS, and "whole", which takes the foreground as one part.
 "largest" is the median share of the foreground in the largest submask of the paper's rule. --correction affine fits a map of
-twelve numbers instead of a shift. --evaluations compares two networks by the share of the foreground in the largest submask.
+twelve numbers instead of a shift.
 """
 
 import argparse
@@ -25,14 +25,13 @@ from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
 from frih.evaluation.command import load_subject, parse_subject, subject_parser
-from frih.evaluation.rows import read_rows, write_rows
+from frih.evaluation.rows import write_rows
 from frih.metrics import Row
 from frih.tools.experiments.oracle import (
     CORRECTIONS,
     METHODS,
     PAPER,
     Oracle,
-    difference_table,
     left,
     left_table,
     parse_method,
@@ -48,7 +47,6 @@ def main() -> int:
     with alike():
         args = parse()
         methods = {name: parse_method(name) for name in args.methods}
-        evaluations = [read_rows(folder / "rows.csv") for folder in args.evaluations or ()]
         subject = load_subject(args, only=("data", "submasks", "train.device"))
         model, config = subject.model, subject.config
         items = read_split(config.data.root, args.split, config.data.subsets).items
@@ -78,12 +76,12 @@ def main() -> int:
         if not any(row.fg_ratio for row in rows):
             raise SharedError(f"data.root: no image of {config.data.root} has a foreground at data.size")
         if world.is_main:
-            report(args, rows, names, evaluations)
+            report(args, rows, names)
         world.barrier()  # the others must not have gone before
     return 0
 
 
-def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str], evaluations: list[list[Row]]) -> None:
+def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str]) -> None:
     """Prints and writes the tables."""
     of_systems = {name: left(rows, prefix, args.methods) for prefix, name in names.items()}
     of_methods = sizes(rows, args.methods)
@@ -92,8 +90,6 @@ def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str], eva
         for name, found in of_systems.items()
     ]
     tables.append(size_table(of_methods))
-    if evaluations:
-        tables.append(difference_table(*evaluations, rows))
     print("\n\n".join(table.text() for table in tables))
     empty = [f"{row.subset}/{row.name}" for row in rows if not row.fg_ratio]
     if empty:
@@ -118,7 +114,6 @@ def parse() -> argparse.Namespace:
     usual = f"divisions (default: {' '.join(METHODS)})"
     option("--methods", nargs="+", default=list(METHODS), metavar="M", help=usual)
     option("--correction", choices=list(CORRECTIONS), default="shift", help="default: shift")
-    option("--evaluations", nargs=2, type=path_argument, metavar="DIR", help="two, of the same test split")
     option("--out", type=path_argument, metavar="DIR", help="write tables and each image's figures there")
     args = parse_subject(parser, "methods")
     args.methods = list(dict.fromkeys(args.methods))

@@ -26,14 +26,14 @@ def image_sheet(
     """Lays images out in rows under headings.
 
     Args:
-        rows: images (H, W, 3) uint8 and masks (H, W) uint8, all of one size; each row has as many as there are headings.
+        rows: images (H, W, 3) uint8 and masks (H, W) uint8, best all of one size; each row has as many as there are headings.
         headings: one for each column.
         captions: one for each row, which stands above it; or none.
 
     Returns:
         (., ., 3) uint8.
     """
-    height, width = rows[0][0].shape[:2]
+    height, width = (max(image.shape[axis] for row in rows for image in row) for axis in (0, 1))
     above = _CAPTION if captions else 0
     step_x, step_y = width + _MARGIN, above + height + _MARGIN
     sheet = Image.new("RGB", (_MARGIN + len(headings) * step_x, _HEADING + len(rows) * step_y), "white")

@@ -82,6 +82,30 @@ def ratio(rows: Sequence[Row], score: str, below: str, *, members: Group | None 
     return _interval(rows, upper, members, RESAMPLES, lower)
 
 
+def rank_correlation(rows: Sequence[Row], score: str, other: str) -> Interval:
+    """Spearman's correlation of two scores over the images that have both, as ``mean``, and its percentile interval.
+
+    It is NaN where one of them has the same value for all images.
+
+    Args:
+        rows: all of an evaluation.
+        score: the name of the one.
+        other: the name of the other.
+    """
+    strata = _strata(rows)
+    pairs = np.array([[row.scores.get(name, math.nan) for name in (score, other)] for row in rows])
+    known = ~np.isnan(pairs).any(axis=1)
+    numbers = {photo: number for number, photo in enumerate(strata)}
+    photos = np.array([numbers[row.real] for row in rows])[known]
+    orders = [np.unique(column, return_inverse=True)[1] for column in pairs[known].T]
+    found, with_both = _spearman(orders, np.ones(len(photos))), len(np.unique(photos))
+    if with_both < 2 or math.isnan(found):
+        return Interval(found, math.nan, math.nan, len(photos), with_both)
+    drawn = [_spearman(orders, weights[photos]) for weights in _draws(tuple(strata.values()), RESAMPLES)]
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(found, float(low), float(high), len(photos), with_both)
+
+
 def paired(
     rows: Sequence[Row],
     others: Sequence[Row],
@@ -144,11 +168,9 @@ def _interval(
     units: Sequence[float] | None = None,
 ) -> Interval:
     """The sum of values over that of units, by default 1 for each value, and its interval."""
-    photos = sorted({row.real for row in rows})
-    subsets: dict[str, set[str]] = {photo: set() for photo in photos}
-    known: dict[str, list[tuple[float, float]]] = {photo: [] for photo in photos}
+    strata = _strata(rows)
+    known: dict[str, list[tuple[float, float]]] = {photo: [] for photo in strata}
     for row, value, unit in zip(rows, values, units or [1.0] * len(rows), strict=True):
-        subsets[row.real].add(row.subset)
         if not math.isnan(value + unit) and (members is None or members(row)):
             known[row.real].append((value, unit))
     images, with_score = sum(map(len, known.values())), sum(map(bool, known.values()))
@@ -160,11 +182,30 @@ def _interval(
         return Interval(total / below, math.nan, math.nan, images, with_score)
     # exact sums, whatever the order of the rows
     sums = (np.array([math.fsum(pair[i] for pair in part) for part in known.values()]) for i in (0, 1))
-    weights = _draws(tuple(" ".join(sorted(names)) for names in subsets.values()), resamples)
+    weights = _draws(tuple(strata.values()), resamples)
     totals, drawn = (weights @ one for one in sums)
     means = totals[drawn > 0] / drawn[drawn > 0]  # a draw may have no image of a small group
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(total / below, float(low), float(high), images, with_score)
+
+
+def _spearman(orders: Sequence[NDArray[np.intp]], weights: NDArray[np.float64]) -> float:
+    """The rank correlation of two scores, given as the place of each image's value among the values, and images' weights."""
+    if not weights.any():
+        return math.nan
+    counts = [np.bincount(order, weights) for order in orders]
+    ranks = [(np.cumsum(count) - count / 2)[order] for count, order in zip(counts, orders, strict=True)]
+    x, y = (rank - np.average(rank, weights=weights) for rank in ranks)
+    scale = math.sqrt((weights @ x**2) * (weights @ y**2))
+    return float(weights @ (x * y) / scale) if scale else math.nan
+
+
+def _strata(rows: Sequence[Row]) -> dict[str, str]:
+    """The subsets of each real photo, photos sorted by name."""
+    subsets: dict[str, set[str]] = {photo: set() for photo in sorted({row.real for row in rows})}
+    for row in rows:
+        subsets[row.real].add(row.subset)
+    return {photo: " ".join(sorted(names)) for photo, names in subsets.items()}
 
 
 @lru_cache(maxsize=4)

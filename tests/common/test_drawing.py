@@ -25,3 +25,9 @@ def test_a_sheet_holds_every_image_unscaled(captions):
     windows = np.lib.stride_tricks.sliding_window_view(sheet, (20, 30, 3))[:, :, 0]
     for image in (rows[0][0], np.repeat(rows[0][1][..., None], 3, axis=2), rows[1][5]):
         assert (windows == image).all(axis=(2, 3, 4)).sum() == 1
+
+
+def test_images_of_several_sizes_do_not_cover_each_other():
+    wide, high = np.full((20, 30, 3), 100, np.uint8), np.full((30, 20, 3), 50, np.uint8)
+    sheet = image_sheet([[wide, high], [high, wide]], ["one", "other"])
+    assert [(sheet == level).all(axis=2).sum() for level in (100, 50)] == [1200, 1200]

@@ -3,9 +3,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from frih.common.errors import UserError
-from frih.evaluation.statistics import LEVEL, bootstrap, match, paired, ratio
+from frih.evaluation.statistics import LEVEL, _draws, _strata, bootstrap, match, paired, rank_correlation, ratio
 from tests.evaluation.helpers import random_rows, row
 
 
@@ -150,3 +151,28 @@ def test_images_of_one_side_alone_are_named():
         match([row()], [row(), row("B")])
     with pytest.raises(UserError, match=r"A/x.jpg: its real photo is x.jpg in the first, y.jpg in the second"):
         match([row()], [row(real="y.jpg")])
+
+
+def test_rank_correlations_equal_scipys(monkeypatch):
+    monkeypatch.setattr("frih.evaluation.statistics.RESAMPLES", 200)
+    rows = [one._replace(scores={**one.scores, "few": float(i * i % 7)}) for i, one in enumerate(random_rows(40))]
+    rows[5] = rows[5]._replace(scores={**rows[5].scores, "psnr": math.nan})
+    rest = rows[:5] + rows[6:]
+    found = rank_correlation(rows, "psnr", "few")
+    pairs = [(one.scores["psnr"], one.scores["few"]) for one in rest]
+    assert found.mean == pytest.approx(spearmanr(pairs).statistic, rel=1e-12)
+    assert (found.images, found.photos) == (39, 7)
+    photos = sorted({one.real for one in rows})
+    chosen = np.array([[one.real == photo for one in rest] for photo in photos]).T @ np.arange(len(photos))
+    draws = _draws(tuple(_strata(rows).values()), 200)
+    literal = [spearmanr(np.repeat(pairs, weights[chosen].astype(int), axis=0)).statistic for weights in draws]
+    assert found[1:3] == pytest.approx(np.quantile(literal, [0.025, 0.975]), rel=1e-9)
+
+
+@pytest.mark.parametrize(("values", "correlation"), [([1, 2, 3], 1), ([9, 4, 1], -1), ([2, 2, 2], math.nan)])
+def test_rank_correlations_by_hand(values, correlation):
+    rows = [row(name=f"{i}", real=f"{i}", psnr=10.0**i, fmse=float(value)) for i, value in enumerate(values)]
+    found = rank_correlation(rows, "psnr", "fmse")
+    assert found.mean == pytest.approx(correlation, nan_ok=True)
+    assert math.isnan(found.low) == math.isnan(correlation)
+    assert math.isnan(rank_correlation(rows, "psnr", "unknown").mean)

@@ -209,7 +209,7 @@ def _list_folder(folder: Path, skipped: Skipped) -> list[Object]:
         raise UserError(
             f"{folder}: masks/ holds none of the photos in images/; name each mask as its photo (or give --annotations)"
         )
-    categories = _read_categories(folder / "photos.csv")
+    categories = read_photo_categories(folder / "photos.csv")
     objects: list[Object] = []
     for name, paths in images.items():
         if not _is_skipped(name, [*paths, *masks.get(name, ())[1:]], skipped):
@@ -290,8 +290,12 @@ def _files(folder: Path) -> dict[str, list[Path]]:
         ) from None
 
 
-def _read_categories(path: Path) -> dict[str, str] | None:
-    """The category of each photo by its name without suffix; None where there is no such file."""
+def read_photo_categories(path: Path) -> dict[str, str] | None:
+    """The category of each photo by its name without suffix, from a CSV file; None where there is no such file.
+
+    Raises:
+        UserError: the file cannot be read, or lacks the columns name and category.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

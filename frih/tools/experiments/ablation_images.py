@@ -44,7 +44,7 @@ def write_images(evaluations: Mapping[str, Path], prefix: Path) -> list[Path]:
         "best": order[-COUNT:][::-1],
         "worst": order[:COUNT],
     }
-    sheets = {name: [_images(folders, first[i]) for i in indices] for name, indices in chosen.items()}
+    sheets = {name: [images_of(folders, first[i]) for i in indices] for name, indices in chosen.items()}
     if not all(rows and all(rows) for rows in sheets.values()):
         return []
     written = []
@@ -62,8 +62,8 @@ def _gain(first: Row, last: Row) -> float:
         return float(np.log(first.scores["fmse"]) - np.log(last.scores["fmse"]))
 
 
-def _images(folders: Sequence[Path], row: Row) -> list[np.ndarray]:
-    """A line of a sheet; empty if an image is missing."""
+def images_of(folders: Sequence[Path], row: Row) -> list[np.ndarray]:
+    """A line of a sheet: composite, the last evaluation's submasks, each one's image, real image; empty if one is missing."""
     subset, name = row.subset, row.name
     kept = [Thumbnails(folder) for folder in folders]
     final = [(one, "refined" if "refined" in one.stages(subset, name) else "prediction") for one in kept]

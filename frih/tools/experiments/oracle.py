@@ -6,7 +6,6 @@ whole foreground, how much differs from part to part, and which division of the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from frih.data.batches import Sample
 from frih.data.images import HALF
 from frih.evaluation import Evaluation, row_of
 from frih.evaluation.layout import Table, figure
-from frih.evaluation.statistics import paired
 from frih.evaluation.tables import groups
 from frih.metrics import Row
 from frih.submasks import extract_submasks
@@ -36,8 +34,6 @@ KEYS = {"cfsfdp": "cutoff", "gamma": "candidates", "kmeans": "clusters", "random
 AS_IS = "as it is"
 FEW = 30
 """A part with fewer pixels is only shifted, because an affine map has twelve numbers."""
-SHARES = (0.0, 0.6, 0.8, 0.95, 1.0)
-"""Bounds of the groups of images, by the largest submask's share of the foreground."""
 
 
 @dataclass(frozen=True)
@@ -203,34 +199,6 @@ def size_table(found: Mapping[str, Mapping[str, float]]) -> Table:
         for name, cell in found.items()
     ]
     return Table("method", columns, [], lines, (), "Submasks of a foreground, and their shares of it")
-
-
-def difference_table(first: Sequence[Row], second: Sequence[Row], rows: Sequence[Row]) -> Table:
-    """How the second evaluation's fMSE differs from the first's, by the share of the paper's largest submask.
-
-    Args:
-        first: rows of ``evaluate.py``.
-        second: rows of ``evaluate.py``.
-        rows: of an :class:`Oracle`, for the same images or some of them.
-
-    Raises:
-        UserError: an evaluation lacks images, which it names.
-    """
-    shares = {(row.subset, row.name): row.scores[f"largest:{PAPER}"] for row in rows}
-    lines = []
-    for low, high in pairwise(SHARES):
-        within = {key for key, share in shares.items() if low <= share < high or share == high == 1}
-        found = paired(
-            second,
-            first,
-            "fmse",
-            higher_is_better=False,
-            members=lambda row, within=within: (row.subset, row.name) in within,  # type: ignore[misc]
-        )
-        interval = f"[{found.low:+.2f}, {found.high:+.2f}]"
-        lines.append([f"{low:.0%} to {high:.0%}", str(found.images), f"{found.mean:+.2f}", interval])
-    title = "fMSE of the second evaluation less the first's, by the largest submask's share of the foreground"
-    return Table("largest", ["images", "difference", "95 % interval"], [], lines, (), title)
 
 
 def _mean(rows: Sequence[Row], score: str) -> float:

@@ -40,6 +40,8 @@ class Evaluation(NamedTuple):
     """Of the evaluated images; empty where the folder does not say."""
     progress: str = ""
     """How far the run had come, if it was not finished."""
+    data: str = ""
+    """What was evaluated, as :meth:`~frih.data.iharmony4.Listing.describe` has it."""
 
 
 def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyway: bool = False) -> str:
@@ -64,7 +66,7 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
     if len(folders) < 2:
         raise UserError("there is nothing to compare: give two evaluations or more")
     systems = {name: read_evaluation(folder) for name, folder in folders.items()}
-    remarks = _what_differs(systems)
+    remarks = what_differs(systems)
     if remarks and not anyway:
         raise UserError(
             "\n".join([*remarks, "compare what was measured alike, or give --anyway, which is printed with it"])
@@ -117,6 +119,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         summary = json.loads(path.read_text(encoding="utf-8"))
         protocol, about = summary["protocol"], summary.get("about", {})
         size = str(about.get("size", ""))
+        data = str(about.get("data", ""))
         known, early = protocol in PROTOCOLS, progress(about)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a folder that evaluate.py wrote") from None
@@ -127,7 +130,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     rows = read_rows(folder / "rows.csv")
     if not rows or not all(score in rows[0].scores for score in PAPER):
         raise UserError(f"{folder / 'rows.csv'}: has no rows with {', '.join(PAPER)}; evaluate again")
-    return Evaluation(folder, rows, protocol, size, early)
+    return Evaluation(folder, rows, protocol, size, early, data)
 
 
 def short_names(folders: Sequence[Path]) -> dict[str, Path]:
@@ -161,8 +164,8 @@ def input_rows(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
-    """Why the evaluations cannot be compared; empty if they can."""
+def what_differs(systems: Mapping[str, Evaluation]) -> list[str]:
+    """Why evaluations, by their names, cannot be compared; empty if they can."""
 
     def by_name(what: Callable[[Evaluation], str]) -> str:
         return ", ".join(f"{name} {what(one)}" for name, one in systems.items())

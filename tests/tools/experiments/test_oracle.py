@@ -22,7 +22,6 @@ from frih.tools.experiments.oracle import (
     PAPER,
     Oracle,
     affine,
-    difference_table,
     left,
     parse_method,
     remaining,
@@ -30,7 +29,6 @@ from frih.tools.experiments.oracle import (
     sizes,
 )
 from tests.conftest import no_weight_is_zero
-from tests.evaluation.helpers import row
 
 ROOT = Path(__file__).parents[3]
 PARTS = {"whole": np.ones(120, np.uint8), "two": np.repeat(np.array([1, 2], np.uint8), [80, 40])}
@@ -194,15 +192,3 @@ def test_program_of_composites_without_foreground(monkeypatch, capsys, dataset):
 def test_program_wants_one_thing_to_look_at(monkeypatch, capsys, words):
     assert run(monkeypatch, *words) == 2
     assert "give one of: a run" in capsys.readouterr().err
-
-
-def test_differences_are_grouped_by_the_largest_submask():
-    first = [row("A", f"{i}.jpg", real=f"{i}.jpg", fmse=100) for i in range(20)]
-    second = [one._replace(scores={**one.scores, "fmse": 90 if i < 10 else 103}) for i, one in enumerate(first)]
-    rows = [one._replace(scores={f"largest:{PAPER}": 0.5 if i < 10 else 1.0}) for i, one in enumerate(first)]
-    lines = difference_table(first, second, rows).lines
-    assert [line[:3] for line in (lines[0], lines[3])] == [
-        ["0% to 60%", "10", "-10.00"],
-        ["95% to 100%", "10", "+3.00"],
-    ]
-    assert [line[1] for line in lines[1:3]] == ["0", "0"]
