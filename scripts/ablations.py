@@ -1,8 +1,8 @@
 r"""Trains and evaluates the rows of ablations, and writes their tables with intervals and paired differences.
 
     python scripts/ablations.py --table 3 data.root=/datasets/iHarmony4 --processes 8
-    python scripts/ablations.py --table paper --recipes configs/labelme --photos PHOTOS --per-photo 3 --benchmark DIR DIR2 \
-        --seeds 3 --parallel 4 data.root=data/labelme3
+    python scripts/ablations.py --table paper --recipes configs/photos --photos PHOTOS --per-photo 3 --benchmark DIR DIR2 \
+        --seeds 3 --parallel 4 data.root=data/photos
     python scripts/ablations.py --table all --dry-run data.root=/datasets/iHarmony4
 
 The paper's Tables 3 and 4 show the same four runs, and "separate" trains the stages apart: these and Table 5 are "paper".
@@ -35,11 +35,13 @@ from frih.tools.experiments.ablations import (
     Job,
     check_data,
     evaluated_rows,
+    evaluations,
     first_evaluations,
-    next_commands,
     plan,
     progress,
+    recalibration,
     seconds_per_step,
+    training,
 )
 from frih.tools.experiments.jobs import Outcome
 from frih.tools.experiments.running import run_all
@@ -58,7 +60,8 @@ def main() -> int:
     if args.photos and not make_training_set(args.photos, args.per_photo or 1, args.overrides, args.dry_run):
         return 0
     where = {"recipes": args.recipes, "out": out, "benchmarks": args.benchmark}
-    jobs = plan(tables, **where, overrides=args.overrides, seeds=args.seeds, processes=args.processes)
+    how = {"seeds": args.seeds, "processes": args.processes, "recalibrate": args.recalibrate}
+    jobs = plan(tables, **where, **how, overrides=args.overrides)
     check_data(jobs)
     if args.dry_run:
         print_plan(jobs, out)
@@ -88,6 +91,8 @@ def parse() -> argparse.Namespace:
         metavar="DIR",
         help="data sets to evaluate on; default: the test split of data.root",
     )
+    statistics = "measure each row's running statistics anew on so many whole images (scripts/recalibrate.py)"
+    option("--recalibrate", type=int, default=0, metavar="N", help=statistics)
     option("--parallel", type=int, default=1, metavar="N", help="rows at once, on one GPU or several")
     option("--processes", type=int, default=1, metavar="N", help="of each row, by torchrun (GPUs)")
     option("--minutes", type=float, metavar="M", help="stop after so long; the next call goes on")
@@ -102,6 +107,8 @@ def parse() -> argparse.Namespace:
         raise UserError(f"--benchmark {args.benchmark[0]}: is no folder; give one or more, then the keys")
     args.benchmark, args.overrides = folders, [*args.overrides, *behind]
     counts = (args.seeds, args.parallel, args.processes, args.per_photo or 1)
+    if args.recalibrate < 0:
+        raise UserError("--recalibrate: must be 1 or more; 0 leaves the statistics of the training")
     if min(counts) < 1 or (args.minutes is not None and args.minutes <= 0):
         raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
     if args.per_photo and not args.photos:
@@ -116,7 +123,7 @@ def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dr
     """Makes the data set of photos, or prints how; returns whether it is there."""
     roots = [one.partition("=")[2] for one in overrides if one.partition("=")[0].strip() == "data.root"]
     if not roots:
-        raise UserError("--photos: give the folder of the data set to be made as well: data.root=data/labelme")
+        raise UserError("--photos: give the folder of the data set to be made as well: data.root=data/photos")
     root = Path(at_home(roots[-1]))
     if (root / MANIFEST).is_file():
         made_with = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["settings"]["per_photo"]
@@ -144,7 +151,9 @@ def print_plan(jobs: Sequence[Job], out: Path) -> None:
         estimate = f", about {_duration(left * each)} at {each:.3f} s a step" if each and left else ""
         print(f"{job.name}: {'finished' if state.finished else cost + estimate}")
         trained = state._replace(step=state.steps)
-        for command in [*(next_commands(job, state) if left else []), *next_commands(job, trained)]:
+        commands = [training(job)] if left else []
+        commands += [recalibration(job)] if job.recalibrate and state.left and not job.weights.is_file() else []
+        for command in [*commands, *evaluations(job, trained)]:
             print(f"    {shlex.join(command)}")
     print(f"{len(jobs)} rows" + (f"; training about {_duration(total)} where it was measured" if total else ""))
 

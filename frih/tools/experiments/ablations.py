@@ -114,6 +114,7 @@ TABLES = {
 figures; it has no tables like the last two."""
 CLAIMS = ("3", "4", "5", "separate")
 """The tables of what the paper claims."""
+PROGRAMS = ("train.py", "evaluate.py", "scripts/recalibrate.py")
 EVALUATED_WITH = ("data.workers", "train.device", "evaluation.")
 """Overrides that the evaluation takes too."""
 
@@ -143,6 +144,8 @@ class Job:
     processes: int = 1
     stands_for: tuple[str, ...] = ()
     """The names of all rows that are this run."""
+    recalibrate: int = 0
+    """Images on which the running statistics are measured anew before the evaluation; 0: it takes those of the training."""
 
     @property
     def name(self) -> str:
@@ -158,7 +161,13 @@ class Job:
 
     def evaluation(self, target: str) -> Path:
         """The folder of the evaluation on a target, by its name."""
-        return self.folder / "evaluation" / target
+        return self.folder / "evaluation" / (f"{target}-recalibrated" if self.recalibrate else target)
+
+    @property
+    def weights(self) -> Path:
+        """The file that is evaluated."""
+        recalibrated = self.folder / f"recalibrated-{self.recalibrate}.safetensors"
+        return recalibrated if self.recalibrate else self.folder / "checkpoints" / "last.pt"
 
     @property
     def log(self) -> Path:
@@ -189,6 +198,7 @@ def plan(
     seeds: int = 1,
     benchmarks: Sequence[Path] = (),
     processes: int = 1,
+    recalibrate: int = 0,
 ) -> list[Job]:
     """The jobs of some tables, each once: all rows of the first seed, then those of the second, and so on.
 
@@ -202,6 +212,7 @@ def plan(
         seeds: how many; the first is the recipe's own.
         benchmarks: the data sets to evaluate on, if not that of the training.
         processes: for each training and evaluation.
+        recalibrate: as in :class:`Job`.
 
     Raises:
         UserError: a recipe is missing or wrong, two benchmarks have one name, an override is of a key in which the rows differ,
@@ -221,7 +232,7 @@ def plan(
             seed = load_config(recipe, words).seed + number
             folder = out / name / f"seed{seed}"
             config = load_config(recipe, [*words, f"seed={seed}", f"run={folder}"])
-            jobs.append(Job(name, recipe, config, folder, words, tuple(benchmarks), processes, stands_for))
+            jobs.append(Job(name, recipe, config, folder, words, tuple(benchmarks), processes, stands_for, recalibrate))
     refuse_others(jobs)
     return jobs
 
@@ -249,7 +260,7 @@ def progress(job: Job) -> Progress:
     """
     steps = training_steps(job.config)
     checkpoint = job.folder / "checkpoints" / "last.pt"
-    left = tuple(target.name for target in job.targets if not _is_evaluated(job, target, steps, checkpoint))
+    left = tuple(target.name for target in job.targets if not _is_evaluated(job, target, steps))
     if not left:
         return Progress(steps, steps, ())
     step = int(load_checkpoint(checkpoint)["training"].get("step", 0)) if checkpoint.is_file() else 0
@@ -257,15 +268,32 @@ def progress(job: Job) -> Progress:
 
 
 def next_commands(job: Job, state: Progress) -> list[list[str]]:
-    """What a job can go on with, as a user would type it: the training, or else each evaluation that is left."""
-    several = ["torchrun", "--standalone", "--nproc-per-node", str(job.processes)]
-    program = several if job.processes > 1 else ["python"]
+    """What a job can go on with, as a user would type it: the first of training, statistics, and all evaluations left."""
     if state.step < state.steps:
-        if (job.folder / "config.yaml").is_file():
-            changed = [one for one in job.overrides if one.partition("=")[0].strip() in MAY_CHANGE]
-            return [[*program, "train.py", "--resume", str(job.folder), *changed]]
-        words = [*job.overrides, f"seed={job.config.seed}", f"run={job.folder}"]
-        return [[*program, "train.py", str(job.recipe), *words]]
+        return [training(job)]
+    if job.recalibrate and state.left and not job.weights.is_file():
+        return [recalibration(job)]
+    return evaluations(job, state)
+
+
+def training(job: Job) -> list[str]:
+    """The command that starts or resumes a job's training."""
+    if (job.folder / "config.yaml").is_file():
+        changed = [one for one in job.overrides if one.partition("=")[0].strip() in MAY_CHANGE]
+        return [*_program(job), "train.py", "--resume", str(job.folder), *changed]
+    words = [*job.overrides, f"seed={job.config.seed}", f"run={job.folder}"]
+    return [*_program(job), "train.py", str(job.recipe), *words]
+
+
+def recalibration(job: Job) -> list[str]:
+    """The command that measures a job's running statistics anew."""
+    count = ["--images", str(job.recalibrate), "--batch", str(min(16, job.recalibrate))]
+    words = [one for one in job.overrides if one.startswith("train.device")]
+    return ["python", "scripts/recalibrate.py", str(job.folder), "--out", str(job.weights), *count, *words]
+
+
+def evaluations(job: Job, state: Progress) -> list[list[str]]:
+    """The commands that evaluate a job on the targets that are left."""
     words = [one for one in job.overrides if one.startswith(EVALUATED_WITH)]
     commands = []
     for target in job.targets:
@@ -275,14 +303,20 @@ def next_commands(job: Job, state: Progress) -> list[list[str]]:
         ]
         out = str(job.evaluation(target.name))
         if target.name in state.left:
-            commands.append([*program, "evaluate.py", str(job.folder), "--out", out, *words, *data])
+            subject = str(job.weights if job.recalibrate else job.folder)
+            commands.append([*_program(job), "evaluate.py", subject, "--out", out, *words, *data])
     return commands
+
+
+def _program(job: Job) -> list[str]:
+    several = ["torchrun", "--standalone", "--nproc-per-node", str(job.processes)]
+    return several if job.processes > 1 else ["python"]
 
 
 def runnable(command: Sequence[str]) -> list[str]:
     """A command of :func:`next_commands` with this interpreter and the repository's programs, for any working folder."""
     launcher = [sys.executable, *(["-m", "torch.distributed.run"] if command[0] == "torchrun" else [])]
-    return [*launcher, *(str(ROOT / word) if word in ("train.py", "evaluate.py") else word for word in command[1:])]
+    return [*launcher, *(str(ROOT / word) if word in PROGRAMS else word for word in command[1:])]
 
 
 def training_steps(config: Config) -> int:
@@ -347,7 +381,7 @@ def first_evaluations(
     return {row.short: folders[row.name] for row in shown}
 
 
-def _is_evaluated(job: Job, target: Target, steps: int, checkpoint: Path) -> bool:
+def _is_evaluated(job: Job, target: Target, steps: int) -> bool:
     summary, rows = (job.evaluation(target.name) / name for name in ("summary.json", "rows.csv"))
     try:
         found = json.loads(summary.read_text(encoding="utf-8"))
@@ -357,7 +391,7 @@ def _is_evaluated(job: Job, target: Target, steps: int, checkpoint: Path) -> boo
         return False
     if found["protocol"] != job.config.evaluation.protocol or about["step"] != steps:
         return False
-    if "sha256" in about and checkpoint.is_file() and sha256_of(checkpoint) != about["sha256"]:
+    if "sha256" in about and job.weights.is_file() and sha256_of(job.weights) != about["sha256"]:
         return False
     return names == {(item.subset, item.composite_name) for item in _test_items(target)}
 

@@ -1,11 +1,13 @@
 """The ablation runner: what it plans, what it finds done, what its tables say."""
 
+import dataclasses
 import json
 import math
 import os
 import re
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -218,6 +220,26 @@ def test_a_job_begins_goes_on_and_is_evaluated(job, dataset):
     assert next_commands(job, progress(job)) == []
     rows = read_rows(job.evaluation("test") / "rows.csv")
     assert evaluated_rows([job], "test") == {"ablations/baseline": {0: rows}}
+
+
+def test_running_statistics_are_measured_before_the_evaluation(job, tmp_path):
+    pretend(job, step=2)
+    pretend_evaluation(job, TEST, step=2)  # with the statistics of the training
+    again = dataclasses.replace(job, recalibrate=4)
+    assert progress(again) == (2, 2, ("test",))
+    (command,) = next_commands(again, progress(again))
+    weights = job.folder / "recalibrated-4.safetensors"
+    options = ["--out", str(weights), "--images", "4", "--batch", "4"]
+    assert command == ["python", "scripts/recalibrate.py", str(job.folder), *options]
+    subprocess.run(runnable(command), check=True, capture_output=True, cwd=tmp_path)
+    (command,) = next_commands(again, progress(again))
+    out = job.folder / "evaluation/test-recalibrated"
+    assert command[:5] == ["python", "evaluate.py", str(weights), "--out", str(out)]
+    subprocess.run(runnable(command), check=True, capture_output=True, cwd=tmp_path)
+    assert progress(again).finished
+    assert progress(job).finished
+    weights.write_bytes(b"others")
+    assert not progress(again).finished
 
 
 def test_an_evaluation_of_something_else_does_not_count(job):
