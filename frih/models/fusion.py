@@ -15,6 +15,10 @@ class FusionHead(nn.Module):
     Without fusion the same head takes the last decoder layer alone. It has no normalisation: what it predicts at a pixel
     depends on the features within two pixels of it and on nothing else, so a pair needs it only inside its own submask.
 
+    Its last layer does not start from zero, though it predicts a change. From zero, the gradient of all layers before it is
+    tiny; Adam makes full steps of that, which drive the head's features into saturation before they mean anything
+    (docs/experiments.md, 10).
+
     Args:
         decoder_widths: channels of the decoder layers, coarsest first.
         fusion: predict from all of them; otherwise from the last.

@@ -16,7 +16,7 @@ class Output(nn.Module):
 
     ``plain``: it is the image. ``blend``, iDIH's blending layer: it is mixed with the given image, pixel by pixel,
     a * image + (1 - a) * rgb with a = sigmoid(3 conv1x1(features)). ``add``: it is a change that is added to the given
-    image, at first none. With the latter two unchanged detail passes by the network, which has only the change to learn.
+    image. With the latter two unchanged detail passes by the network, which has only the change to learn.
 
     Args:
         width: channels of the features.
@@ -69,12 +69,9 @@ class ColorSpace(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Gives convolutions Gaussian Xavier weights and zero biases. Convolutions that predict a change get zero weights."""
+    """Gives convolutions Gaussian Xavier weights and zero biases."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_normal_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-    for part in module.modules():
-        if isinstance(part, Output) and part.kind == "add":
-            nn.init.zeros_(part.to_rgb.weight)

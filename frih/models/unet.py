@@ -45,6 +45,8 @@ class BaseNetwork(nn.Module):
         self.output = Output(decoder_width, "add" if residual else "blend")
         self.color_space = ColorSpace()
         initialize(self)
+        if residual:
+            nn.init.zeros_(self.output.to_rgb.weight)  # at first no change
 
     def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Predicts the coarse image.
