@@ -58,8 +58,10 @@ class Profile:
             with self.part("step"):
                 yield
             self.within_step = False
-            with self.part("clustering"):  # once more, as the loader's processes did
-                extract_batch(packed.composite.numpy(), packed.soft_mask.numpy() >= HALF, **self.submasks.model_dump())
+            if self.submasks.method != "given":
+                with self.part("clustering"):  # once more, as the loader's processes did
+                    masks = packed.soft_mask.numpy() >= HALF
+                    extract_batch(packed.composite.numpy(), masks, **self.submasks.model_dump())
         if self.profiler:
             self.profiler.step()
 
