@@ -6,7 +6,7 @@
     python scripts/oracle.py --input-composite data.root=DIR --methods whole cfsfdp:0.02 gamma:10 kmeans:8
 
 Shifts are fitted to the real image, so no network reaches them. The parts are those of the composite at data.size, as in
-training. Methods are cfsfdp:CUTOFF, gamma:CANDIDATES, kmeans:CLUSTERS, and "whole", which takes the foreground as one part.
+training. Methods are cfsfdp:CUTOFF, gamma:CANDIDATES, kmeans:CLUSTERS, random:CLUSTERS, and "whole", the mask as one part.
 "largest" is the median share of the foreground in the largest submask of the paper's rule. --correction affine fits a map of
 twelve numbers instead of a shift.
 """

@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def initial(config: Config, device: torch.device) -> FRIH:
-    """The network as it was before training."""
+    """The network with random weights."""
     torch.manual_seed(config.seed)
     model = build_model(config)
     assert isinstance(model, FRIH)

@@ -107,7 +107,8 @@ class SubmaskConfig(Section):
     """How the foreground is clustered by colour. ``cfsfdp``: density peaks; the peaks of highest delta are the centres, as in
     the paper. ``gamma``: the peaks of highest density times delta, the rule of Rodriguez and Laio. ``kmeans``: k-means.
     ``random``: not by colour but by place, nearest to pixels drawn at random, as a control. ``whole``: the mask is the only
-    submask (*Cascade Globalmask*). ``given``: as files in the data set's ``submasks/`` folders say (:mod:`frih.data.given`)."""
+    submask (*Cascade Globalmask*). ``given``: as files in the data set's ``submasks/`` folders say (:mod:`frih.data.given`);
+    composites that ``data.online`` makes have those of the stored one."""
     cutoff: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The cutoff distance d_c of equation 1, for RGB in [0, 1]."""
     candidates: Annotated[int, Field(ge=1, le=255)] = 10

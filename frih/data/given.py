@@ -26,7 +26,7 @@ def given_submasks(item: Item, size: tuple[int, int], view: View, mask: np.ndarr
 
     Returns:
         (S, S) uint8, 0 exactly outside the mask. A pixel of the foreground that the file leaves out belongs to the submask of
-        the nearest one that it does not; if there is none, to submask 1.
+        the nearest one that it does not; if there is none, to submask 1. Numbers that no pixel bears are left out.
 
     Raises:
         UserError: the file is missing, cannot be read, has another size or kind, or larger labels than
@@ -45,13 +45,21 @@ def given_submasks(item: Item, size: tuple[int, int], view: View, mask: np.ndarr
     most = int(image.getextrema()[1])  # type: ignore[arg-type]
     if most > MOST_GIVEN:
         raise UserError(f"{path}: has the label {most}; submasks are numbered from 1 to {MOST_GIVEN} at most")
-    return completed(view_of(image, view, mask.shape[0]), mask)
+    return renumbered(completed(view_of(image, view, mask.shape[0]), mask))
 
 
 def view_of(image: Image.Image, view: View, size: int) -> np.ndarray:
     """A view of labels, (size, size) uint8: each pixel has the label of the stored pixel at its centre."""
     seen = image.resize((size, size), Image.Resampling.NEAREST, box=view.box)
     return np.array(seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else seen)
+
+
+def renumbered(labels: np.ndarray) -> np.ndarray:
+    """Labels whose numbers 1 ... K have no gap, in the same order; 0 stays."""
+    present = np.bincount(labels.ravel(), minlength=256) > 0
+    present[0] = False
+    numbers = np.where(present, np.cumsum(present), 0).astype(np.uint8)
+    return np.asarray(numbers[labels])
 
 
 def completed(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:

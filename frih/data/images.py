@@ -98,7 +98,7 @@ def open_labels(path: Path) -> Image.Image:
         raise UserError(
             f"{path}: is {image.mode}; labels are grey values or a palette's indices, 8 bits in one channel"
         )
-    return Image.fromarray(np.array(image.convert("L") if image.mode == "1" else image).astype(np.uint8))
+    return Image.fromarray(np.array(image).astype(np.uint8))
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from frih.common.devices import choose_device
 from frih.common.errors import UserError
-from frih.config import Config
+from frih.config import Config, SubmaskConfig
 from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
@@ -66,7 +66,7 @@ class Harmonizer:
         self.findings = findings
         """The weights' own strength, and the limits that are known of them."""
         self.size = config.data.size if size is None else size
-        if config.submasks.method == "given":
+        if config.submasks.method == "given" and model.refines:
             raise UserError(
                 "submasks.method: these weights were trained with given submasks, which an image of one's own has not; "
                 "train with another method"
@@ -195,7 +195,8 @@ class Harmonizer:
         soft = render(grey, whole(grey), size)
         mask = soft >= HALF
         composite = render_visible(pixels, mask, size)
-        labels = extract_submasks(composite, mask, **self.config.submasks.model_dump())
+        method = SubmaskConfig(method="whole") if self.config.submasks.method == "given" else self.config.submasks
+        labels = extract_submasks(composite, mask, **method.model_dump())
         x, inside = network_input(torch.from_numpy(composite[None]), torch.from_numpy(soft[None]), self.device)
         with torch.inference_mode():
             out = self.model(x, inside, torch.from_numpy(labels[None]))

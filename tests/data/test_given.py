@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from frih.common.errors import UserError
@@ -71,6 +72,19 @@ def test_a_palettes_indices_are_labels(items):
     assert np.array_equal(CompositeDataset(items, SMALL, GIVEN)[0].labels, expected)
 
 
+def test_submasks_are_numbered_without_gaps(items):
+    labels = np.asarray(Image.open(items[0].given))
+    expected = CompositeDataset(items, SMALL, GIVEN)[0].labels
+    save(items[0].given, np.where(labels == 1, 7, np.where(labels == 2, 30, 0)).astype(np.uint8))
+    assert np.array_equal(CompositeDataset(items, SMALL, GIVEN)[0].labels, expected)
+
+
+def test_a_file_of_one_bit_holds_one_submask(items):
+    Image.fromarray(np.asarray(Image.open(items[0].given)) > 0).save(items[0].given)
+    sample = CompositeDataset(items, SMALL, GIVEN)[0]
+    assert np.array_equal(sample.labels, sample.soft_mask >= 128)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -92,5 +106,8 @@ def test_refuses(items, content, message):
 
 def test_ones_own_image_has_none(small_config):
     config = small_config(submasks={"method": "given"})
+    base = small_config(submasks={"method": "given"}, model={"cascade": False, "fusion": False})
+    image, mask = np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8)
+    assert Harmonizer(build_model(base), base, torch.device("cpu"))(image, mask).shape == (64, 64, 3)  # reads none
     with pytest.raises(UserError, match=r"submasks.method: these weights were trained with given submasks"):
-        Harmonizer(build_model(config), config, "cpu")
+        Harmonizer(build_model(config), config, torch.device("cpu"))

@@ -161,7 +161,9 @@ class Job:
 
     def evaluation(self, target: str) -> Path:
         """The folder of the evaluation on a target, by its name."""
-        return self.folder / "evaluation" / (f"{target}-recalibrated" if self.recalibrate else target)
+        return (
+            self.folder / "evaluation" / (f"{target}-recalibrated-{self.recalibrate}" if self.recalibrate else target)
+        )
 
     @property
     def weights(self) -> Path:
@@ -218,7 +220,7 @@ def plan(
         UserError: a recipe is missing or wrong, two benchmarks have one name, an override is of a key in which the rows differ,
             or a folder has a run with other settings.
     """
-    _refuse_clashes(tables, overrides, benchmarks)
+    _refuse_clashes(tables, recipes, overrides, benchmarks)
     runs: dict[str, list[Ablation]] = {}
     for row in dict.fromkeys(row for table in tables for row in TABLES[table]):
         recipe = recipes / f"{row.recipe}.yaml"
@@ -288,7 +290,7 @@ def training(job: Job) -> list[str]:
 def recalibration(job: Job) -> list[str]:
     """The command that measures a job's running statistics anew."""
     count = ["--images", str(job.recalibrate), "--batch", str(min(16, job.recalibrate))]
-    words = [one for one in job.overrides if one.startswith("train.device")]
+    words = [one for one in job.overrides if one.startswith(("train.device", "data.root"))]
     return ["python", "scripts/recalibrate.py", str(job.folder), "--out", str(job.weights), *count, *words]
 
 
@@ -389,7 +391,7 @@ def _is_evaluated(job: Job, target: Target, steps: int) -> bool:
         names = {(row.subset, row.name) for row in read_rows(rows)}
     except (OSError, ValueError, KeyError, TypeError):  # missing, cut off, or another program's
         return False
-    if found["protocol"] != job.config.evaluation.protocol or about["step"] != steps:
+    if found.get("protocol") != job.config.evaluation.protocol or about.get("step") != steps:
         return False
     if "sha256" in about and job.weights.is_file() and sha256_of(job.weights) != about["sha256"]:
         return False
@@ -404,12 +406,16 @@ def _name(folder: Path) -> str:
     return os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119  (a link keeps its own name)
 
 
-def _refuse_clashes(tables: Sequence[str], overrides: Sequence[str], benchmarks: Sequence[Path]) -> None:
-    varied = {key.partition("=")[0]: table for table in tables for row in TABLES[table] for key in row.keys}
+def _refuse_clashes(tables: Sequence[str], recipes: Path, overrides: Sequence[str], benchmarks: Sequence[Path]) -> None:
+    varied: dict[str, str] = {}
+    for table in tables:
+        first, *others = (load_config(recipes / f"{row.recipe}.yaml", row.keys) for row in TABLES[table])
+        varied |= dict.fromkeys((key for other in others for key in differences(first, other)), table)
+        varied |= {key.partition("=")[0]: table for row in TABLES[table] for key in row.keys}
     for word in overrides:
-        if table := varied.get(word.partition("=")[0].strip()):
+        if clash := varied.get(word.partition("=")[0].strip()):
             raise UserError(
-                f"{word}: the rows of table {table} differ in this key; leave it out, or take another table"
+                f"{word}: the rows of table {clash} differ in this key; leave it out, or take another table"
             )
     named: dict[str, Path | str] = {"test": "the test split of data.root"}
     for folder in benchmarks:

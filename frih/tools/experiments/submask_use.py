@@ -207,13 +207,13 @@ def division_table(rows: Sequence[Row], names: Sequence[str]) -> Table:
 
 
 def channel_table(trained: Mapping[str, Channel], fresh: Mapping[str, Channel]) -> Table:
-    """The input channels of the cascaded encoder, after training and with initial weights."""
+    """The input channels of the cascaded encoder, after training and with random weights."""
     lines = [
         [name, *(f"{value:.3g}" for pair in zip(trained[name], fresh[name], strict=True) for value in pair)]
         for name in trained
     ]
     heads = ("weights", "gradient of the weights", "gradient times value")
-    groups = [f"{head}, {when}" for head in heads for when in ("trained", "initial")]
+    groups = [f"{head}, {when}" for head in heads for when in ("trained", "random")]
     return Table("input channel", groups, [], lines, (), "The channels that the cascaded encoder reads")
 
 

@@ -115,7 +115,7 @@ def test_images_are_of_the_first_seed_that_all_finished_rows_have(recipes, datas
 
 
 def test_jobs_of_several_tables_are_the_rows_each_once_seed_by_seed(tmp_path):
-    jobs = plan(CLAIMS, recipes=ROOT / "configs/labelme", out=tmp_path, seeds=2, overrides=["train.epochs=70"])
+    jobs = plan(CLAIMS, recipes=ROOT / "configs/photos", out=tmp_path, seeds=2, overrides=["train.epochs=70"])
     rows = ["ablations/baseline", GLOBALMASK, SUBMASK, "frih"]
     rows += [f"cutoff/{cutoff}" for cutoff in (0.01, 0.05, 0.2, 0.3, 0.4)] + ["ablations/separate"]
     assert [(job.row, job.config.seed) for job in jobs] == [(row, seed) for seed in (0, 1) for row in rows]
@@ -126,7 +126,7 @@ def test_jobs_of_several_tables_are_the_rows_each_once_seed_by_seed(tmp_path):
     assert [job.config.seed for job in seeds] == [5] * 4 + [6] * 4
 
 
-@pytest.mark.parametrize("folder", ["labelme", "labelme/cpu"])
+@pytest.mark.parametrize("folder", ["photos", "photos/cpu"])
 def test_recipes_of_a_folder_differ_in_nothing_but_what_they_ablate(folder):
     recipes = ROOT / "configs" / folder
     expected = {
@@ -189,6 +189,10 @@ def test_a_division_is_named_by_its_method_and_keys():
 
 
 def test_keys_in_which_the_rows_differ_are_refused(recipes, tmp_path):
+    with pytest.raises(
+        UserError, match=r"^submasks.method=given: the rows of table 3 differ in this key; leave it out"
+    ):
+        plan(["3"], recipes=recipes, out=tmp_path, overrides=["submasks.method=given"])
     with pytest.raises(UserError, match=r"^submasks.cutoff=0.2: the rows of table 5 differ in this key; leave it out"):
         plan(["3", "5"], recipes=recipes, out=tmp_path, overrides=["train.lr=0.1", "submasks.cutoff=0.2"])
     assert plan(["3"], recipes=recipes, out=tmp_path, overrides=["submasks.cutoff=0.2"])
@@ -229,11 +233,11 @@ def test_running_statistics_are_measured_before_the_evaluation(job, tmp_path):
     assert progress(again) == (2, 2, ("test",))
     (command,) = next_commands(again, progress(again))
     weights = job.folder / "recalibrated-4.safetensors"
-    options = ["--out", str(weights), "--images", "4", "--batch", "4"]
+    options = ["--out", str(weights), "--images", "4", "--batch", "4", f"data.root={job.config.data.root}"]
     assert command == ["python", "scripts/recalibrate.py", str(job.folder), *options]
     subprocess.run(runnable(command), check=True, capture_output=True, cwd=tmp_path)
     (command,) = next_commands(again, progress(again))
-    out = job.folder / "evaluation/test-recalibrated"
+    out = job.folder / "evaluation/test-recalibrated-4"
     assert command[:5] == ["python", "evaluate.py", str(weights), "--out", str(out)]
     subprocess.run(runnable(command), check=True, capture_output=True, cwd=tmp_path)
     assert progress(again).finished
