@@ -57,7 +57,7 @@ def descend(world: World, accumulate: int, config) -> tuple[list[float], dict[st
     """The losses of some steps, and in the end the gradients and buffers."""
     network = build_model(config).double()
     model = world.wrap(network)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-2)
     images = [random_batch(ks=(k,), seed=seed, dtype=torch.float64) for seed, k in enumerate((3, 1, 0, 2, 4, 1, 2, 0))]
     order = GlobalBatchSampler(len(images), 4, seed=0, world=world, accumulate=accumulate)
     curve = []
