@@ -19,6 +19,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from frih.common.cells import write_csv
@@ -35,13 +36,11 @@ from frih.tools.experiments.ablations import (
     Job,
     check_data,
     evaluated_rows,
-    evaluations,
     first_evaluations,
     plan,
     progress,
-    recalibration,
     seconds_per_step,
-    training,
+    stages,
 )
 from frih.tools.experiments.jobs import Outcome
 from frih.tools.experiments.running import run_all
@@ -150,10 +149,7 @@ def print_plan(jobs: Sequence[Job], out: Path) -> None:
         cost = f"{left} steps of {job.config.train.batch}: {images:,} images" if left else "trained"
         estimate = f", about {_duration(left * each)} at {each:.3f} s a step" if each and left else ""
         print(f"{job.name}: {'finished' if state.finished else cost + estimate}")
-        trained = state._replace(step=state.steps)
-        commands = [training(job)] if left else []
-        commands += [recalibration(job)] if job.recalibrate and state.left and not job.weights.is_file() else []
-        for command in [*commands, *evaluations(job, trained)]:
+        for command in chain.from_iterable(stages(job, state)):
             print(f"    {shlex.join(command)}")
     print(f"{len(jobs)} rows" + (f"; training about {_duration(total)} where it was measured" if total else ""))
 

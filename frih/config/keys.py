@@ -122,6 +122,11 @@ class SubmaskConfig(Section):
     """Distance of RGB vectors in [0, 1]. From black to white it is sqrt 3, or ``normalized`` 1."""
 
     @property
+    def without_files(self) -> "SubmaskConfig":
+        """The same; but the whole mask where submasks would come from files, which an image alone has not."""
+        return SubmaskConfig(method="whole") if self.method == "given" else self
+
+    @property
     def most(self) -> int:
         """No image has more submasks than this."""
         most = {"kmeans": self.clusters, "random": self.clusters, "whole": 1, "given": MOST_GIVEN}

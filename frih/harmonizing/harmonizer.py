@@ -10,7 +10,7 @@ from PIL import Image
 
 from frih.common.devices import choose_device
 from frih.common.errors import UserError
-from frih.config import Config, SubmaskConfig
+from frih.config import Config
 from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
@@ -195,8 +195,7 @@ class Harmonizer:
         soft = render(grey, whole(grey), size)
         mask = soft >= HALF
         composite = render_visible(pixels, mask, size)
-        method = SubmaskConfig(method="whole") if self.config.submasks.method == "given" else self.config.submasks
-        labels = extract_submasks(composite, mask, **method.model_dump())
+        labels = extract_submasks(composite, mask, **self.config.submasks.without_files.model_dump())
         x, inside = network_input(torch.from_numpy(composite[None]), torch.from_numpy(soft[None]), self.device)
         with torch.inference_mode():
             out = self.model(x, inside, torch.from_numpy(labels[None]))

@@ -271,11 +271,14 @@ def progress(job: Job) -> Progress:
 
 def next_commands(job: Job, state: Progress) -> list[list[str]]:
     """What a job can go on with, as a user would type it: the first of training, statistics, and all evaluations left."""
-    if state.step < state.steps:
-        return [training(job)]
-    if job.recalibrate and state.left and not job.weights.is_file():
-        return [recalibration(job)]
-    return evaluations(job, state)
+    return next(iter(stages(job, state)), [])
+
+
+def stages(job: Job, state: Progress) -> list[list[list[str]]]:
+    """All commands that are left of a job, stage by stage; those of a stage do not depend on each other."""
+    trains = [training(job)] if state.step < state.steps else []
+    measures = [recalibration(job)] if job.recalibrate and state.left and not job.weights.is_file() else []
+    return [stage for stage in (trains, measures, evaluations(job, state)) if stage]
 
 
 def training(job: Job) -> list[str]:

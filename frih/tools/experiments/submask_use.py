@@ -6,7 +6,7 @@ in the coarse image and in the base network's features, where the submask tells 
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from frih.data.given import given_submasks
 from frih.data.images import open_mask
 from frih.data.loader import evaluation_loader
 from frih.data.transforms import whole
-from frih.evaluation import row_of
+from frih.evaluation import harmonize, row_of
 from frih.evaluation.layout import Table, figure
 from frih.evaluation.statistics import Difference, bootstrap, paired
 from frih.evaluation.tables import with_interval
@@ -114,27 +114,18 @@ def evaluate_divisions(
     divides = {name: division(name) for name in names if name not in BLIND}
     rows: list[Row] = []
     model.eval()
-    with progress_bar(desc="trying other submasks", total=len(images), unit="image") as bar, torch.inference_mode():
+    with progress_bar(desc="trying other submasks", total=len(images), unit="image") as bar:
         for packed in evaluation_loader(images, batch, workers, World()):
             samples = packed.samples()
-            on_device = packed.unpack(device)
-            labels = {OWN: packed.labels, **{name: _divided(divide, samples) for name, divide in divides.items()}}
-            labels |= {name: packed.labels for name in BLIND if name in names}
-            coarse, own = _predict(model, on_device, packed.labels)
-            results = {
-                name: own if name == OWN else _predict(model, on_device, one, BLIND.get(name))[1]
-                for name, one in labels.items()
-            }
+            labels = {name: _divided(divide, samples) for name, divide in divides.items()}
+            labels |= {OWN: packed.labels, **{name: packed.labels for name in BLIND if name in names}}
+            results: dict[str, np.ndarray] = {}
+            for name, other in labels.items():
+                with _blinded(model, BLIND.get(name)):
+                    coarse, results[name] = harmonize(model, packed._replace(labels=other), device)
             for i, sample in enumerate(samples):
-                rows.append(
-                    _row(
-                        sample,
-                        coarse[i],
-                        own[i],
-                        {name: image[i] for name, image in results.items()},
-                        {name: int(one[i].max()) for name, one in labels.items()},
-                    )
-                )
+                numbers = {name: int(one[i].max()) for name, one in labels.items()}
+                rows.append(_row(sample, coarse[i], {name: image[i] for name, image in results.items()}, numbers))
             bar.update(len(samples))
     return rows
 
@@ -166,7 +157,12 @@ def channels(model: FRIH, batches: Iterator[Batch], *, min_area: int, equal: str
     sums, count = np.zeros((2, len(CHANNELS))), 0
     for batch in batches:
         seen: list[Tensor] = []
-        with _seeing(first, seen):
+
+        def keep(_: torch.nn.Module, inputs: tuple[Tensor], seen: list[Tensor] = seen) -> tuple[Tensor]:
+            seen.append(inputs[0].detach().requires_grad_())
+            return (seen[0],)
+
+        with first.register_forward_pre_hook(keep):
             out = model(batch.composite, batch.mask, batch.labels)
         loss = refine_loss(out.refined, batch.real, batch.labels, min_area, equal).mean()  # type: ignore[arg-type]
         of_weight, of_input = torch.autograd.grad(loss, [weight, seen[0]])
@@ -239,55 +235,22 @@ def _divided(divide: Divide, samples: Sequence[Sample]) -> Tensor:
     return torch.from_numpy(np.stack(found))
 
 
-def _predict(model: FRIH, batch: Batch, labels: Tensor, blind: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Coarse and refined images in levels, (B, H, W, 3)."""
-    with _blinded(model, blind):
-        out = model(batch.composite, batch.mask, labels)
-    coarse, refined = (
-        image.float().clamp(0, 1).mul(255).permute(0, 2, 3, 1).cpu().numpy() for image in (out.coarse, out.refined)
-    )
-    return coarse, refined
-
-
-@contextmanager
-def _blinded(model: FRIH, value: float | None) -> Iterator[None]:
-    """Shows the cascaded encoder a constant in place of every submask."""
+def _blinded(model: FRIH, value: float | None) -> AbstractContextManager[object]:
+    """Shows the cascaded encoder a constant in place of every submask; None changes nothing."""
+    assert model.cascade is not None
     if value is None:
-        yield
-        return
+        return nullcontext()
 
     def replace(_: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         seen = inputs[0].clone()
-        seen[:, -1] = value
+        seen[:, -1].fill_(value)
         return (seen,)
 
-    assert model.cascade is not None
-    handle = model.cascade.encoder[0].register_forward_pre_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return model.cascade.encoder[0].register_forward_pre_hook(replace)
 
 
-@contextmanager
-def _seeing(layer: torch.nn.Module, seen: list[Tensor]) -> Iterator[None]:
-    """Keeps what a layer reads, as a leaf of its own for gradients."""
-
-    def keep(_: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        leaf = inputs[0].detach().requires_grad_()
-        seen.append(leaf)
-        return (leaf,)
-
-    handle = layer.register_forward_pre_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _row(
-    sample: Sample, coarse: np.ndarray, own: np.ndarray, results: Mapping[str, np.ndarray], numbers: Mapping[str, int]
-) -> Row:
+def _row(sample: Sample, coarse: np.ndarray, results: Mapping[str, np.ndarray], numbers: Mapping[str, int]) -> Row:
+    own = results[OWN]
     target = Target(sample.real, sample.soft_mask / 255, PROTOCOL)
     images = {"input": sample.composite.astype(np.float32), "coarse": coarse, **results}
 

@@ -181,8 +181,7 @@ def read_input(composite: Path, mask: Path, config: Config) -> Arrays:
 
 def _as_input(image: np.ndarray, soft_mask: np.ndarray, config: Config) -> Arrays:
     """(H, W, 3) and (H, W) uint8 as a batch of one."""
-    method = {"method": "whole"} if config.submasks.method == "given" else config.submasks.model_dump()
-    labels = extract_submasks(image, soft_mask >= HALF, **method)
+    labels = extract_submasks(image, soft_mask >= HALF, **config.submasks.without_files.model_dump())
     pixels, cover = torch.from_numpy(image[None]), torch.from_numpy(soft_mask[None])
     composite, mask = network_input(pixels, cover, torch.device("cpu"))
     return composite.numpy(), mask.numpy(), labels[None]

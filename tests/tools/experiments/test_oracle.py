@@ -1,7 +1,5 @@
 import csv
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +26,8 @@ from frih.tools.experiments.oracle import (
     shift,
     sizes,
 )
-from tests.conftest import no_weight_is_zero
+from tests.conftest import no_weight_is_zero, run_here
 
-ROOT = Path(__file__).parents[3]
 PARTS = {"whole": np.ones(120, np.uint8), "two": np.repeat(np.array([1, 2], np.uint8), [80, 40])}
 
 
@@ -147,20 +144,17 @@ def test_parts_are_the_composites_and_shifts_the_predictions(dataset, tmp_path):
         assert one.scores["input_as it is"] > one.scores["input_four"] > 0
 
 
-def run(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["oracle.py", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(ROOT / "scripts/oracle.py"), run_name="__main__")
-    return caught.value.code
+def run(*words):
+    return run_here("scripts/oracle.py", *words)
 
 
-def test_program_of_a_run(monkeypatch, capsys, dataset, small_config, tmp_path):
+def test_program_of_a_run(capsys, dataset, small_config, tmp_path):
     config = small_config(data={"root": str(dataset)})
     model = no_weight_is_zero(build_model(config))
     save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, model, {"step": 7})
     out = tmp_path / "out"
     words = [tmp_path / "run", "--methods", "whole", "kmeans:2", "data.workers=0", "--images", 2, "--out", out]
-    assert run(monkeypatch, *words) == 0
+    assert run(*words) == 0
     printed = capsys.readouterr().out
     found = json.loads((out / "oracle.json").read_text())
     assert list(found["fmse"]) == ["Input composite", "Coarse", "Refined"]
@@ -174,21 +168,21 @@ def test_program_of_a_run(monkeypatch, capsys, dataset, small_config, tmp_path):
     assert {path.name for path in out.iterdir()} == {"oracle.csv", "oracle.json", "oracle.md", "rows.csv"}
 
 
-def test_program_of_composites_without_foreground(monkeypatch, capsys, dataset):
+def test_program_of_composites_without_foreground(capsys, dataset):
     words = ["--input-composite", f"data.root={dataset}", "data.size=128", "--methods", "whole"]
     mask = next((dataset / "B/masks").glob("b-1*"))
     Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
-    assert run(monkeypatch, *words) == 0
+    assert run(*words) == 0
     printed = capsys.readouterr().out
     assert "1 image without foreground left out, as B/" in printed
     assert "All (1)" in printed
     mask = next((dataset / "A/masks").glob("a-3*"))
     Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
-    assert run(monkeypatch, *words) == 2
+    assert run(*words) == 2
     assert "no image of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["run", "--input-composite"], ["--input-composite", "--predictions", "x"]])
-def test_program_wants_one_thing_to_look_at(monkeypatch, capsys, words):
-    assert run(monkeypatch, *words) == 2
+def test_program_wants_one_thing_to_look_at(capsys, words):
+    assert run(*words) == 2
     assert "give one of: a run" in capsys.readouterr().err

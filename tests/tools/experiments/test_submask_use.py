@@ -1,10 +1,7 @@
 """What a second stage makes of its submasks, against the literal way to find out."""
 
 import json
-import runpy
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +24,8 @@ from frih.tools.experiments.submask_use import (
     evaluate_divisions,
     shuffled,
 )
-from tests.conftest import no_weight_is_zero, save
+from tests.conftest import no_weight_is_zero, run_here, save
 
-ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 DATA = DataConfig(size=128, workers=0)
 FOUR = SubmaskConfig(method="kmeans", clusters=4)
@@ -133,21 +129,18 @@ def test_refuses_other_divisions(name):
         division(name)
 
 
-def run(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["submask_use.py", *map(str, words)])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(ROOT / "scripts/submask_use.py"), run_name="__main__")
-    return caught.value.code
+def run(*words):
+    return run_here("scripts/submask_use.py", *words)
 
 
-def test_program(monkeypatch, capsys, dataset, small_config, tmp_path):
+def test_program(capsys, dataset, small_config, tmp_path):
     config = small_config(data={"root": str(dataset)})
     save_checkpoint(tmp_path / "run/checkpoints/last.pt", config, no_weight_is_zero(build_model(config)), {"step": 7})
     for item in read_split(dataset, "test").items:
         item.given.parent.mkdir(exist_ok=True)
         save(item.given, np.full((140, 160), 1, np.uint8))
     out = tmp_path / "out"
-    assert run(monkeypatch, tmp_path / "run", "--divisions", "whole", "given", "data.workers=0", "--out", out) == 0
+    assert run(tmp_path / "run", "--divisions", "whole", "given", "data.workers=0", "--out", out) == 0
     printed = capsys.readouterr().out
     assert "own submasks" in printed
     assert "gradient of the weights" in printed
@@ -157,8 +150,8 @@ def test_program(monkeypatch, capsys, dataset, small_config, tmp_path):
     assert {path.name for path in out.iterdir()} == {"rows.csv", "submask_use.json", "submask_use.md"}
 
 
-def test_program_wants_a_second_stage(monkeypatch, capsys, small_config, tmp_path):
+def test_program_wants_a_second_stage(capsys, small_config, tmp_path):
     config = small_config(model={"cascade": False, "fusion": False})
     save_checkpoint(tmp_path / "base.pt", config, build_model(config), {})
-    assert run(monkeypatch, tmp_path / "base.pt") == 2
+    assert run(tmp_path / "base.pt") == 2
     assert "has no second stage" in capsys.readouterr().err
