@@ -4,7 +4,9 @@ The order follows from (seed, epoch, step), so a run that is resumed meets the i
 """
 
 import atexit
+import contextlib
 import multiprocessing
+import os
 import re
 import signal
 import threading
@@ -19,6 +21,9 @@ from frih.common.errors import UserError
 from frih.common.processes import cores
 from frih.data.batches import Packed, Sample, pack
 from frih.data.dataset import CompositeDataset
+
+_NICE = 5
+"""How much lower the priority of loader processes is."""
 
 
 class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -101,7 +106,7 @@ class _Loader:
             pin_memory=pin,
             persistent_workers=workers > 0,
             collate_fn=_pack,
-            worker_init_fn=_leave_interrupts,
+            worker_init_fn=_begin_worker,
             **kwargs,
         )
 
@@ -131,8 +136,13 @@ class _Loader:
             yield packed
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C, and often SIGTERM, reach every process of a job. Only the main process handles them."""
+def _begin_worker(worker: int) -> None:
+    """Gives way to the training process, which must launch a GPU's kernels in time, and leaves interrupts to it.
+
+    Ctrl-C, and often SIGTERM, reach every process of a job.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Windows has no nice
+        os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -207,6 +207,14 @@ def test_a_killed_worker_is_one_user_error_and_no_hang(images):
             pass
 
 
+def test_loader_processes_give_way_to_the_one_that_trains(images):
+    others = multiprocessing.active_children()
+    batches = iter(evaluation_loader(images, 1, 1, World()))
+    next(batches)
+    (worker,) = (process for process in multiprocessing.active_children() if process not in others)
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + 5, 19)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_defect_names_the_sample(images, workers, monkeypatch):
     def fail(*rest, **options):
