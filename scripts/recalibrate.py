@@ -1,8 +1,9 @@
 """Measures the running statistics of trained weights anew, on whole training images, as evaluation sees them.
 
-    python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [data.root=...]
+    python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [--centre] [data.root=...]
 
-RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change. The result
+RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change; with --centre, then
+the last layer's bias too, by the mean colour that the results lack. The result
 counts as the end of its run, also if that was stopped before. It pays for weights trained with data.unchanged, and for averaged
 ones (train.ema); compare both by evaluate.py on other images.
 """
@@ -19,7 +20,7 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.models.checkpoint import load_checkpoint
 from frih.models.weights import describe, write_weights
-from frih.tools.sharing.recalibrate import recalibrate
+from frih.tools.sharing.recalibrate import centre, recalibrate
 from frih.training.trainer import datasets
 
 
@@ -40,12 +41,20 @@ def main() -> int:
     if not taken:
         least = min(args.images, len(images))
         raise UserError(f"--batch: {args.batch} is more than the {least} images; give at most that")
+    added = None
+    if args.centre:
+        try:
+            added = centre(model, images, device, **chosen, shown=partial(bar, desc="colour"))
+        except ValueError as error:
+            raise UserError(f"--centre: {checkpoint}: {error}; leave it out") from None
     content = load_checkpoint(checkpoint)
     content.pop("findings", None)  # they were measured with the old statistics
     content["training"] = {"step": content["training"].get("step", 0)}  # of a run stopped on purpose these are the end
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(args.out, model.cpu().state_dict(), describe(content, config, checkpoint))
     print(f"{args.out}: statistics of {taken} images")
+    if added is not None:
+        print("added, in levels: red {:+.2f}, green {:+.2f}, blue {:+.2f}".format(*added))
     return 0
 
 
@@ -54,6 +63,7 @@ def parse() -> argparse.Namespace:
     parser = weights_parser(__doc__)
     parser.add_argument("--images", type=int, default=640, metavar="N", help="at most so many (default: 640)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="so many at a time (default: 16)")
+    parser.add_argument("--centre", action="store_true", help="take away the constant colour by which the results err")
     parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="weights.safetensors")
     args = parse_weights(parser)
     if args.out.suffix != ".safetensors":
