@@ -3,24 +3,22 @@
     python scripts/recalibrate.py RUN --out weights.safetensors [--images 640] [--centre] [data.root=...]
 
 RUN is a run's folder, one of its checkpoints, or weights. Only the statistics of the normalisations change; with --centre, then
-the last layer's bias too, by the mean colour that the results lack. The result
-counts as the end of its run, also if that was stopped before. It pays for weights trained with data.unchanged, and for averaged
-ones (train.ema); compare both by evaluate.py on other images.
+the last layer's bias too, by the mean colour that the results lack. The result counts as the end of its run, also if that was
+stopped before. It pays for weights trained with data.unchanged, and for averaged ones (train.ema); compare both by evaluate.py
+on other images.
 """
 
 import argparse
-from functools import partial
 
 from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
-from frih.common.progress import progress_bar
 from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import read_split
 from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.models.checkpoint import load_checkpoint
 from frih.models.weights import describe, write_weights
-from frih.tools.sharing.recalibrate import centre, recalibrate
+from frih.tools.sharing.recalibrate import Draw, centre, last_layer, recalibrate
 from frih.training.trainer import datasets
 
 
@@ -32,21 +30,20 @@ def main() -> int:
     assert checkpoint is not None
     listing = read_split(config.data.root, "train", config.data.subsets)
     images, _ = datasets(with_held_out(listing, config), config)
-    bar = partial(progress_bar, desc="statistics", unit="batch")
     device = choose_device(config.train.device, "train.device")
-    chosen = {"count": args.images, "batch": args.batch, "seed": config.seed}
-    taken = recalibrate(model, images, device, **chosen, shown=bar)
+    draw = Draw(images, args.images, args.batch, config.seed)
+    if args.centre:
+        try:
+            last_layer(model)
+        except ValueError as error:
+            raise UserError(f"--centre: {checkpoint}: {error}; leave it out") from None
+    taken = recalibrate(model, draw, device)
     if not taken and config.model.norm == "none":
         raise UserError(f"{checkpoint}: has no running statistics (model.norm is none), so there is nothing to measure")
     if not taken:
         least = min(args.images, len(images))
         raise UserError(f"--batch: {args.batch} is more than the {least} images; give at most that")
-    added = None
-    if args.centre:
-        try:
-            added = centre(model, images, device, **chosen, shown=partial(bar, desc="colour"))
-        except ValueError as error:
-            raise UserError(f"--centre: {checkpoint}: {error}; leave it out") from None
+    added = centre(model, draw, device) if args.centre else None
     content = load_checkpoint(checkpoint)
     content.pop("findings", None)  # they were measured with the old statistics
     content["training"] = {"step": content["training"].get("step", 0)}  # of a run stopped on purpose these are the end

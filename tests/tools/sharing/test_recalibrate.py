@@ -14,7 +14,7 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation import harmonize
 from frih.models import build_model
 from frih.models.checkpoint import load_model, save_checkpoint
-from frih.tools.sharing.recalibrate import centre, recalibrate
+from frih.tools.sharing.recalibrate import Draw, centre, recalibrate
 from tests.conftest import no_weight_is_zero, run_here
 
 
@@ -34,7 +34,7 @@ def test_the_means_over_whole_images(model, images):
     seen = []
     hook = first.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     weights = copy.deepcopy(dict(model.named_parameters()))
-    assert recalibrate(model, images, torch.device("cpu"), count=count + 1, batch=2) == count
+    assert recalibrate(model, Draw(images, count + 1, 2), torch.device("cpu")) == count
     hook.remove()
     assert len(seen) == count // 2
     torch.testing.assert_close(first.running_mean, torch.stack([one.mean(dim=(0, 2, 3)) for one in seen]).mean(dim=0))
@@ -46,7 +46,7 @@ def test_the_means_over_whole_images(model, images):
 
 def test_too_few_images_change_nothing(model, images):
     before = copy.deepcopy(model.state_dict())
-    assert recalibrate(model, images, torch.device("cpu"), count=3, batch=4) == 0
+    assert recalibrate(model, Draw(images, 3, 4), torch.device("cpu")) == 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -66,9 +66,9 @@ def test_a_constant_colour_is_taken_away_by_the_last_bias_alone(small_config, im
     for head in (model.head, model.base):
         if head:
             head.output.to_rgb.weight.data *= 0.01  # few values of the result need to be clamped
-    recalibrate(model, images, torch.device("cpu"), count=4, batch=2)
+    recalibrate(model, Draw(images, 4, 2), torch.device("cpu"))
     before, lacked = copy.deepcopy(model.state_dict()), lacks(model, images)
-    added = centre(model, images, torch.device("cpu"), batch=3)
+    added = centre(model, Draw(images, batch=3), torch.device("cpu"))
     assert np.abs(lacked).min() > 0.1
     np.testing.assert_allclose(added, lacked, atol=1e-3)
     assert np.abs(lacks(model, images)).max() < 0.1 * np.abs(lacked).max()
@@ -80,7 +80,7 @@ def test_what_has_no_bias_of_colours_is_not_centred(small_config, images):
     blending = build_model(small_config(model={"cascade": False, "fusion": False, "residual": False}))
     for model in (blending, nn.Identity()):
         with pytest.raises(ValueError, match="has no"):
-            centre(model, images, torch.device("cpu"))
+            centre(model, Draw(images), torch.device("cpu"))
 
 
 def test_the_command(small_config, dataset, tmp_path, capsys):
