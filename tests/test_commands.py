@@ -179,3 +179,16 @@ def test_a_truncated_image_stops_training_by_name(place, tmp_path, refusal):
     message = refusal("train.py", place / "recipe.yaml", *keys)
     assert str(dataset / "A/composite_images") in message
     assert "cannot be read as an image" in message
+
+
+def test_the_gallery_shows_what_the_evaluation_names(place, run, refusal, tmp_path):
+    root, weights = place / "dataset", place / "run"
+    run("evaluate.py", weights, "--split", "test", "--out", tmp_path / "evaluation")
+    options = "--weights", weights, "--out", tmp_path / "images"
+    run("scripts/gallery.py", root, tmp_path / "evaluation", *options)
+    names = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert names == ["gallery.jpg", "strip.jpg"]
+    with Image.open(tmp_path / "images/strip.jpg") as strip:
+        assert strip.width == 4 * 306 + 6
+    message = refusal("scripts/gallery.py", root, tmp_path / "evaluation", "--strip", "none.jpg", *options)
+    assert message == f"error: --strip none.jpg: no such composite in {tmp_path / 'evaluation'}"

@@ -26,23 +26,24 @@ def image_sheet(
     """Lays images out in rows under headings.
 
     Args:
-        rows: images (H, W, 3) uint8 and masks (H, W) uint8, best all of one size; each row has as many as there are headings.
+        rows: images (H, W, 3) uint8 and masks (H, W) uint8; each row has as many as there are headings, and its own height.
         headings: one for each column.
         captions: one for each row, which stands above it; or none.
 
     Returns:
         (., ., 3) uint8.
     """
-    height, width = (max(image.shape[axis] for row in rows for image in row) for axis in (0, 1))
+    width = max(image.shape[1] for row in rows for image in row)
     above = _CAPTION if captions else 0
-    step_x, step_y = width + _MARGIN, above + height + _MARGIN
-    sheet = Image.new("RGB", (_MARGIN + len(headings) * step_x, _HEADING + len(rows) * step_y), "white")
+    heights = [above + max(image.shape[0] for image in row) + _MARGIN for row in rows]
+    tops = [_HEADING, *(_HEADING + np.cumsum(heights)).tolist()]
+    sheet = Image.new("RGB", (_MARGIN + len(headings) * (width + _MARGIN), tops[-1]), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for column, heading in enumerate(headings):
-        left = _MARGIN + column * step_x
+        left = _MARGIN + column * (width + _MARGIN)
         pen.text((left + width / 2, _HEADING / 2), heading, "black", font, anchor="mm")
-        for line, row in enumerate(rows):
-            sheet.paste(Image.fromarray(row[column]).convert("RGB"), (left, _HEADING + line * step_y + above))
-    for line, caption in enumerate(captions):
-        pen.text((_MARGIN, _HEADING + line * step_y + above / 2), caption, "black", font, anchor="lm")
+        for top, row in zip(tops[:-1], rows, strict=True):
+            sheet.paste(Image.fromarray(row[column]).convert("RGB"), (left, top + above))
+    for top, caption in zip(tops, captions, strict=False):
+        pen.text((_MARGIN, top + above / 2), caption, "black", font, anchor="lm")
     return np.asarray(sheet)

@@ -51,20 +51,20 @@ def write_examples(folders: Sequence[Path], path: Path) -> None:
         if not {"fmse", "input_fmse"} <= example.row.scores.keys():
             raise UserError(f"{example.folder / 'rows.csv'}: has no fMSE of composites and results; evaluate weights")
     chosen = choose(examples)
-    sheet = image_sheet([_images(example) for example in chosen], STAGES, [*map(_caption, chosen)])
+    sheet = image_sheet([_images(example) for example in chosen], STAGES, [*map(caption, chosen)])
     with whole_file(path) as file:
         Image.fromarray(sheet).save(file, "JPEG", quality=88)
 
 
-def choose(examples: Sequence[Example]) -> list[Example]:
-    """The :data:`COUNT` with the largest gain, the largest first; then those with the largest harm, the largest last.
+def choose(examples: Sequence[Example], best: int = COUNT, worst: int = COUNT) -> list[Example]:
+    """So many with the largest gain, the largest first; then those with the largest harm, the largest last.
 
     Each foreground is taken once for its gain and once for its harm. Those without an fMSE are left out.
     """
     order = sorted((one for one in examples if not np.isnan(one.gain)), key=lambda one: one.gain, reverse=True)
-    best = _each_foreground_once(order)[:COUNT]
-    worst = _each_foreground_once([one for one in reversed(order) if one not in best])[:COUNT]
-    return [*best, *reversed(worst)]
+    gains = _each_foreground_once(order)[:best]
+    harms = _each_foreground_once([one for one in reversed(order) if one not in gains])[:worst]
+    return [*gains, *reversed(harms)]
 
 
 def _each_foreground_once(examples: Sequence[Example]) -> list[Example]:
@@ -74,7 +74,8 @@ def _each_foreground_once(examples: Sequence[Example]) -> list[Example]:
     return list(first.values())
 
 
-def _caption(example: Example) -> str:
+def caption(example: Example) -> str:
+    """A line on an example: its fMSE as a composite and as a result."""
     before, after = example.row.scores["input_fmse"], example.row.scores["fmse"]
     change = relative_change(after, before)
     words = "less" if change < 0 else "more"
