@@ -2,32 +2,38 @@
 
     python scripts/complexity.py [configs/frih.yaml configs/ablations/baseline.yaml ...] [--foreground 0.2] [--submasks 8]
 
-"literal" is the paper's second stage, at full size for every submask; "default" is this project's, with the same weights and
-result. The image is noise; its foreground is a centred square cut into bands. Real submasks are scattered and touch more tiles:
-benchmarks/model.py measures them. Time is the median of some rounds, memory the most held at once beyond the model.
+--literal also measures the paper's second stage as it is printed, at full size for every submask, beside the "default", this
+project's with the same weights and result; on a CPU that takes minutes. The image is noise; its foreground is a centred square
+cut into bands. Real submasks are scattered and touch more tiles: benchmarks/model.py measures them. Time is the median of some
+rounds, memory the most held at once beyond the model.
 """
 
 import argparse
 import json
 import platform
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from frih import FRIH, __version__
 from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
+from frih.common.progress import progress_bar
 from frih.config import Config
 from frih.config.recipes import load_config
 from frih.evaluation.layout import Table
 from frih.evaluation.tables import efficiency
 from frih.models import build_model
-from frih.tools.experiments.complexity import Costs, made_image, multiply_adds, parameters, peak_memory, seconds
+from frih.tools.experiments.complexity import Costs, Inputs, made_image, multiply_adds, parameters, peak_memory, seconds
 
+BAR = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+FORMS = ("default", "literal")
 PARTS = {"base": "base network", "cascade": "cascade", "head": "fusion head", "all": "all"}
 COUNTS = (1, 2, 4, 8, 10)
 SHARES = (0.05, 0.1, 0.2, 0.4, 1.0)
@@ -40,16 +46,19 @@ def main() -> int:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     own = parameters(FRIH())["all"] / 1e6
     sections, measured = [efficiency({"FRIH, counted": (None, own, "")})], dict[str, Any]()
-    for recipe in args.recipes:
-        config = load_config(recipe)
-        found = measure(config, args.foreground, args.submasks, args.rounds, device)
-        measured[str(recipe)] = found
-        sections.append(by_part(str(recipe), config, found, args.foreground, args.submasks))
-        if config.model.cascade:
-            found["grid"] = grid = against_image(config)
-            sections.append(grid_table(grid))
+    configs = {str(recipe): load_config(recipe) for recipe in args.recipes}
+    forms = {name: FORMS if args.literal and config.model.cascade else FORMS[:1] for name, config in configs.items()}
+    with progress_bar(total=sum(measurements(forms[name], configs[name]) for name in configs), bar_format=BAR) as bar:
+        for name, config in configs.items():
+            inputs = made_image(config.data.size, args.foreground, args.submasks, device)
+            found = measured[name] = {form: measure(config, form, inputs, args.rounds, bar) for form in forms[name]}
+            sections.append(by_part(name, config, found, args.foreground, args.submasks))
+            if config.model.cascade:
+                grid = {form: against_image(config, form, bar) for form in forms[name]}
+                sections.append(grid_table(grid))
+                measured[name] = {**found, "grid": grid}
     heading = f"frih {__version__}, PyTorch {torch.__version__}, {platform.machine()}, {where}, float32, batch 1"
-    print("\n\n".join([heading, *(section.text() for section in sections)]))
+    print("\n\n".join([heading, *(section.folded() for section in sections)]))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         about = {"heading": heading, "foreground": args.foreground, "submasks": args.submasks}
@@ -65,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("recipes", nargs="*", type=path_argument, metavar="RECIPE", default=[Path("configs/frih.yaml")])
     parser.add_argument("--foreground", type=float, default=0.2, metavar="SHARE", help="of the image (default: 0.2)")
     parser.add_argument("--submasks", type=int, default=8, metavar="K", help="of the image (default: 8)")
+    parser.add_argument("--literal", action="store_true", help="also the literal second stage, which takes minutes")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="measurements of time (default: 3)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument(
@@ -78,32 +88,43 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def measure(config: Config, share: float, count: int, rounds: int, device: torch.device) -> dict[str, dict[str, Costs]]:
-    """Costs by form (default, literal) and kind."""
-    inputs = made_image(config.data.size, share, count, device)
-    found = {}
-    for form in ("default", "literal") if config.model.cascade else ("default",):
-        build = partial(_build, config, dense=form == "literal")
-        model = build().to(device).eval()
-        found[form] = {
-            "parameters": parameters(model),
-            "multiply_adds": multiply_adds(model, inputs),
-            "seconds": seconds(model, inputs, rounds),
-            "bytes": peak_memory(build, inputs),
-        }
+def measurements(forms: Sequence[str], config: Config) -> int:
+    """Number of measurements of a recipe."""
+    return sum(3 + len(COUNTS) * len(shares(form)) * config.model.cascade for form in forms)
+
+
+def measure(config: Config, form: str, inputs: Inputs, rounds: int, bar: "tqdm[Any]") -> dict[str, Costs]:
+    """Costs of a network in one form, by kind."""
+    build = partial(_build, config, dense=form == "literal")
+    model = build().to(inputs[0].device).eval()
+    found = {"parameters": parameters(model)}
+    for kind, measured in (
+        ("multiply_adds", partial(multiply_adds, model, inputs)),
+        ("seconds", partial(seconds, model, inputs, rounds)),
+        ("bytes", partial(peak_memory, build, inputs)),
+    ):
+        bar.set_description(f"{form}: {kind.replace('_', '-')}")
+        found[kind] = measured()
+        bar.update()
     return found
 
 
-def against_image(config: Config) -> dict[str, list[list[float]]]:
-    """Multiply-adds of the whole: a list for each K, by share of foreground. The literal form does not depend on the share."""
-    grid = {}
-    for form, shares in (("default", SHARES), ("literal", SHARES[:1])):
-        model = _build(config, dense=form == "literal").eval()
-        grid[form] = [
-            [multiply_adds(model, made_image(config.data.size, share, count))["all"] for share in shares]
-            for count in COUNTS
-        ]
+def against_image(config: Config, form: str, bar: "tqdm[Any]") -> list[list[float]]:
+    """Multiply-adds of the whole: a list for each K, by share of foreground."""
+    model = _build(config, dense=form == "literal").eval()
+    bar.set_description(f"{form}: other images")
+    grid = []
+    for count in COUNTS:
+        grid.append(list[float]())
+        for share in shares(form):
+            grid[-1].append(multiply_adds(model, made_image(config.data.size, share, count))["all"])
+            bar.update()
     return grid
+
+
+def shares(form: str) -> tuple[float, ...]:
+    """Shares of foreground to measure. The literal form does not depend on them."""
+    return SHARES[:1] if form == "literal" else SHARES
 
 
 def by_part(name: str, config: Config, found: dict[str, dict[str, Costs]], share: float, count: int) -> Table:
@@ -119,18 +140,20 @@ def by_part(name: str, config: Config, found: dict[str, dict[str, Costs]], share
         ]
         for part, number in found["default"]["parameters"].items()
     ]
-    groups = ["parameters", *(f"{kind}, {form}" for kind in ("multiply-adds", "time", "memory") for form in forms)]
+    kinds = ("multiply-adds", "time", "memory")
+    groups = ["parameters", *(f"{kind}, {form}" if len(forms) > 1 else kind for kind in kinds for form in forms)]
     title = f"{name}: an image of {config.data.size} x {config.data.size}, foreground {share:.0%}, K = {count}"
     return Table("", groups, [], lines, (), title)
 
 
 def grid_table(grid: dict[str, list[list[float]]]) -> Table:
     """Multiply-adds against K and foreground."""
+    rows = zip(*grid.values(), strict=True)
     lines = [
-        [str(count), *(f"{value / 1e9:.2f} G" for value in (*row, *literal))]
-        for count, row, literal in zip(COUNTS, grid["default"], grid["literal"], strict=True)
+        [str(count), *(f"{value / 1e9:.2f} G" for row in both for value in row)]
+        for count, both in zip(COUNTS, rows, strict=True)
     ]
-    groups = [*(f"{share:.0%}" for share in SHARES), "literal"]
+    groups = [*(f"{share:.0%}" for share in SHARES), *[form for form in grid if form == "literal"]]
     return Table("K", groups, [], lines, (), "Multiply-adds by share of foreground")
 
 

@@ -7,8 +7,8 @@
 PHOTOS holds images/ and masks/ with the same names, and photos.csv (name, category) if there are categories. With --annotations
 it holds the photos, and their objects are in a file of COCO's or LabelMe's form (JSON or XML), or in a folder of such files.
 --regions adds a subset that no published data set has: each colour region of an object takes the colours of another reference,
-so that no single correction is right for the whole foreground. An interrupted run goes on when it is called again. docs/data.md
-says more.
+so that no single correction is right for the whole foreground. An interrupted run goes on when it is called again.
+docs/composites.md says more.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python scripts/pack_photos.py PHOTOS [PHOTOS2 ...] OUT [--at-most cat=100] [--size 256] [--quality 80] [--workers N]
 
 OUT has the form of PHOTOS, so scripts/make_composites.py makes a data set of it there. An interrupted run goes on when it is
-called again. docs/data.md says more.
+called again. docs/composites.md says more.
 """
 
 import argparse

@@ -4,12 +4,14 @@
     python scripts/show_submasks.py IMAGE MASK --out FILE --cutoffs 0.01 0.05 0.1 0.2 0.3 0.4
     python scripts/show_submasks.py IMAGE MASK --out FILE --method kmeans --clusters 4 8
 
-Several cutoffs or numbers of clusters are shown side by side. Images are resized to 256x256, as the network sees them; --size 0
-keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) sets its format.
+Several cutoffs or numbers of clusters are shown side by side. Images are resized to 256x256, as the network sees them, and
+divided so, but shown in their own shape; --size 0 keeps their own size. The suffix of FILE (.png, .pdf, .svg, ...) sets its
+format.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +23,8 @@ from frih.common.errors import UserError, run_command
 from frih.common.paths import path_argument
 from frih.data.images import HALF, open_mask, open_rgb
 from frih.data.transforms import render, whole
-from frih.submasks import DensityPeaks, KMeans, density_peaks, kmeans
+from frih.submasks import DensityPeaks, KMeans, density_peaks, extract_submasks, kmeans
+from frih.submasks.extract import METHODS
 
 LEVEL = 1 / 255 / 3**0.5
 """The least distance between two colours, in either unit."""
@@ -35,28 +38,37 @@ def main() -> int:
     parser.add_argument("image", type=path_argument)
     parser.add_argument("mask", type=path_argument, help="white = foreground")
     parser.add_argument("--out", type=path_argument, required=True, metavar="FILE")
-    parser.add_argument("--method", choices=["cfsfdp", "gamma", "kmeans"], default="cfsfdp", help="default: cfsfdp")
-    parser.add_argument("--clusters", type=int, nargs="+", default=[8], metavar="K", help="of kmeans; default: 8")
+    parser.add_argument("--method", choices=METHODS, default="cfsfdp", help="default: cfsfdp")
+    parser.add_argument(
+        "--clusters", type=int, nargs="+", default=[8], metavar="K", help="of kmeans and random; default: 8"
+    )
     parser.add_argument("--cutoffs", type=float, nargs="+", default=[0.1], metavar="D_C", help="default: 0.1")
     parser.add_argument("--candidates", type=int, default=10)
     parser.add_argument("--min-density", type=int, default=10)
     parser.add_argument("--distance", choices=["euclidean", "normalized"], default="euclidean")
     parser.add_argument("--size", type=int, default=256, help="side in pixels; 0: the image's own size (default: 256)")
     args = parser.parse_args()
-    composite, mask = read(args.image, args.mask, args.size)
+    composite, mask, shape = read(args.image, args.mask, args.size)
     try:
-        found = divide(composite[mask], args)
+        found = divide(composite, mask, args)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('min_density', 'min-density')}") from None
-    save(draw(composite, mask, found), args.out)
+    save(draw(composite, mask, found, shape), args.out)
     for name, one in found.items():
         shares = ", ".join(percent(share) for share in sizes(one) / mask.sum())
         print(f"{name}: {count(one)} ({shares})")
     return 0
 
 
-def divide(colors: np.ndarray, args: argparse.Namespace) -> dict[str, Division]:
+def divide(composite: np.ndarray, mask: np.ndarray, args: argparse.Namespace) -> dict[str, Division]:
     """The divisions that the command line asks for, by their names."""
+    colors = composite[mask]
+    if args.method == "whole":
+        return {"whole": by_place(composite, mask, method="whole")}
+    if args.method == "random":
+        return {
+            f"random {parts}": by_place(composite, mask, method="random", clusters=parts) for parts in args.clusters
+        }
     if args.method == "kmeans":
         return {f"k-means {clusters}": kmeans(colors, clusters) for clusters in args.clusters}
     decision, name = ("gamma", "gamma, cutoff") if args.method == "gamma" else ("delta", "cutoff")
@@ -64,8 +76,15 @@ def divide(colors: np.ndarray, args: argparse.Namespace) -> dict[str, Division]:
     return {f"{name} {cutoff:g}": density_peaks(colors, cutoff, *options) for cutoff in args.cutoffs}
 
 
-def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image (H, W, 3) uint8 and its foreground (H, W) bool."""
+def by_place(composite: np.ndarray, mask: np.ndarray, **options: Any) -> KMeans:
+    """A division that does not look at colours. Its centres are the mean colours of its parts."""
+    labels = extract_submasks(composite, mask, **options)[mask]
+    means = [composite[mask][labels == label].mean(axis=0) for label in range(1, labels.max() + 1)]
+    return KMeans(labels, np.array(means))
+
+
+def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """An image (H, W, 3) uint8, its foreground (H, W) bool, and its own width and height."""
     composite, grey = open_rgb(image), open_mask(mask)
     if grey.size != composite.size:
         theirs, ours = ("{} x {}".format(*one.size) for one in (grey, composite))
@@ -78,31 +97,33 @@ def read(image: Path, mask: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
         pixels, foreground = np.asarray(composite), np.asarray(grey) >= HALF
     if not foreground.any():
         raise UserError(f"{mask}: holds no foreground, so there is nothing to divide; it must be white (128 and above)")
-    return pixels, foreground
+    return pixels, foreground, composite.size
 
 
-def draw(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division]) -> Figure:
+def draw(composite: np.ndarray, mask: np.ndarray, found: dict[str, Division], shape: tuple[int, int]) -> Figure:
     """One division with its sizes and its reason (:func:`draw_reason`), or several side by side with their reasons."""
     sweep = len(found) > 1
-    columns = len(found) + 1
-    figure = Figure(figsize=(3.1 * columns, 6.2) if sweep else (11, 9), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, columns, gridspec_kw=None if sweep else {"width_ratios": [1, 1.1]})
+    columns, wide = len(found) + 1, 3.1 if sweep else 5.5
+    tall = [min(max(wide * shape[1] / shape[0], 0.5 * wide), 2 * wide), 3.1 if sweep else 4.5]
+    figure = Figure(figsize=(wide * columns, sum(tall)), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, columns, height_ratios=tall)
     if sweep:
-        show_image(axes[0, 0], composite, "Composite")
-        show_image(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground")
+        show_image(axes[0, 0], composite, "Composite", shape)
+        show_image(axes[1, 0], np.where(mask[..., None], composite, 245), "Foreground", shape)
     else:
-        show_image(axes[0, 0], composite, f"Composite ({composite.shape[1]} x {composite.shape[0]})")
+        own, seen = ("{} x {}".format(*size) for size in (shape, mask.shape[::-1]))
+        show_image(axes[0, 0], composite, f"Composite ({own if own == seen else f'{own}, divided at {seen}'})", shape)
         draw_sizes(axes[1, 0], *found.values())
     for column, (name, one) in enumerate(found.items(), start=1):
         title = f"{name.capitalize()}: {count(one)}" if sweep else f"{count(one)}, {name}"
-        show_image(axes[0, column], paint(composite, mask, one), title)
+        show_image(axes[0, column], paint(composite, mask, one), title, shape)
         draw_reason(axes[1, column], composite[mask], one)
     return figure
 
 
-def show_image(axes: Axes, image: np.ndarray, title: str) -> None:
-    """An image without axes."""
-    axes.imshow(image, interpolation="nearest")
+def show_image(axes: Axes, image: np.ndarray, title: str, shape: tuple[int, int]) -> None:
+    """An image without axes, stretched to a width and height."""
+    axes.imshow(image, interpolation="nearest", aspect=shape[1] / shape[0] * image.shape[1] / image.shape[0])
     axes.set_title(title, fontsize=11, color=INK)
     axes.set_axis_off()
 
@@ -126,7 +147,7 @@ def draw_sizes(axes: Axes, one: Division) -> None:
 
 
 def draw_reason(axes: Axes, colors: np.ndarray, one: Division) -> None:
-    """Every distinct colour in its submask's colour, with numbered centres: the decision graph, or the colours of k-means."""
+    """Every distinct colour in its submask's colour, with numbered centres: the decision graph, or the colours alone."""
     rows = np.unique(colors, axis=0, return_index=True)[1]
     paints = label_colors(len(one.centers))
     if isinstance(one, DensityPeaks):

@@ -96,6 +96,12 @@ def test_links_files_keys_and_targets_exist(path):
     assert {"".join(name) for name in named} <= targets
 
 
+def test_the_index_names_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages <= set(re.findall(r"\]\((\w+\.md)\)", index))
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_nothing_is_left_to_do_in_a_document(path):
     assert "TODO" not in path.read_text()

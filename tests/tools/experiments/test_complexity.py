@@ -1,5 +1,6 @@
 """Counted costs against what one counts by hand."""
 
+import json
 import math
 import sys
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from frih import FRIH
 from frih.models.tiles import TILE, find, strips
 from frih.tools.experiments.complexity import made_image, multiply_adds, parameters, peak_memory, seconds
+from tests.conftest import run_here
 
 BASE, CASCADE, DECODER, HEAD, SIZE = [3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8], 5, 6, 128
 small = partial(FRIH, base_widths=BASE, base_decoder_width=DECODER, cascade_widths=CASCADE, head_width=HEAD)
@@ -119,3 +121,23 @@ def test_memory_grows_with_what_the_literal_head_holds():
     upsampled = pairs * sum([CASCADE[0], *CASCADE[:-1]]) * SIZE**2 * 4
     assert upsampled < costs["head"] < 10 * upsampled
     assert costs["all"] == max(costs["base"], costs["cascade"], costs["head"]) == costs["head"]
+
+
+@pytest.mark.parametrize(("options", "forms"), [([], ["default"]), (["--literal"], ["default", "literal"])])
+def test_the_program_measures_the_literal_form_only_if_asked(tmp_path, monkeypatch, capsys, options, forms):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(
+        f"data: {{size: {SIZE}}}\nmodel: {{base_widths: {BASE}, base_decoder_width: {DECODER}, "
+        f"cascade_widths: {CASCADE}, head_width: {HEAD}}}\n"
+    )
+    monkeypatch.setattr("frih.tools.experiments.complexity.multiply_adds", lambda model, _: parameters(model))
+    monkeypatch.setattr("frih.tools.experiments.complexity.peak_memory", lambda build, _: parameters(build()))
+    program = ["scripts/complexity.py", recipe, "--rounds", "1", "--out", tmp_path, *options]
+    assert run_here(*program) == 0
+    printed = capsys.readouterr()
+    assert ("literal" in printed.out) == (len(forms) > 1)
+    assert "100%" in printed.err
+    found = json.loads((tmp_path / "complexity.json").read_text())["recipes"][str(recipe)]
+    assert [*found] == [*forms, "grid"]
+    assert [*found["grid"]] == forms
+    assert found["default"]["parameters"] == parameters(small())
