@@ -24,7 +24,7 @@ from PIL import Image, ImageChops, ImageFilter
 from frih import Harmonizer
 from frih.common.drawing import color_labels
 from frih.common.errors import UserError, need, run_command
-from frih.data.images import reading
+from frih.data.images import HALF, reading
 from frih.harmonizing.harmonizer import PRETRAINED
 from frih.harmonizing.own_images import check_sizes, read_image, read_mask
 
@@ -190,7 +190,8 @@ def draw(path: str | None, mask: str | None) -> Image.Image | None:
     ground = _small(image)
     if mask:
         cover = _mask(mask, image).resize(ground.size)
-        line = ImageChops.difference(cover, cover.filter(ImageFilter.MaxFilter(5)))
+        solid = cover.point(lambda value: 255 * (value >= HALF))
+        line = ImageChops.difference(solid, solid.filter(ImageFilter.MaxFilter(5)))
         tint = ImageChops.lighter(line, cover.point(lambda value: round(value * TINT)))
         ground.paste(Image.new("RGB", ground.size, PAINT), mask=tint)
     return ground

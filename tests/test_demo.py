@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -271,9 +273,9 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
     from playwright.sync_api import expect, sync_playwright
 
     save(tmp_path / "mask.png", ellipse(*SIZE, grow=2))
-    save(tmp_path / "other.png", ellipse(50, 50, grow=2))
     with sync_playwright() as driver, driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
         page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(120_000)  # a busy machine draws slowly
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(served)
@@ -288,23 +290,27 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
             return np.asarray(Image.open(download.value.path()))
 
         def painted() -> int:
-            """How many pixels of the drawing have the colour of a mask's border."""
+            """How many pixels of the drawing have the colour of a mask's border; the palette lies over its left part."""
             shown = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
-            return int((np.abs(shown - [255, 0, 208]).max(axis=-1) < 40).sum())
+            right = shown[:, shown.shape[1] // 3 :]
+            return int((np.abs(right - [255, 0, 208]).max(axis=-1) < 40).sum())
+
+        def soon(condition: Callable[[], bool]) -> bool:
+            return any(condition() or page.wait_for_timeout(100) for _ in range(1200))
 
         names = []
-        expect(page.get_by_text("cat-mask.png")).to_be_visible()  # an example, ready to press
+        expect.set_options(timeout=120_000)
+        expect(page.get_by_role("cell", name="cat-mask.png")).to_be_visible()  # an example, ready to press
         of_example = pressed()
         example, mask, _ = demo.example(0)
         assert np.array_equal(of_example, harmonizer(example, mask))
-        assert painted() > 100
+        assert soon(lambda: painted() > 100)
 
-        image_file, mask_file = (page.locator("input[type=file]").nth(number) for number in (0, 1))
+        empty = page.locator("input[type=file]").first  # where there is no file yet
         page.get_by_label("Clear").first.click()
-        image_file.set_input_files(image)
-        expect(page.get_by_text("cat-mask.png")).to_be_hidden()  # it does not fit
-        page.wait_for_timeout(300)
-        assert painted() == 0
+        empty.set_input_files(image)
+        expect(page.get_by_role("cell", name="cat-mask.png")).to_be_hidden()  # it does not fit
+        assert soon(lambda: painted() == 0)
         box = canvas.bounding_box()
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(*middle)
@@ -315,49 +321,47 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
         assert changed[40:55, 95:125].any()
         assert not changed[:, :50].any()
 
-        mask_file.set_input_files(tmp_path / "mask.png")
-        expect(page.get_by_text("mask.png")).to_be_visible()
-        page.wait_for_timeout(300)
-        assert painted() > 100
+        empty.set_input_files(tmp_path / "mask.png")
+        expect(page.get_by_role("cell", name="mask.png")).to_be_visible()
+        assert soon(lambda: painted() > 100)
         assert np.array_equal(pressed(), harmonizer(image, tmp_path / "mask.png"))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert all(url.startswith((served, "data:", "blob:")) for url in asked)
     assert names == ["cat-harmonized.png", "photo-harmonized.png", "photo-harmonized.png"]
 
 
-@needs_gradio
-def test_a_user_error_appears_on_the_page_without_folders(tmp_path):
-    import gradio as gr
+def test_a_user_error_appears_on_the_page_without_folders(tmp_path, monkeypatch):
+    class ShownError(Exception):
+        def __init__(self, message, print_exception):
+            super().__init__(message)
 
+    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(Error=ShownError))
     (tmp_path / "<b>.png").write_text("no image")
-    with pytest.raises(gr.Error) as caught:
+    with pytest.raises(ShownError, match=r"^&lt;b&gt;\.png: cannot be read as an image"):
         demo._told(demo.open_image)(str(tmp_path / "<b>.png"), None)
-    assert caught.value.message.startswith("&lt;b&gt;.png: cannot be read as an image")
 
 
-@needs_gradio
 def test_the_space_has_all_that_it_needs(tmp_path, monkeypatch):
-    import gradio as gr
-
     (copy,) = re.findall(r"^cp .* space$", (ROOT / "docs/demo.md").read_text(), re.MULTILINE)
     space = tmp_path / "space"
     space.mkdir()
     for source in copy.split()[2:-1]:
-        if source != "frih":
+        if source != "frih":  # it is large, and the same
             subprocess.run(["cp", "-r", f"{ROOT}/{source}", space], check=True)
-    launched = {}
-    monkeypatch.setattr(gr.Blocks, "launch", lambda page, **settings: launched.update(settings))
     monkeypatch.syspath_prepend(space)
     monkeypatch.delitem(sys.modules, "demo", raising=False)
+    page = import_module("demo")
+    served = []
+    monkeypatch.setattr(page, "build", lambda harmonizer: f"page of {type(harmonizer).__name__}")
+    monkeypatch.setattr(page, "serve", served.append)
     runpy.run_path(str(space / "app.py"), run_name="__main__")
-    (examples,) = map(Path, launched["allowed_paths"])
-    assert examples == space / "examples"
-    assert len(list(examples.glob("*.jpg"))) == 2
+    assert served == ["page of Harmonizer"]
+    assert [path for path in page.EXAMPLES if path.is_file() and path.is_relative_to(space)] == page.EXAMPLES
 
     (_, head, _) = (space / "README.md").read_text().split("---\n", 2)
     card = yaml.safe_load(head)
     locked = re.findall(r"^gradio==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert [card["sdk"], card["sdk_version"], card["app_file"]] == ["gradio", *locked, "app.py"]
     assert len(card["short_description"]) <= 60  # more is refused there
-    listed = re.search(r"^dependencies = \[.*?\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1]
+    (listed,) = re.findall(r"^dependencies = \[.*\n([^]]*)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert (space / "requirements.txt").read_text().split() == re.findall(r'"(.*)"', listed)
