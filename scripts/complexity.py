@@ -18,15 +18,17 @@ import torch
 
 from frih import FRIH, __version__
 from frih.common.devices import choose_device
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 from frih.config import Config
 from frih.config.recipes import load_config
-from frih.evaluation.layout import Table
-from frih.evaluation.tables import efficiency
 from frih.models import build_model
-from frih.tools.experiments.complexity import Costs, made_image, multiply_adds, parameters, peak_memory, seconds
+
+with extra("train"):
+    from frih.evaluation.layout import Table
+    from frih.evaluation.tables import efficiency
+    from frih.tools.experiments.complexity import Costs, made_image, multiply_adds, parameters, peak_memory, seconds
 
 PARTS = {"base": "base network", "cascade": "cascade", "head": "fusion head", "all": "all"}
 COUNTS = (1, 2, 4, 8, 10)

@@ -10,15 +10,17 @@ import argparse
 import statistics
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-
-from frih.common.errors import UserError, did_you_mean, run_command
+from frih.common.errors import UserError, did_you_mean, extra, run_command
 from frih.common.files import whole_file
 from frih.common.paths import path_argument
-from frih.tools.experiments.run_log import read_lines
-from frih.tools.report.comparison import short_names
-from frih.training.logged import Logged
+
+with extra("train"):
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    from frih.tools.experiments.run_log import read_lines
+    from frih.tools.report.comparison import short_names
+    from frih.training.logged import Logged
 
 DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 
