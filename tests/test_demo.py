@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -289,14 +289,16 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
             names.append(download.value.suggested_filename)
             return np.asarray(Image.open(download.value.path()))
 
-        def painted() -> int:
-            """How many pixels of the drawing have the colour of a mask's border; the palette lies over its left part."""
-            shown = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
-            right = shown[:, shown.shape[1] // 3 :]
-            return int((np.abs(right - [255, 0, 208]).max(axis=-1) < 40).sum())
-
-        def soon(condition: Callable[[], bool]) -> bool:
-            return any(condition() or page.wait_for_timeout(100) for _ in range(1200))
+        def soon_painted(wanted: bool) -> bool:
+            """Whether an image is drawn soon, with or without a mask's border. The palette lies over its left part."""
+            for _ in range(600):
+                pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
+                right = pixels[:, pixels.shape[1] // 3 :]
+                painted = (np.abs(right - [255, 0, 208]).max(axis=-1) < 40).sum() > 100
+                if right.std() > 20 and painted == wanted:
+                    return True
+                page.wait_for_timeout(100)
+            return False
 
         names = []
         expect.set_options(timeout=120_000)
@@ -304,13 +306,13 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
         of_example = pressed()
         example, mask, _ = demo.example(0)
         assert np.array_equal(of_example, harmonizer(example, mask))
-        assert soon(lambda: painted() > 100)
+        assert soon_painted(True)
 
         empty = page.locator("input[type=file]").first  # where there is no file yet
         page.get_by_label("Clear").first.click()
         empty.set_input_files(image)
         expect(page.get_by_role("cell", name="cat-mask.png")).to_be_hidden()  # it does not fit
-        assert soon(lambda: painted() == 0)
+        assert soon_painted(False)
         box = canvas.bounding_box()
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(*middle)
@@ -323,7 +325,7 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
 
         empty.set_input_files(tmp_path / "mask.png")
         expect(page.get_by_role("cell", name="mask.png")).to_be_visible()
-        assert soon(lambda: painted() > 100)
+        assert soon_painted(True)
         assert np.array_equal(pressed(), harmonizer(image, tmp_path / "mask.png"))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert all(url.startswith((served, "data:", "blob:")) for url in asked)
