@@ -22,7 +22,7 @@ quickstart: $(ENV) ## Harmonize and evaluate photos that the weights have never 
 	@echo 'Then read README.md: "Your own images", and "iHarmony4 in three steps".'
 
 test: lint ## Check style, types and layers, then run the tests
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto -rs
 
 lint: $(ENV) ## Check style, types and layers
 	.venv/bin/ruff check

@@ -43,11 +43,14 @@ def test_programs_work_or_name_the_extra():
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    said, program = {}, ""
+    said: dict[str, list[str]] = {}
     for line in done.stderr.splitlines():
-        program, said[program] = (line, []) if line.endswith(".py") else (program, [*said.get(program, []), line])
-    free = [f"scripts/{name}.py" for name in FREE.split()]
-    assert [program for program, lines in said.items() if not lines] == sorted([*free, "frih/__main__.py"])
+        if line.endswith(".py"):
+            lines = said[line] = []
+        else:
+            lines.append(line)
+    free = {f"scripts/{name}.py" for name in FREE.split()}
+    assert {program for program, lines in said.items() if not lines} == {*free, "frih/__main__.py"}
     for program, lines in said.items():
         for line in lines:
             assert re.fullmatch(r'error: \w+: not installed; pip install "\.\[train\]"', line), program

@@ -267,8 +267,10 @@ FLAGS = (
 
 
 @needs_gradio
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed")
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the page is not tried in a browser")
+@pytest.mark.skipif(
+    find_spec("playwright") is None, reason="Playwright is not installed: the page is not tried in a browser"
+)
 def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
     from playwright.sync_api import expect, sync_playwright
 
