@@ -22,7 +22,7 @@ quickstart: $(ENV) ## Harmonize and evaluate photos that the weights have never 
 	@echo 'Then read README.md: "Your own images", and "iHarmony4 in three steps".'
 
 test: lint ## Check style, types and layers, then run the tests
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto -rs
 
 lint: $(ENV) ## Check style, types and layers
 	.venv/bin/ruff check
@@ -35,7 +35,7 @@ format: $(ENV) ## Put the code into the project's style
 	.venv/bin/ruff format
 
 lock: ## Pin all dependencies anew, with hashes (needs uv)
-	uv pip compile pyproject.toml --extra benchmarks --extra export --extra hub --extra lpips --extra dev --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## Remove the environment and all caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -26,21 +26,23 @@ from PIL import Image
 from frih import __version__
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
-from frih.common.errors import UserError, alike, run_command
+from frih.common.errors import UserError, alike, extra, run_command
 from frih.common.files import locked, sha256_of, whole_file, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
-from frih.data.dataset import CompositeDataset, require_foreground
-from frih.data.iharmony4 import read_split
-from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
-from frih.evaluation.command import Subject, load_subject, parse_subject, subject_parser
-from frih.evaluation.layout import markdown_text
-from frih.evaluation.tables import METHODS, comparison, summarize
-from frih.evaluation.unfinished import FinishedRows, folder_state
 from frih.harmonizing.harmonizer import Harmonizer
-from frih.metrics import METRICS, PROTOCOLS, Scoring
-from frih.tools.report import SavedImages, Thumbnails, compare, write_report
+
+with extra("train"):
+    from frih.data.dataset import CompositeDataset, require_foreground
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
+    from frih.evaluation.command import Subject, load_subject, parse_subject, subject_parser
+    from frih.evaluation.layout import markdown_text
+    from frih.evaluation.tables import METHODS, comparison, summarize
+    from frih.evaluation.unfinished import FinishedRows, folder_state
+    from frih.metrics import METRICS, PROTOCOLS, Scoring
+    from frih.tools.report import SavedImages, Thumbnails, compare, write_report
 
 DRAWN = 8
 """Images on the sheet, evenly spaced in the split."""

@@ -13,12 +13,14 @@ import argparse
 from pathlib import Path
 
 from frih.common.distributed import connect
-from frih.common.errors import STOPPED, UserError, alike, run_command
+from frih.common.errors import STOPPED, UserError, alike, extra, run_command
 from frih.common.paths import path_argument
 from frih.config.recipes import load_config
 from frih.config.words import split_words, taken_for_keys
-from frih.tools.composites.online import Restyler
-from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
+
+with extra("train"):
+    from frih.tools.composites.online import Restyler
+    from frih.training.runs import describe_changes, exclusive, resume_run, resumed_config, run_folder, start_run
 
 
 def main() -> int:

@@ -23,29 +23,31 @@ from itertools import chain
 from pathlib import Path
 
 from frih.common.cells import write_csv
-from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.common.errors import STOPPED, USER_ERROR, UserError, extra, run_command
 from frih.common.files import locked, write_whole
 from frih.common.paths import at_home, path_argument
 from frih.config.words import split_words
-from frih.tools.composites.making import describe, make_composites
-from frih.tools.experiments.ablation_images import write_images
-from frih.tools.experiments.ablation_tables import render
-from frih.tools.experiments.ablations import (
-    CLAIMS,
-    TABLES,
-    Job,
-    check_data,
-    evaluated_rows,
-    first_evaluations,
-    plan,
-    progress,
-    seconds_per_step,
-    stages,
-)
-from frih.tools.experiments.jobs import Outcome
-from frih.tools.experiments.running import run_all
-from frih.tools.journal import MANIFEST
-from frih.training.stopping import stop_requests
+
+with extra("train"):
+    from frih.tools.composites.making import describe, make_composites
+    from frih.tools.experiments.ablation_images import write_images
+    from frih.tools.experiments.ablation_tables import render
+    from frih.tools.experiments.ablations import (
+        CLAIMS,
+        TABLES,
+        Job,
+        check_data,
+        evaluated_rows,
+        first_evaluations,
+        plan,
+        progress,
+        seconds_per_step,
+        stages,
+    )
+    from frih.tools.experiments.jobs import Outcome
+    from frih.tools.experiments.running import run_all
+    from frih.tools.journal import MANIFEST
+    from frih.training.stopping import stop_requests
 
 
 def main() -> int:

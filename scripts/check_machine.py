@@ -21,11 +21,13 @@ import torch
 from tqdm import tqdm
 
 from frih.common.devices import choose_device
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import path_argument
 from frih.config.recipes import load_config
-from frih.tools.machine import check
-from frih.tools.machine.setting import PRECISIONS, options_for
+
+with extra("train"):
+    from frih.tools.machine import check
+    from frih.tools.machine.setting import PRECISIONS, options_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("right", "fast", "limit")

@@ -11,10 +11,12 @@ comparison.json.
 import argparse
 from pathlib import Path
 
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import at_home, path_argument
 from frih.config.words import named_folder
-from frih.tools.report import compare
+
+with extra("train"):
+    from frih.tools.report import compare
 
 
 def main() -> int:

@@ -21,16 +21,26 @@ from tqdm import tqdm
 
 from frih import FRIH, __version__
 from frih.common.devices import choose_device
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 from frih.common.progress import progress_bar
 from frih.config import Config
 from frih.config.recipes import load_config
-from frih.evaluation.layout import Table
-from frih.evaluation.tables import efficiency
 from frih.models import build_model
-from frih.tools.experiments.complexity import Costs, Inputs, made_image, multiply_adds, parameters, peak_memory, seconds
+
+with extra("train"):
+    from frih.evaluation.layout import Table
+    from frih.evaluation.tables import efficiency
+    from frih.tools.experiments.complexity import (
+        Costs,
+        Inputs,
+        made_image,
+        multiply_adds,
+        parameters,
+        peak_memory,
+        seconds,
+    )
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
 FORMS = ("default", "literal")

@@ -1,10 +1,10 @@
-"""A page in the browser: open an image, mark its foreground, harmonize it, compare, and save it at its own size.
+"""A page in the browser: open an image, mark its foreground, and get the harmonized image at its own size.
 
     python scripts/demo.py [WEIGHTS]
 
-WEIGHTS is a run's folder, a file of weights, or hf://user/name; by default, the weights that come with the software. Only this
-machine can open the page, and the page contacts no other machine. Images lie in a temporary folder until the page is stopped
-(Ctrl-C, SIGTERM). More is in docs/harmonize.md.
+The page opens with two examples. WEIGHTS is a run's folder, a file of weights, or hf://user/name; by default, the weights that
+come with the software. Only this machine can open the page, and the page contacts no other machine. Images lie in a temporary
+folder until the page is stopped (Ctrl-C, SIGTERM). More is in docs/demo.md.
 """
 
 import argparse
@@ -18,24 +18,31 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from PIL import Image, ImageChops
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
 
 from frih import Harmonizer
 from frih.common.drawing import color_labels
 from frih.common.errors import UserError, need, run_command
-from frih.data.images import reading
+from frih.data.images import HALF, reading
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.harmonizing.own_images import read_image
+from frih.harmonizing.own_images import check_sizes, read_image, read_mask
 
 if TYPE_CHECKING:
     import gradio as gr
 
+EXAMPLES = [Path(__file__).parent / "examples" / name for name in ("cat.jpg", "flag.jpg")]
+"""Composites, with their masks NAME-mask.png: chelsea_cat_1 and astronaut_flag_7 of scripts/make_sample.py."""
 SHOWN = 1024, 1024
 """The largest width and height of an image on the page."""
 UPLOAD_MB, MEGAPIXELS = 100, 50
 """The largest file and image that the page takes."""
-OPACITY = 0.5
-"""Opacity of the paint, so that the image can be seen through it."""
+PAINT, OPACITY, TINT = "#ff00d0", 0.5, 0.3
+"""The colour of paint, which few photos have; its opacity, so that the image is seen through it; and that of a mask."""
+DOWNLOAD = (
+    "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
+)
+"""The browser's part of a download."""
 
 
 class Result(NamedTuple):
@@ -60,13 +67,9 @@ def main() -> int:
     need("gradio", extra="demo")
     with temporary_files():
         page = build(Harmonizer.load(args.weights))
-        import gradio as gr
-
-        theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-        here = {"server_name": "127.0.0.1", "server_port": args.port, "share": False, "max_file_size": f"{UPLOAD_MB}mb"}
         print(f"http://127.0.0.1:{args.port}, until stopped (Ctrl-C)", flush=True)
         try:
-            page.launch(**here, theme=theme, footer_links=[], run_history=False, quiet=True)
+            serve(page, server_name="127.0.0.1", server_port=args.port, share=False, quiet=True)
         except (OSError, OverflowError):
             raise UserError(f"--port {args.port}: is taken, or cannot be used; choose another") from None
     return 0
@@ -81,108 +84,175 @@ def temporary_files() -> Iterator[None]:
         yield
 
 
+def serve(page: "gr.Blocks", **settings: Any) -> None:
+    """Launches the page, with no font, footer or limit from elsewhere."""
+    import gradio as gr
+
+    page.launch(
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        allowed_paths=[str(EXAMPLES[0].parent)],
+        max_file_size=f"{UPLOAD_MB}mb",
+        footer_links=[],
+        run_history=False,
+        **settings,
+    )
+
+
 def build(harmonizer: Harmonizer) -> "gr.Blocks":
-    """The page; ``launch`` serves it."""
+    """The page; :func:`serve` launches it."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # must stand before the import; otherwise Gradio reports its use
     import gradio as gr
 
-    brush = gr.Brush(colors=[("#ff2d20", OPACITY)], color_mode="fixed")
+    first = example(0)
     with gr.Blocks(title="FRIH", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         result = gr.State(time_to_live=3600)
-        gr.Markdown("# FRIH: image harmonization\nOpen an image, paint over its foreground, and press Harmonize.")
+        gr.Markdown(
+            "# FRIH: image harmonization\nAn object that was pasted into a photo has the wrong colours. Take an example, or "
+            "open an image and mark its foreground: paint over it, or open its mask. Then press the button."
+        )
         with gr.Row():
             with gr.Column():
+                chosen = gr.Dataset(
+                    label="Examples", components=["image"], samples=[[str(path)] for path in EXAMPLES], type="index"
+                )
                 with gr.Row():
-                    image = gr.File(label="Image", file_types=["image"], height=150)
-                    mask = gr.File(label="Mask, instead of paint", file_types=["image"], height=150)
+                    image = gr.File(label="Image", file_types=["image"], height=120, value=first[0])
+                    mask = gr.File(label="Mask", file_types=["image"], height=120, value=first[1])
                 drawing = gr.ImageEditor(
+                    value=first[2],
                     label="Foreground",
                     type="pil",
-                    height=480,
+                    format="png",
+                    height="min(480px, 95vw)",
                     sources=(),
                     transforms=(),
                     buttons=[],
-                    brush=brush,
+                    brush=gr.Brush(colors=[(PAINT, OPACITY)], color_mode="fixed"),
                     layers=gr.LayerOptions(disabled=True),
                 )
-                start = gr.Button("Harmonize", variant="primary")
+                start = gr.Button("Harmonize and download", variant="primary")
             with gr.Column():
                 slider = gr.ImageSlider(label="Before and after", format="png", buttons=["fullscreen"])
                 strength = gr.Slider(0, 1, value=harmonizer.findings.strength, step=0.05, label="Strength")
-                with gr.Row():
-                    submasks = gr.Image(label="Submasks", format="png", height=260, buttons=[])
-                    with gr.Column():
-                        save = gr.Button("Make the file, at its own size")
-                        file = gr.File(label="Harmonized image")
+                save = gr.Button("Download at this strength")
+                submasks = gr.Image(
+                    label="Submasks", format="png", height=260, buttons=[], visible=harmonizer.model.refines
+                )
+                file = gr.DownloadButton(visible="hidden")
         shown = [result, slider, submasks, file]
-        image.change(_told(open_image), image, [drawing, *shown])
+        chosen.click(_told(open_example), chosen, [image, mask, drawing, *shown])
+        for change in (image.upload, image.clear):
+            change(_told(open_image), [image, mask], [mask, drawing, *shown])
+        for change in (mask.upload, mask.clear):
+            change(_told(draw), [image, mask], drawing)
         start.click(
             _told(partial(harmonize, harmonizer)),
             [image, drawing, mask, strength],
             shown,
+            scroll_to_output=True,
             show_progress_on=slider,
             api_name="harmonize",
-        )
+        ).success(None, file, js=DOWNLOAD)
         live = {"trigger_mode": "always_last", "show_progress": "hidden"}
-        strength.change(_told(change_strength), [result, strength], [slider, file], **live)
-        save.click(_told(save_result), [image, result, strength], file)
+        strength.change(_told(change_strength), [result, strength], slider, **live)
+        save.click(_told(save_result), [image, result, strength], file).success(None, file, js=DOWNLOAD)
     return page
 
 
-def open_image(path: str | None) -> tuple[Image.Image | None, ...]:
-    """A new image to paint on, and four empty results."""
-    return (_small(_open(path)) if path else None), None, None, None, None
+def open_example(number: int) -> tuple[Any, ...]:
+    """An example, and four empty results."""
+    return *example(number), None, None, None, None
+
+
+def example(number: int) -> tuple[str, str, Image.Image | None]:
+    """An image, its mask, and both as :func:`draw` draws them."""
+    image = EXAMPLES[number]
+    mask = image.with_name(f"{image.stem}-mask.png")
+    return str(image), str(mask), draw(str(image), str(mask))
+
+
+def open_image(path: str | None, mask: str | None) -> tuple[Any, ...]:
+    """The mask, if it fits a new image, the drawing, and four empty results."""
+    if not path:
+        return mask, None, None, None, None, None
+    try:
+        drawing = draw(path, mask)
+    except UserError:
+        drawing, mask = draw(path, None), None  # that of the image before
+    return mask, drawing, None, None, None, None
+
+
+def draw(path: str | None, mask: str | None) -> Image.Image | None:
+    """An image to paint on, with the foreground of its mask, if there is one, in the colour of paint."""
+    if not path:
+        return None
+    image = _open(path)
+    ground = _small(image)
+    if mask:
+        cover = _mask(mask, image).resize(ground.size)
+        solid = cover.point(lambda value: 255 * (value >= HALF))
+        line = ImageChops.difference(solid, solid.filter(ImageFilter.MaxFilter(5)))
+        tint = ImageChops.lighter(line, cover.point(lambda value: round(value * TINT)))
+        ground.paste(Image.new("RGB", ground.size, PAINT), mask=tint)
+    return ground
 
 
 def harmonize(
     harmonizer: Harmonizer, path: str | None, drawing: dict[str, Any] | None, mask: str | None, strength: float
-) -> tuple[Result, tuple[Image.Image, Image.Image], Image.Image, None]:
-    """Runs the network: the result, before and after, the submasks, and no file yet.
+) -> tuple[Result, tuple[Image.Image, Image.Image], Image.Image, str]:
+    """Runs the network: the result, before and after, the submasks, and the file to download.
 
     Args:
         harmonizer: the network.
         path: the image's file.
         drawing: the editor's content; the paint on its ``"layers"`` is foreground.
-        mask: a file; if there is one, the paint is ignored.
+        mask: a file; paint adds to it.
         strength: share of the change that is shown.
     """
     before = _open(path)
-    if mask:
-        _check_size(mask)
-    cover = mask or paint_to_mask(drawing["layers"] if drawing else [], before.size)
+    given = _mask(mask, before) if mask else None
+    cover = paint_to_mask(drawing["layers"] if drawing else [], before.size, given)
     after, details = harmonizer(path, cover, strength=1.0, return_details=True)
     if not details.labels.any():
         raise UserError("the foreground is empty, or too small for the network to see")
     result = Result(before, after)
-    pair, _ = change_strength(result, strength)
+    pair = change_strength(result, strength)
     submasks = Image.fromarray(color_labels(details.labels)).resize(pair[0].size, Image.Resampling.NEAREST)
-    return result, pair, submasks, None
+    return result, pair, submasks, save_result(path, result, strength)
 
 
-def change_strength(result: Result | None, strength: float) -> tuple[tuple[Image.Image, Image.Image] | None, None]:
-    """Before and after at another strength; the file of the last strength is cleared."""
-    return ((_small(result.before), _small(result.at(strength))) if result else None), None
+def change_strength(result: Result | None, strength: float) -> tuple[Image.Image, Image.Image] | None:
+    """Before and after at another strength."""
+    return (_small(result.before), _small(result.at(strength))) if result else None
 
 
 def save_result(path: str | None, result: Result | None, strength: float) -> str:
-    """Writes the harmonized image beside the uploaded one, as PNG, which keeps every value."""
+    """Writes the harmonized image, as PNG, which keeps every value."""
     if not path or not result:
         raise UserError("there is no harmonized image yet; press Harmonize first")
-    target = Path(tempfile.mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-harmonized.png"
+    target = Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{Path(path).stem}-harmonized.png"
     image = result.at(strength)
     image.save(target, exif=image.info.get("exif"), compress_level=1)  # Pillow's default takes seconds
     return str(target)
 
 
-def paint_to_mask(layers: list[Image.Image], size: tuple[int, int]) -> Image.Image:
-    """The mask of paint, at the image's size. Where half-transparent strokes cross, the mask is full, not more."""
-    mask = Image.new("L", size)
+def paint_to_mask(layers: list[Image.Image], size: tuple[int, int], given: Image.Image | None = None) -> Image.Image:
+    """The mask of paint, at the image's size, and of another mask. Where strokes cross, the mask is full, not more."""
+    mask = given or Image.new("L", size)
     for layer in layers:
         alpha = layer.getchannel("A").point(lambda value: min(255, round(value / OPACITY)))
         mask = ImageChops.lighter(mask, alpha.resize(size, Image.Resampling.BILINEAR))
     if mask.getbbox() is None:
         raise UserError("no foreground is marked; paint over it, or open a mask")
     return mask
+
+
+def _mask(path: str, image: Image.Image) -> Image.Image:
+    """An image's mask."""
+    _check_size(path)
+    mask = read_mask(path)
+    check_sizes(np.asarray(image), mask, ("the image", path))
+    return Image.fromarray(mask)
 
 
 def _open(path: str | None) -> Image.Image:

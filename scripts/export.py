@@ -15,14 +15,16 @@ card has the figures of the run's own evaluations; the options below add what el
 import argparse
 from pathlib import Path
 
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import path_argument
 from frih.config.words import named_folder
 from frih.harmonizing.pairs import find_pairs
 from frih.models.checkpoint import rebuild_model
 from frih.models.locate import locate
-from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported, read_content
-from frih.tools.sharing.hub import Card, push_to_hub, save_pretrained
+
+with extra("train"):
+    from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported, read_content
+    from frih.tools.sharing.hub import Card, push_to_hub, save_pretrained
 
 
 def main() -> int:

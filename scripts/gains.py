@@ -17,24 +17,32 @@ images, each of another photo, on which the first gains most and least fMSE.
 import argparse
 import os
 
-from frih.common.errors import run_command
+from frih.common.errors import extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
-from frih.evaluation.write import as_json, write_json
-from frih.metrics import Row
-from frih.tools.composites.online import read_categories as read_manifest
-from frih.tools.experiments.gains import (
-    Sides,
-    correlations,
-    gains,
-    join,
-    look_at_images,
-    parts,
-    read_categories,
-    read_sides,
-)
-from frih.tools.experiments.gains_report import correlation_table, draw_gains, gain_tables, write_gains, write_sheets
-from frih.tools.report.write import describe, markdown
+
+with extra("train"):
+    from frih.evaluation.write import as_json, write_json
+    from frih.metrics import Row
+    from frih.tools.composites.online import read_categories as read_manifest
+    from frih.tools.experiments.gains import (
+        Sides,
+        correlations,
+        gains,
+        join,
+        look_at_images,
+        parts,
+        read_categories,
+        read_sides,
+    )
+    from frih.tools.experiments.gains_report import (
+        correlation_table,
+        draw_gains,
+        gain_tables,
+        write_gains,
+        write_sheets,
+    )
+    from frih.tools.report.write import describe, markdown
 
 
 def main() -> int:

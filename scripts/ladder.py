@@ -19,19 +19,21 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from frih.common.errors import STOPPED, USER_ERROR, UserError, run_command
+from frih.common.errors import STOPPED, USER_ERROR, UserError, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 from frih.common.processes import cores
 from frih.config.recipes import load_config
 from frih.models.checkpoint import find_checkpoint
-from frih.tools.composites.making import describe, make_composites
-from frih.tools.experiments.ablations import ROOT, Job, next_commands, progress, refuse_others, runnable
-from frih.tools.experiments.jobs import Runner
-from frih.tools.experiments.run_log import latest
-from frih.tools.journal import MANIFEST
-from frih.tools.sharing.export import export
-from frih.training.stopping import stop_requests
+
+with extra("train"):
+    from frih.tools.composites.making import describe, make_composites
+    from frih.tools.experiments.ablations import ROOT, Job, next_commands, progress, refuse_others, runnable
+    from frih.tools.experiments.jobs import Runner
+    from frih.tools.experiments.run_log import latest
+    from frih.tools.journal import MANIFEST
+    from frih.tools.sharing.export import export
+    from frih.training.stopping import stop_requests
 
 OUT = Path("outputs", "ladder")
 HALF = "train.precision=bf16"

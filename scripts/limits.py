@@ -18,23 +18,25 @@ import argparse
 from pathlib import Path
 
 from frih.common.distributed import connect
-from frih.common.errors import alike, run_command
+from frih.common.errors import alike, extra, run_command
 from frih.common.files import sha256_of, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import SubmaskConfig
 from frih.config.keys import Ramp
-from frih.data.dataset import CompositeDataset, require_foreground
-from frih.data.iharmony4 import read_split
-from frih.evaluation.command import load_subject, parse_weights, weights_parser
-from frih.evaluation.rows import write_rows
-from frih.metrics import Row
 from frih.models.findings import Measured
-from frih.tools.composites.online import read_categories
-from frih.tools.experiments.limits import findings, parts
-from frih.tools.experiments.limits_report import curve_table, draw_curve, parts_table, write_curve, write_parts
-from frih.tools.experiments.shrinkage import best_shrink
-from frih.tools.experiments.strengths import PROTOCOL, STRENGTHS, Strengths, Unchanged, best_strength, curve
+
+with extra("train"):
+    from frih.data.dataset import CompositeDataset, require_foreground
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation.command import load_subject, parse_weights, weights_parser
+    from frih.evaluation.rows import write_rows
+    from frih.metrics import Row
+    from frih.tools.composites.online import read_categories
+    from frih.tools.experiments.limits import findings, parts
+    from frih.tools.experiments.limits_report import curve_table, draw_curve, parts_table, write_curve, write_parts
+    from frih.tools.experiments.shrinkage import best_shrink
+    from frih.tools.experiments.strengths import PROTOCOL, STRENGTHS, Strengths, Unchanged, best_strength, curve
 
 
 def main() -> int:

@@ -13,10 +13,12 @@ docs/composites.md says more.
 
 import argparse
 
-from frih.common.errors import run_command
+from frih.common.errors import extra, run_command
 from frih.common.paths import path_argument
-from frih.tools.composites.making import describe, make_composites
-from frih.tools.composites.objects import parse_limits
+
+with extra("train"):
+    from frih.tools.composites.making import describe, make_composites
+    from frih.tools.composites.objects import parse_limits
 
 PUBLISHED = "  iHarmony4's test composites, in the paper: mean mse 172.47, fmse 1387.30, psnr 31.63"
 

@@ -8,9 +8,11 @@ It takes seconds and downloads nothing. If the data set is there already, it doe
 import argparse
 from pathlib import Path
 
-from frih.common.errors import run_command
+from frih.common.errors import extra, run_command
 from frih.common.paths import path_argument
-from frih.tools.composites.sample import SPLITS, make_sample
+
+with extra("train"):
+    from frih.tools.composites.sample import SPLITS, make_sample
 
 
 def main() -> int:

@@ -16,28 +16,30 @@ import json
 
 from frih.common.cells import write_csv
 from frih.common.distributed import connect
-from frih.common.errors import SharedError, UserError, alike, run_command
+from frih.common.errors import SharedError, UserError, alike, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import SubmaskConfig
-from frih.data.dataset import CompositeDataset
-from frih.data.iharmony4 import read_split
-from frih.evaluation import evenly
-from frih.evaluation.command import load_subject, parse_subject, subject_parser
-from frih.evaluation.rows import write_rows
-from frih.metrics import Row
-from frih.tools.experiments.oracle import (
-    CORRECTIONS,
-    METHODS,
-    PAPER,
-    Oracle,
-    left,
-    left_table,
-    parse_method,
-    size_table,
-    sizes,
-)
+
+with extra("train"):
+    from frih.data.dataset import CompositeDataset
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation import evenly
+    from frih.evaluation.command import load_subject, parse_subject, subject_parser
+    from frih.evaluation.rows import write_rows
+    from frih.metrics import Row
+    from frih.tools.experiments.oracle import (
+        CORRECTIONS,
+        METHODS,
+        PAPER,
+        Oracle,
+        left,
+        left_table,
+        parse_method,
+        size_table,
+        sizes,
+    )
 
 CORRECTED = {"shift": "the best colour shift", "affine": "the best affine map of RGB"}
 

@@ -14,18 +14,20 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
-
-from frih.common.errors import UserError, did_you_mean, run_command
+from frih.common.errors import UserError, did_you_mean, extra, run_command
 from frih.common.files import whole_file
 from frih.common.paths import path_argument
-from frih.tools.experiments.run_log import read_lines
-from frih.tools.report.comparison import short_names
-from frih.training.logged import Logged
+
+with extra("train"):
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogFormatter
+
+    from frih.tools.experiments.run_log import read_lines
+    from frih.tools.report.comparison import short_names
+    from frih.training.logged import Logged
 
 DEFAULT = ("train/loss_coarse", "train/loss_refine", "train/grad_norm")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#aa3377", "#8b6d4b", "#222222", "#e69f00")

@@ -11,15 +11,17 @@ on other images.
 import argparse
 
 from frih.common.devices import choose_device
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import path_argument
-from frih.data.held_out import with_held_out
-from frih.data.iharmony4 import read_split
-from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.models.checkpoint import load_checkpoint
 from frih.models.weights import describe, write_weights
-from frih.tools.sharing.recalibrate import Draw, centre, last_layer, recalibrate
-from frih.training.trainer import datasets
+
+with extra("train"):
+    from frih.data.held_out import with_held_out
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation.command import load_subject, parse_weights, weights_parser
+    from frih.tools.sharing.recalibrate import Draw, centre, last_layer, recalibrate
+    from frih.training.trainer import datasets
 
 
 def main() -> int:

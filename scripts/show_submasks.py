@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
-from matplotlib.figure import Figure
 
 from frih.common.drawing import PALETTE
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import path_argument
-from frih.data.images import HALF, open_mask, open_rgb
-from frih.data.transforms import render, whole
 from frih.submasks import DensityPeaks, KMeans, density_peaks, extract_submasks, kmeans
 from frih.submasks.extract import METHODS
+
+with extra("train"):
+    from matplotlib.axes import Axes
+    from matplotlib.colors import hsv_to_rgb
+    from matplotlib.figure import Figure
+
+    from frih.data.images import HALF, open_mask, open_rgb
+    from frih.data.transforms import render, whole
 
 LEVEL = 1 / 255 / 3**0.5
 """The least distance between two colours, in either unit."""

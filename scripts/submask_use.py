@@ -15,29 +15,31 @@ from collections.abc import Iterator
 import torch
 
 from frih.common.devices import choose_device
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 from frih.config import Config
-from frih.data.batches import Batch, pack
-from frih.data.dataset import CompositeDataset
-from frih.data.iharmony4 import read_split
-from frih.evaluation import evenly
-from frih.evaluation.command import load_subject, parse_weights, weights_parser
-from frih.evaluation.rows import write_rows
-from frih.evaluation.write import finite
 from frih.models import FRIH, build_model
-from frih.tools.experiments.submask_use import (
-    BLIND,
-    USUAL,
-    Channel,
-    channel_table,
-    channels,
-    differences,
-    division,
-    division_table,
-    evaluate_divisions,
-)
+
+with extra("train"):
+    from frih.data.batches import Batch, pack
+    from frih.data.dataset import CompositeDataset
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation import evenly
+    from frih.evaluation.command import load_subject, parse_weights, weights_parser
+    from frih.evaluation.rows import write_rows
+    from frih.evaluation.write import finite
+    from frih.tools.experiments.submask_use import (
+        BLIND,
+        USUAL,
+        Channel,
+        channel_table,
+        channels,
+        differences,
+        division,
+        division_table,
+        evaluate_divisions,
+    )
 
 GRADIENTS = 64
 """Most images whose gradients are measured."""

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from typing import NoReturn
 
@@ -101,6 +102,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """For a program's imports of what an extra installs: without it, the program ends as :func:`run_command` ends it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "frih"):
+            raise
+        run_command(partial(_refuse, [package], name))
+
+
 def need(*packages: str, extra: str) -> None:
     """Checks that packages of an extra are installed.
 
@@ -109,4 +122,8 @@ def need(*packages: str, extra: str) -> None:
     """
     lacking = [package for package in packages if find_spec(package) is None]
     if lacking:
-        raise UserError(f'{", ".join(lacking)}: not installed; pip install ".[{extra}]"')
+        _refuse(lacking, extra)
+
+
+def _refuse(packages: list[str], extra: str) -> NoReturn:
+    raise SharedError(f'{", ".join(packages)}: not installed; pip install ".[{extra}]"')

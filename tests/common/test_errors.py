@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from frih.common.errors import UserError, describe
+from frih.common.errors import UserError, describe, extra, need
 
 
 def failure(number, *names):
@@ -25,3 +25,16 @@ def failure(number, *names):
 )
 def test_messages(error, message):
     assert describe(error).startswith(message)
+
+
+def test_a_program_ends_where_the_import_of_an_extra_fails(capsys):
+    with extra("train"):
+        import json  # noqa: F401
+    with pytest.raises(SystemExit) as end, extra("train"):
+        import no_such_package.part  # noqa: F401
+    assert end.value.code == 2
+    assert capsys.readouterr().err == 'error: no_such_package: not installed; pip install ".[train]"\n'
+    with pytest.raises(ModuleNotFoundError, match=r"frih\.no_such_module"), extra("train"):
+        import frih.no_such_module  # noqa: F401
+    with pytest.raises(UserError, match=r'^no_such_package, nor_this: not installed; pip install "\.\[hub\]"$'):
+        need("json", "no_such_package", "nor_this", extra="hub")
