@@ -81,7 +81,7 @@ result = harmonizer("composite.jpg", "mask.png")
 
 ## Evaluation
 
-{_evaluation(facts.evaluations)}
+{_evaluation(facts.evaluations, shrinks=bool(config["model"].get("shrink")))}
 
 ## Limits
 
@@ -181,17 +181,17 @@ def _examples(path: str, evaluations: Sequence[Summary]) -> str:
     )
 
 
-def _evaluation(evaluations: Mapping[str, Summary]) -> str:
+def _evaluation(evaluations: Mapping[str, Summary], shrinks: bool) -> str:
     if not evaluations:
         return "No evaluation was found with these weights, so there are no figures. `evaluate.py` makes them."
     legend = (
         "From the composites as they are to the results; the better one is bold. In brackets: the result's interval "
         f"({100 * LEVEL:.0f} %, bootstrap over real photos). {WORSE} Compare figures of one protocol only."
     )
-    return "\n\n".join([*(_table(title, one) for title, one in evaluations.items()), legend])
+    return "\n\n".join([*(_table(title, one, shrinks) for title, one in evaluations.items()), legend])
 
 
-def _table(title: str, summary: Summary) -> str:
+def _table(title: str, summary: Summary, shrinks: bool) -> str:
     about, cells, found = summary["about"], summary["subsets"], summary.get("intervals", {}).get("subsets", {})
     size = f"{about['size']} x {about['size']} pixels" if isinstance(about.get("size"), int) else "own sizes"
     photos = f" ({counted(summary['photos'], 'photo')})" if "photos" in summary else ""
@@ -205,7 +205,7 @@ def _table(title: str, summary: Summary) -> str:
     what, protocol = markdown_text(_described(summary)), summary["protocol"]
     lead = f"**{markdown_text(title)}**{photos}: {what}; protocol `{protocol}`, {size}."
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    remarks = " ".join(filter(None, [_first_stage(cells["All"], found.get("All", {})), _by_ratio(summary)]))
+    remarks = " ".join(filter(None, [_first_stage(cells["All"], found.get("All", {}), shrinks), _by_ratio(summary)]))
     return "\n\n".join(filter(None, [lead, table, remarks]))
 
 
@@ -224,12 +224,15 @@ def _change(score: str, cell: Mapping[str, float], interval: Mapping[str, float 
     return f"{old} → {new}{bracket}"
 
 
-def _first_stage(cell: Mapping[str, float], intervals: Mapping[str, Mapping[str, float | None]]) -> str:
+def _first_stage(
+    cell: Mapping[str, float], intervals: Mapping[str, Mapping[str, float | None]], shrinks: bool
+) -> str:
     known = [score for score in SCORES if f"coarse_{score}" in cell]
     figures = [
         f"{heading(score)} {_change(f'coarse_{score}', cell, intervals.get(f'coarse_{score}'))}" for score in known
     ]
-    return f"The first stage alone: {', '.join(figures)}." if figures else ""
+    alone = "The first stage alone, whose change `model.shrink` does not reduce" if shrinks else "The first stage alone"
+    return f"{alone}: {', '.join(figures)}." if figures else ""
 
 
 def _by_ratio(summary: Summary) -> str:
