@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_one_image(place, frih):
     image, mask = place / "images/a.png", place / "masks/a.png"
     status, said, errors = frih("harmonize", image, mask, "-o", place / "out.png")
     assert (status, errors) == (0, [])
-    assert said == f"1 of 1 harmonized, in {place / 'out.png'}\n"
+    assert re.fullmatch(rf"1 of 1 harmonized, in {place / 'out.png'}: [12] submasks?, \d+\.\d s\n", said)
     expected = np.asarray(Harmonizer.load(place / "model.pt", "cpu")(image, mask))
     assert np.array_equal(pixels(place / "out.png"), expected)
     frih("harmonize", image, mask, "-o", place / "new/half", "--strength", 0.5, "-w", place / "model.pt")
@@ -131,7 +132,7 @@ def test_patterns_and_suffixes(place, frih):
 def test_sheets(place, frih):
     frih("harmonize", place / "images/a.png", place / "masks/a.png", "-o", place / "o.png", "--submasks", "--compare")
     assert pixels(place / "o-submasks.png").shape == (50, 60, 3)
-    assert pixels(place / "o-compare.png").shape[1] > 4 * 60
+    assert pixels(place / "o-compare.png").shape == (82, 138, 3)
 
 
 def test_metadata_and_profile_are_in_the_file(place, frih):
@@ -320,7 +321,7 @@ def test_sheets_that_are_there_stay_and_those_that_are_not_are_added(place, frih
     assert "(2 files kept, there already" in said
     assert (place / "out/a-submasks.png").read_bytes() == b"precious"
     assert (place / "out/a.png").stat().st_mtime_ns == before
-    assert pixels(place / "out/a-compare.png").shape[1] > 4 * 60
+    assert pixels(place / "out/a-compare.png").shape == (82, 138, 3)
     frih(*run, "--submasks", "--overwrite")
     assert pixels(place / "out/a-submasks.png").shape == (50, 60, 3)
 
