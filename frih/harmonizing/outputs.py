@@ -15,7 +15,7 @@ from frih.common.files import whole_file
 from frih.data.folders import letters
 from frih.harmonizing.own_images import is_opaque
 
-PNG: tuple[str, dict[str, Any]] = "PNG", {}
+PNG: tuple[str, dict[str, Any]] = "PNG", {"compress_level": 3}  # files are a tenth larger, in two fifths of the time
 JPEG: tuple[str, dict[str, Any]] = "JPEG", {"quality": 95, "subsampling": 0}
 BMP: tuple[str, dict[str, Any]] = "BMP", {}
 WEBP: tuple[str, dict[str, Any]] = "WEBP", {"lossless": True}

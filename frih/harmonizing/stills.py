@@ -179,7 +179,7 @@ def _read_cutout(args: Namespace) -> tuple[NDArray[np.uint8], Mask]:
 
 def _harmonize(harmonizer: "Harmonizer", own: Own, mask: Mask, strength: float | None) -> tuple[Image.Image, "Details"]:
     """Harmonizes one image, and tells what is known of the weights on such images."""
-    with told_if_slow("compiling code (numba); later runs on this machine do without ...", applies=_has_compiled):
+    with told_if_slow("compiling code (numba), once for this machine ...", applies=_has_compiled):
         harmonized, details = harmonizer(own, mask, strength, return_details=True)
     assert isinstance(harmonized, Image.Image)  # as for every file
     if details.notes:
