@@ -45,7 +45,7 @@ def harmonize_stills(args: Namespace) -> int:
     inputs = [path for name in (args.image, args.mask) for path in find_images(name) or [Path(name)]]
     check_outputs(outputs, inputs, args.overwrite)
     harmonizer = load(args)
-    done: list[Details] = []
+    submasks: list[int] = []
     kept, start = 0, time.perf_counter()
     for image, mask in progress_bar(pairs.items(), unit="image", disable=count == 1):
         missing = [path for path in outputs[image] if args.overwrite or not path.exists()]
@@ -53,7 +53,7 @@ def harmonize_stills(args: Namespace) -> int:
         if not missing:
             continue
         try:
-            done.append(_harmonize_file(harmonizer, image, mask, results[image], missing, args))
+            submasks.append(_harmonize_file(harmonizer, image, mask, results[image], missing, args))
         except UserError as error:
             failures.append(str(error))
         except Exception as error:  # the other images do not depend on it
@@ -63,9 +63,9 @@ def harmonize_stills(args: Namespace) -> int:
             )
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    work = f": {_work(harmonizer, done, start)}" if done else ""
+    work = f": {_work(harmonizer, submasks, start)}" if submasks else ""
     already = f" ({counted(kept, 'file')} kept, there already; --overwrite replaces them)" if kept else ""
-    print(f"{len(done)} of {count} harmonized, in {args.out}{work}{already}")
+    print(f"{len(submasks)} of {count} harmonized, in {args.out}{work}{already}")
     return USER_ERROR if failures else 0
 
 
@@ -98,7 +98,7 @@ def paste_still(args: Namespace) -> int:
         start = time.perf_counter()
         images[harmonized], details = _harmonize(harmonizer, own, pasted.mask, args.strength)
         _check_seen(images[harmonized], details.labels, own.name, args.cutout, "give a larger --scale or --size")
-        said.append(f"{harmonized}: harmonized, {_work(harmonizer, [details], start)}")
+        said.append(f"{harmonized}: harmonized, {_work(harmonizer, [int(details.labels.max())], start)}")
         if args.compare:
             images[sheet] = before_and_after(images[out], images[harmonized])
             said.append(f"{sheet}: both, side by side")
@@ -121,15 +121,21 @@ def load(args: Namespace) -> "Harmonizer":
 
 def _harmonize_file(
     harmonizer: "Harmonizer", image: Path, mask: Path, result: Path, missing: Collection[Path], args: Namespace
-) -> "Details":
-    """Harmonizes one file and writes its result and sheets, as far as they are missing."""
+) -> int:
+    """Harmonizes one file, writes its result and sheets as far as they are missing, and returns the number of submasks."""
     own = read_image(image)
     if result in missing:
         check_alpha(own.pixels, result)
     cover = _read_mask(mask, own, args.invert_mask)
     shrunk = shrink(cover, args.shrink)
-    if cover.any() and not shrunk.any():
-        raise UserError(f"{mask}: --shrink {args.shrink} leaves nothing of it; give fewer pixels")
+    if not (shrunk >= HALF).any():
+        lost = (cover >= HALF).any()
+        why = (
+            f"--shrink {args.shrink} leaves nothing of it; give fewer pixels"
+            if lost
+            else f"has no foreground; {_WHITE}"
+        )
+        raise UserError(f"{mask}: {why}")
     harmonized, details = _harmonize(harmonizer, own, shrunk, args.strength)
     _check_seen(harmonized, details.labels, own.name, mask, _WHITE)
     if args.feather:
@@ -141,7 +147,7 @@ def _harmonize_file(
         save(submask_image(details.labels, harmonized.size), path)
     if (path := beside(result, "compare")) in missing:
         save(before_and_after(_as_image(own), harmonized), path)
-    return details
+    return int(details.labels.max())
 
 
 def _read_mask(mask: Path, own: Own, inverted: bool) -> Mask:
@@ -230,20 +236,17 @@ def _as_image(own: Own) -> Image.Image:
 def _placing(pasted: Pasted) -> str:
     left, top, right, bottom = pasted.box
     x, y = (left + right) / 2, (top + bottom) / 2
-    return f"foreground of {right - left} x {bottom - top} pixels, --at {x:g},{y:g} --scale {pasted.scale:.3g}"
+    return f"foreground of {right - left} x {bottom - top} pixels, --at {x:g},{y:g} --scale {pasted.scale:.4g}"
 
 
-def _work(harmonizer: "Harmonizer", done: "Sequence[Details]", start: float) -> str:
-    """How many submasks the network used, if it uses any, and the time since the start."""
-    seconds = time.perf_counter() - start
-    spent = f"{seconds:.1f} s" + (" in all" if len(done) > 1 else "")
+def _work(harmonizer: "Harmonizer", submasks: Sequence[int], start: float) -> str:
+    """The number of submasks of the images, if the network uses any, and the time since the start."""
+    spent = f"{time.perf_counter() - start:.1f} s" + (" in all" if len(submasks) > 1 else "")
     if not harmonizer.model.refines:
         return spent
-    counts = [int(details.labels.max()) for details in done]
-    least, most = min(counts), max(counts)
-    if len(done) == 1:
-        return f"{counted(most, 'submask')}, {spent}"
-    return f"{counted(most, 'submask') if least == most else f'{least} to {most} submasks'} an image, {spent}"
+    least, most = min(submasks), max(submasks)
+    number = counted(most, "submask") if least == most else f"{least} to {most} submasks"
+    return f"{number}{' an image' if len(submasks) > 1 else ''}, {spent}"
 
 
 def _check_numbers(args: Namespace) -> None:
