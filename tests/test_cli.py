@@ -243,6 +243,17 @@ def test_masks_of_the_same_shape_are_resized(place, frih):
     assert (status, "other.png: is 120 x 110 pixels but" in errors[0]) == (2, True)
 
 
+def test_a_mask_that_is_black_once_it_is_inverted_or_resized(place, frih):
+    image, mask = place / "images/a.png", place / "masks/faint.png"
+    dots = np.zeros((500, 600), np.uint8)
+    dots[::100, ::100] = 255
+    for given, options in ((np.full((50, 60), 160, np.uint8), ["--invert-mask"]), (dots, [])):
+        save(mask, given)
+        status, _, errors = frih("harmonize", image, mask, "-o", place / "o.png", *options)
+        assert status == 2
+        assert errors == [f"{mask}: has no foreground; white is foreground, and with --invert-mask black is"]
+
+
 def test_masks_that_are_slightly_off(place, frih):
     """Outside the shrunk mask nothing changes; within its edge the change fades in."""
     image, mask = place / "images/a.png", place / "masks/hard.png"
