@@ -15,7 +15,7 @@ def main() -> int:
     """Harmonizes the images of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", metavar="CHECKPOINT")
-    add_arguments(parser)
+    add_arguments(parser, weights=False)
     return harmonize_files(parse(parser))
 
 

@@ -15,7 +15,7 @@ from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
 from frih.harmonizing.kinds import notes
-from frih.harmonizing.own_images import AnyImage, check_sizes, is_opaque, read_image, read_mask
+from frih.harmonizing.own_images import AnyImage, Own, check_sizes, is_opaque, read_image, read_mask
 from frih.harmonizing.transparency import render_visible
 from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
@@ -111,7 +111,7 @@ class Harmonizer:
     @overload
     def __call__(
         self,
-        image: AnyImage,
+        image: AnyImage | Own,
         mask: AnyImage,
         strength: float | None = None,
         *,
@@ -120,7 +120,7 @@ class Harmonizer:
     ) -> tuple[Image.Image | np.ndarray, Details]: ...
     def __call__(
         self,
-        image: AnyImage,
+        image: AnyImage | Own,
         mask: AnyImage,
         strength: float | None = None,
         return_details: bool = False,

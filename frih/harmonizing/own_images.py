@@ -59,17 +59,19 @@ class Own(NamedTuple):
         return result
 
 
-def read_image(image: AnyImage, name: str = "image") -> Own:
+def read_image(image: AnyImage | Own, name: str = "image") -> Own:
     """Takes an image.
 
     Args:
         image: a file, which is turned upright by its EXIF orientation; a PIL image, RGB or RGBA; or an array, (H, W, 3) or,
-            with alpha, (H, W, 4), of uint8, uint16, or floating point of 16 to 64 bits in [0, 1].
+            with alpha, (H, W, 4), of uint8, uint16, or floating point of 16 to 64 bits in [0, 1]; or one taken before.
         name: for messages about an image that is not a file.
 
     Raises:
         UserError: the file cannot be read, or the image's form has no room for new colours.
     """
+    if isinstance(image, Own):
+        return image
     if isinstance(image, np.ndarray):
         return Own(_check_array(image, name), image, name)
     name, image = _as_image(image, name)
@@ -133,20 +135,15 @@ def is_opaque(pixels: np.ndarray) -> bool:
     return pixels.shape[2] == 3 or bool(pixels[..., 3].min() == full(pixels.dtype))
 
 
-def may_be_transparent(path: Path) -> bool:
-    """Whether a file's head names transparent pixels; the file is not decoded.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    with _opened(path) as file:
-        return file.has_transparency_data
-
-
 def is_seen(alpha: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels are seen: those at least half opaque; in an image without any, all that are not fully transparent."""
     seen = alpha >= HALF
     return seen if seen.any() else alpha > 0
+
+
+def is_same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) are one image's at two scales, but for rounding."""
+    return abs(other[0] * one[1] - other[1] * one[0]) <= max(*one, *other)
 
 
 def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) -> None:
@@ -158,7 +155,7 @@ def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) ->
     (height, width), (tall, wide) = pixels.shape[:2], mask.shape
     if (height, width) == (tall, wide):
         return
-    if abs(wide * height - tall * width) <= max(width, height, wide, tall):
+    if is_same_shape((width, height), (wide, tall)):
         remedy = f"the shapes agree, so resize the mask to {width} x {height}"
     elif wide == tall:
         remedy = f"it was most likely squashed to a square, as networks do; if so, resize it to {width} x {height}"

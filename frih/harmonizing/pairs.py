@@ -7,11 +7,14 @@ from frih.common.errors import UserError
 from frih.data.folders import form, grouped
 from frih.data.images import is_image_name, readable_first
 
+_MARKS = "-mask", "_mask"
+
 
 def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
     """Images with their masks, and a message for each image without one.
 
-    In a folder a mask has the name of its image. As in iHarmony4, X_M is the mask of X_M_K where there is no image X_M.
+    In a folder a mask has the name of its image, or that and "-mask" or "_mask"; then both may be in one folder. As in
+    iHarmony4, X_M is the mask of X_M_K where there is no image X_M.
 
     Args:
         image: a file, a folder or a pattern.
@@ -30,18 +33,22 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
     if not images:
         raise UserError(f"{image}: holds no image")
     if len(images) == len(masks) and all(map(_same, images, masks)):
-        folder = image if Path(image).is_dir() else Path(image).parent
-        raise UserError(
-            f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
-            f'"{folder}/*.jpg" "{folder}/*.png"'
-        )
+        marked = {_stem(path) + mark for path in images for mark in _MARKS}
+        images = [path for path in images if _stem(path) not in marked]
+        if len(images) == len(masks):
+            folder = image if Path(image).is_dir() else Path(image).parent
+            raise UserError(
+                f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
+                f'"{folder}/*.jpg" "{folder}/*.png"; or name the mask of X.jpg X-mask.png'
+            )
     stems, names = grouped(masks, _stem), grouped(images, _stem)
     pairs, failures = {}, []
     for path in images:
         stem = _stem(path)
         photo_and_mask = stem.rpartition("_")[0]
         shared = stems.get(photo_and_mask, []) if "_" in photo_and_mask and photo_and_mask not in names else []
-        found = [one for one in stems.get(stem, []) if not _same(one, path)] or shared
+        own = [one for one in stems.get(stem, []) if not _same(one, path)]
+        found = own or [one for mark in _MARKS for one in stems.get(stem + mark, [])] or shared
         if len(found) == 1:
             pairs[path] = found[0]
         elif found:

@@ -44,6 +44,47 @@ def test_masks_of_a_data_set(made):
     assert ["e_2_1.jpg" in failures[0], "f_1.jpg" in failures[1], len(failures)] == [True, True, 2]
 
 
+def test_marked_masks(made):
+    """X-mask and X_mask are masks of X, after a mask of the very name."""
+    images = ["a.jpg", "b.jpg", "c.jpg", "d-mask.jpg", "e.jpg", "f_1.jpg"]
+    masks = [
+        "a-mask.png",
+        "b_mask.png",
+        "c.png",
+        "c-mask.png",
+        "d-mask.png",
+        "e-mask.png",
+        "e_mask.png",
+        "f_1_mask.png",
+    ]
+    pairs, failures = made(images, masks)
+    assert {image: mask for image, mask in pairs.items() if mask != "c.png"} == {
+        "a.jpg": "a-mask.png",
+        "b.jpg": "b_mask.png",
+        "d-mask.jpg": "d-mask.png",
+        "f_1.jpg": "f_1_mask.png",
+    }
+    assert pairs["c.jpg"] == "c.png"
+    assert [failure.split("masks/")[1] for failure in failures] == [
+        "e-mask.png and e_mask.png: either could be the mask of e.jpg; keep one"
+    ]
+
+
+def test_images_and_marked_masks_in_one_folder(tmp_path):
+    for name in ("a.jpg", "a-mask.png", "b_1.png", "b_1_mask.png", "c-mask.png"):
+        (tmp_path / name).touch()
+    pairs, failures = find_pairs(str(tmp_path), str(tmp_path))
+    assert {image.name: mask.name for image, mask in pairs.items()} == {
+        "a.jpg": "a-mask.png",
+        "b_1.png": "b_1_mask.png",
+    }
+    assert failures == [f"{tmp_path}/c-mask.png: is the image itself; give its mask"]
+    for name in ("a-mask.png", "b_1_mask.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match="which are images and which are masks"):
+        find_pairs(str(tmp_path), str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a_1_1.jpg"])
 def test_two_masks_that_fit_are_both_named(made, name):
     stem = "a" if name == "a.jpg" else "a_1"

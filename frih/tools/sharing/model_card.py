@@ -224,9 +224,7 @@ def _change(score: str, cell: Mapping[str, float], interval: Mapping[str, float 
     return f"{old} → {new}{bracket}"
 
 
-def _first_stage(
-    cell: Mapping[str, float], intervals: Mapping[str, Mapping[str, float | None]], shrinks: bool
-) -> str:
+def _first_stage(cell: Mapping[str, float], intervals: Mapping[str, Mapping[str, float | None]], shrinks: bool) -> str:
     known = [score for score in SCORES if f"coarse_{score}" in cell]
     figures = [
         f"{heading(score)} {_change(f'coarse_{score}', cell, intervals.get(f'coarse_{score}'))}" for score in known
