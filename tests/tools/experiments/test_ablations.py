@@ -433,6 +433,15 @@ def test_published_lines_stand_in_the_same_table_where_the_data_set_is_the_paper
     assert "| Input composite | idih | 400.00 | 22.11 |" in table
 
 
+def test_the_console_gets_what_fits_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["ablations/cascade_globalmask", "ablations/cascade_submask", "frih"]
+    text = render("3", evaluations({name: [31, 32] for name in names}), "idih", "things").text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("\nBaseline+Cascade Submask+Fusion  ") > 4
+    assert "**" not in text
+
+
 def test_table_5_compares_with_a_tenth():
     psnrs = {"cutoff/0.01": [30], "cutoff/0.05": [31], "cutoff/0.1": [32]}
     text, _, _, figures, _ = render("5", evaluations(psnrs), "idih")
