@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import NamedTuple
 
 from frih.common.columns import columns_of, padded, shortened, terminal_width, wrapped
@@ -129,12 +130,11 @@ class Table(NamedTuple):
 
         A table of one group may be wider. What says more of the column before stays beside it.
         """
-        begins = [i for i, group in enumerate(self.groups) if i == 0 or group not in _BESIDE]
-        ends, parts, start = [*begins[1:], len(self.groups)], [], 0
+        ends = [i for i, group in enumerate(self.groups) if i and group not in _BESIDE] + [len(self.groups)]
+        parts, start = [], 0
         while start < len(self.groups):
-            left = [self.part(start, end) for end in ends if end > start]
-            fitting = [part for part in left if part.width() <= width]
-            parts.append(fitting[-1] if fitting else left[0])
+            first, *longer = (self.part(start, end) for end in ends if end > start)
+            parts.append([first, *takewhile(lambda part: part.width() <= width, longer)][-1])
             start += len(parts[-1].groups)
         return parts
 
