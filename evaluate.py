@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from frih import __version__
+from frih.common.columns import wrapped
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, extra, run_command
@@ -38,8 +39,8 @@ with extra("train"):
     from frih.data.iharmony4 import read_split
     from frih.evaluation import Evaluation, Rows, Show, draw_stages, evenly
     from frih.evaluation.command import Subject, load_subject, parse_subject, subject_parser
-    from frih.evaluation.layout import markdown_text
-    from frih.evaluation.tables import METHODS, comparison, summarize
+    from frih.evaluation.layout import fitted, markdown_text
+    from frih.evaluation.tables import INPUT, comparison, methods, summarize
     from frih.evaluation.unfinished import FinishedRows, folder_state
     from frih.metrics import METRICS, PROTOCOLS, Scoring
     from frih.tools.report import SavedImages, Thumbnails, compare, write_report
@@ -69,10 +70,9 @@ def main() -> int:
             saved = SavedImages(args.save_images, images.items, {key: what[key] for key in DECIDING})
             saved.refuse([Path(config.data.root), out])
 
-    name, about = next(iter(args.predictions), METHODS["input_"]), {}
+    name, about = next(iter(args.predictions), INPUT), {}
     if model:
-        name = "Refined" if model.refines else "Result"
-        name += f" ({subject.progress})" if subject.progress else ""
+        name = f"{subject.name} ({subject.progress})" if subject.progress else subject.name
         about = {"checkpoint": str(subject.checkpoint), "step": subject.step, "sha256": what["checkpoint"]}
         about |= {"steps": subject.steps} if subject.steps else {}
     about |= {"split": args.split, "data": listing.describe()}
@@ -82,7 +82,7 @@ def main() -> int:
     with connect(config.train.device) as world, ExitStack() as stack:
         with world.together():
             if world.is_main:
-                print(listing.describe())
+                print(wrapped(listing.describe()))
                 out.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(out / ".lock"))
                 if saved:
@@ -121,7 +121,7 @@ def main() -> int:
                     Image.fromarray(sheet).save(file, "PNG")
             finished.remove()
             written = sorted(path.name + "/" * path.is_dir() for path in out.iterdir() if not path.name.startswith("."))
-            print(f"written: {', '.join(written)} in {out}")
+            print(wrapped(f"written: {', '.join(written)} in {out}"))
             if saved:
                 print(f"written: {counted(len(images), 'image')} in {saved.folder}")
         world.barrier()  # no process may end before the others are done
@@ -140,8 +140,7 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     for system, by_protocol in rows.items():
         for protocol, found in by_protocol.items():
             folder = out / system if len(rows) > 1 else out / protocol if len(by_protocol) > 1 else out
-            names = {**METHODS, "": system}
-            texts.append(write_report(folder, found, protocol, names, {"images": system, **about}))
+            texts.append(write_report(folder, found, protocol, methods(system), {"images": system, **about}))
     if len(texts) == 1:
         return texts[0]
     if len(rows) > 1:
@@ -151,7 +150,7 @@ def write(out: Path, rows: Mapping[str, Rows], about: Mapping[str, Any]) -> str:
     table = comparison(summaries, {"": ""})[0]
     title = f"{system} by all protocols: the same images, other figures."
     write_whole(out / "protocols.md", f"{markdown_text(title)}\n\n{table.markdown()}\n")
-    return f"{title}\n\n{table.folded()}"
+    return "\n\n".join([title, *fitted([table])])
 
 
 def what_is_evaluated(

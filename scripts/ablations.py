@@ -23,6 +23,7 @@ from itertools import chain
 from pathlib import Path
 
 from frih.common.cells import write_csv
+from frih.common.columns import wrapped
 from frih.common.errors import STOPPED, USER_ERROR, UserError, extra, run_command
 from frih.common.files import locked, write_whole
 from frih.common.paths import at_home, path_argument
@@ -170,7 +171,8 @@ def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
             write_whole(Path(f"{name}.json"), json.dumps(made.figures, indent=2) + "\n")
             again = table == "4" and "3" in tables  # the same rows
             sheets = [] if again else write_images(first_evaluations(table, jobs, target, found), name)
-            print(f"\n{made.markdown}\n\nwritten: {', '.join([f'{name}.md, .tex, .csv, .json', *map(str, sheets)])}")
+            written = wrapped(f"written: {', '.join([f'{name}.md, .tex, .csv, .json', *map(str, sheets)])}")
+            print(f"\n{made.text}\n\n{written}")
 
 
 def conclude(outcomes: Mapping[Job, Outcome]) -> int:

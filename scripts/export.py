@@ -17,7 +17,7 @@ from pathlib import Path
 
 from frih.common.errors import UserError, extra, run_command
 from frih.common.paths import path_argument
-from frih.config.words import named_folder
+from frih.config.words import named_folders
 from frih.harmonizing.pairs import find_pairs
 from frih.models.checkpoint import rebuild_model
 from frih.models.locate import locate
@@ -98,20 +98,8 @@ def parse() -> argparse.Namespace:
         args.format = by_suffix[args.out.suffix]
     if (args.about or args.evaluations or args.images) and args.format != "hub" and not args.push:
         raise UserError("--about, --evaluations, --images: are for a model card; give --format hub or --push")
-    args.card = Card(args.about, named_evaluations(args.evaluations), args.images)
+    args.card = Card(args.about, named_folders(args.evaluations, "--evaluations "), args.images)
     return args
-
-
-def named_evaluations(words: list[str]) -> dict[str, Path]:
-    """Folders by their titles, or else by their own names."""
-    named: dict[str, Path] = {}
-    for word in words:
-        title, folder = named_folder(word)
-        title = title or Path(folder).resolve().name
-        if title in named:
-            raise UserError(f"--evaluations {word}: {title} is there already; give another title as TITLE=DIR")
-        named[title] = Path(folder)
-    return named
 
 
 def find_images(folders: list[Path] | None) -> list[tuple[Path, Path]]:

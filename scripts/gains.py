@@ -17,11 +17,13 @@ images, each of another photo, on which the first gains most and least fMSE.
 import argparse
 import os
 
+from frih.common.columns import wrapped
 from frih.common.errors import extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
 
 with extra("train"):
+    from frih.evaluation.layout import fitted
     from frih.evaluation.write import as_json, write_json
     from frih.metrics import Row
     from frih.tools.composites.online import read_categories as read_manifest
@@ -81,7 +83,7 @@ def report(args: argparse.Namespace, sides: Sides, rows: list[Row], categories: 
     if not data:
         text += "\nWithout the images nothing is known of largest submask and colours; give the data set: --data ROOT."
     text += "".join(f"\nBeware: {remark}." for remark in sides.early)
-    print("\n\n".join([text, *(table.folded() for table in tables)]))
+    print("\n\n".join([wrapped(text), *fitted(tables)]))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         folders = {"first": [*map(os.fspath, args.first)], "second": [*map(os.fspath, args.against)]}

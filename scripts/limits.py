@@ -17,6 +17,7 @@ and unchanged.csv. Choose composites that are not those of the final benchmark. 
 import argparse
 from pathlib import Path
 
+from frih.common.columns import wrapped
 from frih.common.distributed import connect
 from frih.common.errors import alike, extra, run_command
 from frih.common.files import sha256_of, write_whole
@@ -30,6 +31,7 @@ with extra("train"):
     from frih.data.dataset import CompositeDataset, require_foreground
     from frih.data.iharmony4 import read_split
     from frih.evaluation.command import load_subject, parse_weights, weights_parser
+    from frih.evaluation.layout import fitted
     from frih.evaluation.rows import write_rows
     from frih.metrics import Row
     from frih.tools.composites.online import read_categories
@@ -83,7 +85,7 @@ def report(
     kept = known.model_dump() if shrink is None else {}  # with it they are others
     measured = Measured(weights=sha256_of(checkpoint), shrink=shrink, **kept)
     tables = curve_table(points), parts_table(found, strength)
-    print("\n\n".join([about, *(table.text() for table in tables)]))
+    print("\n\n".join([wrapped(about), *fitted(tables)]))
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / "rows.csv", rows)
     write_rows(args.out / "unchanged.csv", unchanged)

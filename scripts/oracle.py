@@ -27,7 +27,9 @@ with extra("train"):
     from frih.data.iharmony4 import read_split
     from frih.evaluation import evenly
     from frih.evaluation.command import load_subject, parse_subject, subject_parser
+    from frih.evaluation.layout import fitted
     from frih.evaluation.rows import write_rows
+    from frih.evaluation.tables import INPUT, methods
     from frih.metrics import Row
     from frih.tools.experiments.oracle import (
         CORRECTIONS,
@@ -48,7 +50,7 @@ def main() -> int:
     """Prints tables, and writes them if the command line says so."""
     with alike():
         args = parse()
-        methods = {name: parse_method(name) for name in args.methods}
+        divisions = {name: parse_method(name) for name in args.methods}
         subject = load_subject(args, only=("data", "submasks", "train.device"))
         model, config = subject.model, subject.config
         items = read_split(config.data.root, args.split, config.data.subsets).items
@@ -62,18 +64,20 @@ def main() -> int:
             world=world,
             batch=config.evaluation.batch,
             workers=config.data.workers,
-            methods={PAPER: parse_method(PAPER), **methods},
+            methods={PAPER: parse_method(PAPER), **divisions},
             correction=args.correction,
         )
-        names = {"input_": "Input composite"}
+        names = {"input_": INPUT}
         if model:
             by_protocol = oracle.of_model(model.to(world.device))
-            names |= {"coarse_": "Coarse", "": "Refined"} if model.refines else {"": "Baseline"}
+            names = methods(subject.name)
+            if not model.refines:
+                del names["coarse_"]
         elif args.predictions:
             by_protocol = oracle.of_predictions(args.predictions, args.pattern).popitem()[1]
             names |= {"": next(iter(args.predictions))}
         else:
-            by_protocol, names = oracle.of_input(), {"": "Input composite"}
+            by_protocol, names = oracle.of_input(), {"": INPUT}
         (rows,) = by_protocol.values()  # an oracle has no protocols
         if not any(row.fg_ratio for row in rows):
             raise SharedError(f"data.root: no image of {config.data.root} has a foreground at data.size")
@@ -92,7 +96,7 @@ def report(args: argparse.Namespace, rows: list[Row], names: dict[str, str]) -> 
         for name, found in of_systems.items()
     ]
     tables.append(size_table(of_methods))
-    print("\n\n".join(table.text() for table in tables))
+    print("\n\n".join(fitted(tables)))
     empty = [f"{row.subset}/{row.name}" for row in rows if not row.fg_ratio]
     if empty:
         print(f"\n{counted(len(empty), 'image')} without foreground left out, as {empty[0]}")

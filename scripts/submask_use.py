@@ -27,6 +27,7 @@ with extra("train"):
     from frih.data.iharmony4 import read_split
     from frih.evaluation import evenly
     from frih.evaluation.command import load_subject, parse_weights, weights_parser
+    from frih.evaluation.layout import fitted
     from frih.evaluation.rows import write_rows
     from frih.evaluation.write import finite
     from frih.tools.experiments.submask_use import (
@@ -61,7 +62,7 @@ def main() -> int:
     )
     of_trained, of_fresh = (of_channels(one, images, config, device) for one in (model, initial(config, device)))
     tables = [division_table(rows, args.divisions), channel_table(of_trained, of_fresh)]
-    print("\n\n".join(table.text() for table in tables))
+    print("\n\n".join(fitted(tables)))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         write_rows(args.out / "rows.csv", rows)

@@ -1,9 +1,10 @@
 """The words of a command line: paths of recipes and runs, and overrides ``key.sub=value``. A path may hold ``=``, too."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from frih.common.errors import UserError
 from frih.common.paths import at_home
 from frih.config.recipes import is_key
 
@@ -37,15 +38,47 @@ def is_override(word: str) -> bool:
     return not (in_folder or (is_file and "." not in key) or os.path.exists(word))  # noqa: PTH110
 
 
-def named_folder(word: str) -> tuple[str, str]:
-    """Name and folder of ``NAME=DIR``; the name is empty if the word is a folder alone, as ``outputs/lr=0.01``."""
-    name, equals, folder = word.partition("=")
-    if not equals or "/" in name or os.path.isdir(word):  # noqa: PTH112
-        return "", at_home(word)
-    return name, at_home(folder)
+def named_folders(
+    words: Sequence[str], option: str = "", others: Callable[[Sequence[Path]], Iterable[str]] | None = None
+) -> dict[str, Path]:
+    """Folders by name, in their order, of words ``NAME=DIR`` or ``DIR``, as ``ours=outputs/lr=0.01``.
+
+    Args:
+        words: of a command line.
+        option: which takes them, for messages.
+        others: from all folders to a name for each, which those without one take; by default the last part of the path.
+
+    Raises:
+        UserError: a word begins with ``=``, or a name is there twice.
+    """
+    split = [_named_folder(word) for word in words]
+    names = [name for name, _ in split]
+    if not all(names):
+        named = (others or _last_parts)([folder for _, folder in split])
+        names = [given or own for given, own in zip(names, named, strict=True)]
+    folders: dict[str, Path] = {}
+    for word, name, (_, folder) in zip(words, names, split, strict=True):
+        if word.startswith("=") and not os.path.isdir(word):  # noqa: PTH112
+            raise UserError(f"{option}{word}: needs a name before the =")
+        if name in folders:
+            raise UserError(f"{option}{word}: {name} is there already; give another name as NAME=DIR")
+        folders[name] = folder
+    return folders
 
 
 def taken_for_keys(overrides: Sequence[str]) -> str:
     """A hint for people whose folder has the name of an override; empty if there is none."""
     found = [word for word in overrides if os.path.exists(word)]  # noqa: PTH110
     return f"; {found[0]} is taken for a key: write ./{found[0]} for the file or folder" if found else ""
+
+
+def _named_folder(word: str) -> tuple[str, Path]:
+    """The name, empty for a folder alone, and the folder."""
+    name, equals, folder = word.partition("=")
+    if not equals or "/" in name or os.path.isdir(word):  # noqa: PTH112
+        return "", Path(at_home(word))
+    return name, Path(at_home(folder))
+
+
+def _last_parts(folders: Sequence[Path]) -> list[str]:
+    return [folder.resolve().name for folder in folders]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frih.common.errors import UserError
-from frih.config import Config
+from frih.config import Config, SubmaskConfig
 from frih.config.recipes import load_config, with_overrides
-from frih.config.words import is_override, named_folder, split_words, taken_for_keys
+from frih.config.words import is_override, named_folders, split_words, taken_for_keys
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, rebuild_model
 from frih.models.locate import locate
@@ -27,6 +27,18 @@ class Subject(NamedTuple):
     """Training steps of the model."""
     steps: int = 0
     """Steps of its whole run; 0 where its file does not say."""
+
+    @property
+    def name(self) -> str:
+        """The network's name in tables: the paper's for FRIH and its ablations, else the configuration's; empty without."""
+        model, method = self.config.model, self.config.submasks.method
+        if not self.model or model.network != "frih":
+            return model.network if self.model else ""
+        if not model.cascade:
+            return "Baseline"
+        if not model.fusion:
+            return f"Baseline+Cascade {'Globalmask' if method == 'whole' else 'Submask'}"
+        return "FRIH" if method == SubmaskConfig().method else f"FRIH ({method})"
 
     @property
     def progress(self) -> str:
@@ -79,7 +91,12 @@ def parse_subject(parser: argparse.ArgumentParser, *several: str) -> argparse.Na
         hint = taken_for_keys(args.overrides)
         raise UserError(f"give one of: a run (runs/frih), --predictions DIR, --input-composite{hint}")
     args.run = runs[0] if runs else None
-    args.predictions = _named_folders(args.predictions)
+    args.predictions = named_folders(args.predictions, "--predictions ")
+    for name in args.predictions:
+        if not re.fullmatch(r"[\w.+=-]+", name):
+            raise UserError(
+                f"--predictions {args.predictions[name]}: write it as NAME=DIR, the name of letters, digits and .+-_"
+            )
     return args
 
 
@@ -145,18 +162,3 @@ def _is_override(word: str) -> bool:
     """Whether a word is ``key.sub=value``, not ``name=DIR``."""
     key = word.partition("=")[0]
     return is_override(word) and key.partition(".")[0] in Config.model_fields and "." in key
-
-
-def _named_folders(words: Sequence[str]) -> dict[str, Path]:
-    """Folders by the names that are given, or else by their own."""
-    folders: dict[str, Path] = {}
-    for word in words:
-        name, folder = named_folder(word)
-        path = Path(folder)
-        name = name or path.resolve().name
-        if not re.fullmatch(r"[\w.+=-]+", name):
-            raise UserError(f"--predictions {word}: write it as NAME=DIR, the name of letters, digits and .+-_")
-        if name in folders:
-            raise UserError(f"--predictions {word}: {name} is there already; give another name as NAME=DIR")
-        folders[name] = path
-    return folders

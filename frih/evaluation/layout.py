@@ -2,12 +2,12 @@
 
 import math
 import re
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import NamedTuple
 
+from frih.common.columns import columns_of, padded, shortened, terminal_width, wrapped
 from frih.common.wording import printable
 from frih.metrics import HARM, METRICS, PAPER
 
@@ -15,6 +15,10 @@ MAIN = (*PAPER, *HARM)
 """The scores of the main tables: the paper's, and the shares of images made worse."""
 FINE = ("ssim", "fssim", "lpips")
 """Scores below 1, which are printed with four decimals."""
+_BESIDE = ("won", "wins", "limit")
+"""Columns that say more of the one before, and stay beside it."""
+_LEAST_NAME = 12
+"""Columns that a name keeps, whatever the width."""
 _BETTER = {metric.label: metric.better for metric in (METRICS | HARM).values()}
 """Which figures are better, by the heading of their column."""
 
@@ -37,7 +41,9 @@ class Table(NamedTuple):
     """The protocol of each line, a second column. Empty: all have one, which the text around the table names."""
     notes: tuple[str, ...] = ()
     contests: tuple[tuple[int, ...], ...] = ()
-    """Numbers of the lines that compete, from 0 on, contest by contest. Markdown and LaTeX print :meth:`best` in bold."""
+    """Numbers of the lines that compete, from 0 on, contest by contest. Markdown, LaTeX and HTML print :meth:`best` in bold."""
+    brief: tuple[str, ...] = ()
+    """Those of the metrics that a console shows where there is no room for all; empty where all are always shown."""
 
     def flat(self) -> list[list[str]]:
         """Cells for a CSV file, under one line of headings, which have the percent signs."""
@@ -90,46 +96,87 @@ class Table(NamedTuple):
     def text(self) -> str:
         """Aligned columns for a console: one space between columns, two between groups."""
         lines, corners = [*self._headings(), *self._full()], self._corners()
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        widths[: len(corners)] = map(max, widths, map(len, corners))
+        widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+        widths[: len(corners)] = map(max, widths, map(columns_of, corners))
         spans = []
         for first, title in zip(range(len(corners), len(widths), self.step), self.titles(), strict=True):
             room = sum(widths[first : first + self.step]) + self.step - 1
-            widths[first] += max(0, len(title) - room)
-            spans.append(max(len(title), room))
+            widths[first] += max(0, columns_of(title) - room)
+            spans.append(max(columns_of(title), room))
         body = [_aligned(line, widths, len(corners), self.step) for line in lines]
-        body.insert(len(self._headings()), "-" * len(body[0]))
-        titles = "  ".join([*map(str.ljust, corners, widths), *map(str.center, self.titles(), spans)])
+        body.insert(len(self._headings()), "-" * columns_of(body[0]))
+        centred = [padded(title, span, str.center) for title, span in zip(self.titles(), spans, strict=True)]
+        titles = "  ".join([*map(padded, corners, widths), *centred])
         caption = [self.title] if self.title else []
         return "\n".join(
             line.rstrip() for line in [*map(printable, caption), titles, *body, *map(printable, self.notes)]
         )
 
     def folded(self, width: int | None = None) -> str:
-        """Text as :meth:`text` has it, with the groups that do not fit into a line below the first ones.
+        """Text as :meth:`text` has it, in lines that fit: groups that do not stand below the first ones.
+
+        Names are broken where not even one group fits beside them. Title and notes are wrapped.
 
         Args:
-            width: of a line, in characters; by default that of the terminal, and without a terminal any.
+            width: of a line, in columns; by default that of the terminal.
         """
-        if width is None and not sys.stdout.isatty():
-            return self.text()
-        width = width or shutil.get_terminal_size().columns
+        width = width or terminal_width()
+        texts = [part._with_names_of(width - part.width()).text() for part in self.split(width)]
+        around = [wrapped(printable(text), width) for text in (self.title, *self.notes)]
+        return "\n".join([*filter(None, around[:1]), "\n\n".join(texts), *around[1:]])
+
+    def split(self, width: int) -> list["Table"]:
+        """Tables of some of the groups each, without title and notes, as few as fit into so many columns of a console.
+
+        A table of one group may be wider. What says more of the column before stays beside it.
+        """
+        ends = [i for i, group in enumerate(self.groups) if i and group not in _BESIDE] + [len(self.groups)]
         parts, start = [], 0
         while start < len(self.groups):
-            stop = len(self.groups)
-            while stop > start + 1 and max(map(len, self._part(start, stop).splitlines())) > width:
-                stop -= 1
-            parts.append(self._part(start, stop))
-            start = stop
-        title = [printable(self.title)] if self.title else []
-        return "\n".join([*title, "\n\n".join(parts), *map(printable, self.notes)])
+            first, *longer = (self.part(start, end) for end in ends if end > start)
+            parts.append([first, *takewhile(lambda part: part.width() <= width, longer)][-1])
+            start += len(parts[-1].groups)
+        return parts
 
-    def _part(self, start: int, stop: int) -> str:
-        """Text of some of the groups, without title and notes."""
+    def width(self) -> int:
+        """Columns of a console that the lines take, title and notes aside."""
+        return max(map(columns_of, self._replace(title="", notes=()).text().splitlines()))
+
+    def only(self, metrics: Sequence[str]) -> "Table":
+        """The table with only these of its metrics."""
+        places = [self.metrics.index(metric) for metric in metrics]
+        cells = [1 + i * self.step + place for i in range(len(self.groups)) for place in places]
+        return self._replace(
+            metrics=tuple(metrics), lines=[[line[0], *(line[i] for i in cells)] for line in self.lines]
+        )
+
+    def stacked(self) -> "Table":
+        """The table with its groups below each other, and one column for each metric."""
+        lines, protocols = [], []
+        for i, title in enumerate(self.titles()):
+            lines += [[title, *[""] * self.step]]
+            lines += [[f"  {line[0]}", *line[1 + i * self.step : 1 + (i + 1) * self.step]] for line in self.lines]
+            protocols += ["", *self.protocols] if self.protocols else []
+        columns = [heading(metric) for metric in self.metrics]
+        return Table(self.corner, columns, [], lines, (), self.title, protocols=protocols, notes=self.notes)
+
+    def part(self, start: int, stop: int) -> "Table":
+        """Some of the groups, without title and notes."""
         cells = slice(1 + start * self.step, 1 + stop * self.step)
         lines = [[line[0], *line[cells]] for line in self.lines]
         groups, images = self.groups[start:stop], self.images[start:stop]
-        return self._replace(groups=groups, images=images, lines=lines, title="", notes=()).text()
+        return self._replace(groups=groups, images=images, lines=lines, title="", notes=())
+
+    def _with_names_of(self, room: int) -> "Table":
+        """The table with names broken or shortened so that there is room for so many more columns, or fewer if below 0."""
+        room = max(_LEAST_NAME, max(columns_of(printable(line[0])) for line in self.lines) + room)
+        lines, protocols = [], []
+        for i, (name, *cells) in enumerate(self.lines):
+            first, *rest = wrapped(printable(name), room).split("\n")
+            lines += [[shortened(first, room), *cells]]
+            lines += [[shortened(f"  {one}", room), *[""] * len(cells)] for one in rest]
+            protocols += [self.protocols[i], *[""] * len(rest)] if self.protocols else []
+        return self._replace(lines=lines, protocols=protocols)
 
     def best(self) -> set[tuple[int, int]]:
         """Line and place in the line of each figure that is the best of its column within a contest; all that tie, as printed.
@@ -183,6 +230,31 @@ class Table(NamedTuple):
         return lines
 
 
+def fitted(tables: Sequence[Table], width: int | None = None) -> list[str]:
+    """Tables as text that fits.
+
+    Those with :attr:`~Table.brief` metrics all take one form, the first that fits: whole; their brief metrics, with all metrics
+    of the last group before; or their groups below each other. The others are :meth:`~Table.folded`.
+
+    Args:
+        tables: in their order.
+        width: of a line, in columns; by default that of the terminal.
+    """
+    width = width or terminal_width()
+    large = [table for table in tables if table.brief]
+    forms: list[Callable[[Table], Table]] = [lambda table: table, _brief, Table.stacked]
+    form = next((form for form in forms if all(form(table).width() <= width for table in large)), Table.stacked)
+    shown = [form(table) if table.brief else table for table in tables]
+    if form is _brief and large:
+        place, first, end = tables.index(large[0]), large[0], len(large[0].groups)
+        shown.insert(place, first.part(end - 1, end)._replace(title=first.title, notes=first.notes))
+    return [table.folded(width) for table in shown]
+
+
+def _brief(table: Table) -> Table:
+    return table.only(table.brief)._replace(title="", notes=())
+
+
 def markdown_text(text: str) -> str:
     """Text in Markdown that shows the same characters."""
     return re.sub(r"[\\`*_#<|$&~]|\](?=\()", r"\\\g<0>", printable(text))
@@ -216,9 +288,9 @@ def _leading(cell: str) -> float:
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], names: int, step: int) -> str:
-    cells = [cell.rjust(width) for cell, width in zip(line[names:], widths[names:], strict=True)]
+    cells = [padded(cell, width, str.rjust) for cell, width in zip(line[names:], widths[names:], strict=True)]
     groups = [" ".join(cells[i : i + step]) for i in range(0, len(cells), step)]
-    return "  ".join([*map(str.ljust, line[:names], widths), *groups])
+    return "  ".join([*map(padded, line[:names], widths), *groups])
 
 
 _LATEX = str.maketrans(

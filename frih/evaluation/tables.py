@@ -5,15 +5,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from frih.evaluation.layout import MAIN, Table, figure, heading
-from frih.evaluation.published import COUNTS, SUBSETS, TABLE_5, TABLE_6, Line, Printed
+from frih.evaluation.published import COUNTS, SUBSETS, TABLE_1, TABLE_2, TABLE_5, TABLE_6, Line, Printed
 from frih.evaluation.statistics import Difference, Group, Interval, bootstrap
 from frih.metrics import HARM, METRICS, PAPER, Row, with_harm
 from frih.metrics.harm import TENTH, TOLERANCE
 
 RATIOS = {"0-5": (0.0, 0.05), "5-15": (0.05, 0.15), "15-100": (0.15, math.inf)}
 """Foreground ratios in percent, and their bounds as shares: from the first on, below the second."""
-METHODS = {"input_": "Input composite", "coarse_": "Coarse", "": "Refined"}
-"""What a row may have scores of, by the prefix of their names."""
+INPUT = "Input composite"
+"""The name of the composites as they are."""
 
 Summary = dict[str, Any]
 Intervals = dict[str, dict[str, dict[str, Interval]]]
@@ -22,11 +22,18 @@ PUBLISHED = (
     "† As printed in the paper (Peng et al., AAAI 2024), mostly copied from the methods' own papers, whose evaluators differ; "
     "protocol: that of the method's own evaluator, ? where it is not known. Only lines of one protocol can be compared."
 )
+BEST = "Bold: the best of each column, without the composites as they are; all that print the same."
+"""The note under tables with figures in bold."""
 WORSE = (
     f"Worse: share of the images whose fMSE is above their composite's, by more than {TOLERANCE:g}; "
     f">10% worse: above {TENTH:g} times that."
 )
 """The note under tables with such shares."""
+
+
+def methods(name: str = "FRIH") -> dict[str, str]:
+    """What a row may have scores of, by the prefix of their names, as tables name it; ``name`` is the system's."""
+    return {"input_": INPUT, "coarse_": f"{name}, coarse", "": name}
 
 
 def summarize(rows: Sequence[Row], protocol: str) -> Summary:
@@ -83,14 +90,15 @@ def intervals(rows: Sequence[Row]) -> Intervals:
 
 
 def comparison(
-    summaries: Mapping[str, Summary], names: Mapping[str, str] = METHODS, rivals: Collection[str] = ()
+    summaries: Mapping[str, Summary], names: Mapping[str, str] | None = None, rivals: Collection[str] = ()
 ) -> tuple[Table, Table]:
     """The paper's Tables 1 and 2 of one or several evaluations, by their names; a line for each method.
 
     A group or a score that one of them lacks shows dashes. Shares of images made worse that all of them lack have no column. A
-    heading counts the images of the largest evaluation. Protocols are a column where they differ. The best result among
-    ``rivals``, evaluations that were made alike, is bold.
+    heading counts the images of the largest evaluation. Protocols are a column where they differ. The best image of each
+    column among those of ``rivals``, evaluations that were made alike, is bold; composites as they are do not take part.
     """
+    names = names or methods()
     return (
         _measured("Sub-dataset", "subsets", summaries, names, rivals),
         _measured("Foreground ratio", "ratios", summaries, names, rivals),
@@ -246,6 +254,7 @@ def _measured(
         protocols=[one.summary["protocol"] for one in systems] if several else [],
         notes=(WORSE,) if judged and kind == "subsets" else (),
         contests=(_contest(systems, rivals),),
+        brief=(TABLE_1 if kind == "subsets" else TABLE_2).metrics,
     )
 
 
@@ -258,8 +267,8 @@ def _systems(summaries: Mapping[str, Summary], names: Mapping[str, str]) -> Iter
 
 
 def _contest(systems: Sequence[_System], rivals: Collection[str], above: int = 0) -> tuple[int, ...]:
-    """The numbers of the rivals' lines, those of their results, where so many other lines stand above."""
-    return tuple(above + i for i, one in enumerate(systems) if one.evaluation in rivals and not one.prefix)
+    """The numbers of the rivals' lines, but of the composites as they are, where so many other lines stand above."""
+    return tuple(above + i for i, one in enumerate(systems) if one.evaluation in rivals and one.prefix != "input_")
 
 
 def _figures(
@@ -295,7 +304,7 @@ def _interval_table(
                 if known_ones := [interval for interval in shown if interval]:
                     sizes = max(one.images for one in known_ones), max(one.photos for one in known_ones)
                     label = _label(_percent(group), system, method)
-                    contest += [len(lines)] if system in rivals and not prefix else []
+                    contest += [len(lines)] if system in rivals and prefix != "input_" else []
                     lines.append([label, *map(str, sizes), *map(with_interval, scores, shown)])
         contests.append(tuple(contest))
     columns = ["images", "photos", *map(heading, scores)]

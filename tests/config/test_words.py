@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from frih.config.words import is_override, named_folder, split_words, taken_for_keys
+from frih.common.errors import UserError
+from frih.config.words import is_override, named_folders, split_words, taken_for_keys
 
 
 @pytest.fixture(autouse=True)
@@ -56,20 +57,31 @@ def test_paths_keep_their_order_and_know_home(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("words", "expected"),
     [
-        ("ours=out/lr=0.01", ("ours", "out/lr=0.01")),
-        ("out/lr=0.01", ("", "out/lr=0.01")),
-        ("lr=0.1", ("", "lr=0.1")),  # is there
-        ("lr=0.2", ("lr", "0.2")),
-        ("out", ("", "out")),
-        ("ours=~/out", ("ours", "/home/me/out")),
-        ("~/out", ("", "/home/me/out")),
+        ("ours=out/lr=0.01", {"ours": "out/lr=0.01"}),
+        ("out/lr=0.01", {"lr=0.01": "out/lr=0.01"}),
+        ("lr=0.1", {"lr=0.1": "lr=0.1"}),  # is there
+        ("lr=0.2", {"lr": "0.2"}),
+        ("b/out ours=a out", None),
+        ("b/out ours=a", {"out": "b/out", "ours": "a"}),
+        ("ours=~/out ~/a", {"ours": "/home/me/out", "a": "/home/me/a"}),
+        ("a=b a=c", None),
+        ("=b", None),
     ],
 )
-def test_folders_with_names(monkeypatch, word, expected):
+def test_folders_with_names(monkeypatch, words, expected):
     monkeypatch.setenv("HOME", "/home/me")
-    assert named_folder(word) == expected
+    if expected is None:
+        with pytest.raises(UserError, match=r"^--of (out|a=c|=b): .*name"):
+            named_folders(words.split(), "--of ")
+    else:
+        assert named_folders(words.split()) == {name: Path(folder) for name, folder in expected.items()}
+
+
+def test_folders_without_a_name_may_be_named_by_the_caller():
+    named = named_folders(["x/out", "ours=a", "y/out"], others=lambda folders: [folder.parts[0] for folder in folders])
+    assert named == {"x": Path("x/out"), "ours": Path("a"), "y": Path("y/out")}
 
 
 def test_the_way_out_for_a_folder_that_is_called_like_a_key():

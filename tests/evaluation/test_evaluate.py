@@ -215,7 +215,7 @@ def test_a_run_that_is_not_finished_says_so_everywhere(run, dataset, evaluate, t
     place = run / "evaluation/test"
     for name in ("report.md", "report.html", "subsets.csv", "ratios.csv", "summary.json"):
         assert "step 20 of 2000" in (place / name).read_text()
-    assert "Refined (step 20 of 2000) & " in (place / "report.md").read_text()  # in LaTeX
+    assert "FRIH (step 20 of 2000) & " in (place / "report.md").read_text()  # in LaTeX
     save_pretrained(run, tmp_path / "shared")
     assert load_checkpoint(find_checkpoint(tmp_path / "shared"))["training"] == {"step": 20, "steps": 2000}
     save_checkpoint(run / "checkpoints/last.pt", config, model, {"step": 2000, "steps": 2000})

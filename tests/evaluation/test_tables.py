@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from frih.evaluation.layout import Table
+from frih.common.columns import columns_of
+from frih.evaluation.layout import Table, fitted
 from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
 from frih.evaluation.tables import (
-    METHODS,
     WORSE,
     beside_published,
     comparison,
@@ -13,6 +13,7 @@ from frih.evaluation.tables import (
     efficiency,
     interval_tables,
     intervals,
+    methods,
     summarize,
 )
 from frih.metrics import HARM
@@ -66,7 +67,7 @@ def test_tables_have_the_papers_form():
     assert by_subset.groups == ["A", "B", "All"]
     assert [" ".join(line) for line in by_subset.lines] == [
         "Input composite 5.00 20.00 50.00 - - 7.00 22.00 70.00 - - 6.00 21.00 60.00 - -",
-        "Refined 1.00 30.00 10.00 0.0% 0.0% 3.00 30.00 90.00 100.0% 100.0% 2.00 30.00 50.00 50.0% 50.0%",
+        "FRIH 1.00 30.00 10.00 0.0% 0.0% 3.00 30.00 90.00 100.0% 100.0% 2.00 30.00 50.00 50.0% 50.0%",
     ]
     assert by_ratio.images == [1, 1, 2]
     assert by_ratio.text().splitlines() == [
@@ -77,7 +78,7 @@ def test_tables_have_the_papers_form():
         "-" * 127,
         "Input composite   5.00 20.00 50.00      -           -  7.00 22.00 70.00      -           -"
         "  6.00 21.00 60.00      -           -",
-        "Refined           1.00 30.00 10.00   0.0%        0.0%  3.00 30.00 90.00 100.0%      100.0%"
+        "FRIH              1.00 30.00 10.00   0.0%        0.0%  3.00 30.00 90.00 100.0%      100.0%"
         "  2.00 30.00 50.00  50.0%       50.0%",
     ]
     assert by_subset.notes == (WORSE,)
@@ -163,10 +164,10 @@ def test_of_several_evaluations_rivals_compete():
     """By hand: b has the lower MSE and fMSE in all groups, PSNR ties, and composites do not take part."""
     rows = {"a": row(mse=3, input_mse=1.0, input_fmse=5.0), "b": row(mse=2, fmse=9.0, input_mse=1.0, input_fmse=5.0)}
     summaries = {name: summarize([one], "idih") for name, one in rows.items()}
-    names = {"input_": "Input composite", "": "Refined"}
+    names = {"input_": "Input composite", "": "FRIH"}
     by_subset, by_ratio = comparison(summaries, names, rivals=summaries)
     best = [line[0] for i, line in enumerate(by_subset.lines) if (i, 1) in by_subset.best()]
-    assert best == ["b, Refined"]
+    assert best == ["b, FRIH"]
     assert by_subset.best() >= {(3, 1), (1, 2), (3, 2), (3, 3)}
     assert (1, 1) not in by_ratio.best() >= {(3, 1)}
     assert comparison(summaries, names)[0].best() == set()
@@ -175,21 +176,103 @@ def test_of_several_evaluations_rivals_compete():
         assert {line for line, place in table.best() if place == 3} == {3, 7}  # of 4 lines in each of two groups
 
 
-def test_wide_tables_are_folded_to_the_width_of_the_terminal(monkeypatch):
+def test_first_and_second_stage_compete_but_not_with_the_composite():
+    """By hand: the composite has the lowest MSE, but the coarse image's is bold."""
+    one = row(mse=3, fmse=9.0, coarse_mse=2.0, coarse_psnr=29.0, coarse_fmse=9.0, input_mse=1.0, input_psnr=20.0)
+    table = comparison({"": summarize([one], "idih")}, rivals=[""])[0].only(["mse", "psnr", "fmse"])
+    assert table.markdown().splitlines()[3:] == [
+        "| Input composite | 1.00 | 20.00 | - | 1.00 | 20.00 | - |",
+        "| FRIH, coarse | **2.00** | 29.00 | **9.00** | **2.00** | 29.00 | **9.00** |",
+        "| FRIH | 3.00 | **30.00** | **9.00** | 3.00 | **30.00** | **9.00** |",
+    ]
+
+
+def test_wide_tables_are_folded():
     table = comparison({"": summarize([row(subset) for subset in "ABCDE"], "idih")})[0]._replace(
-        title="Wide", notes=("Note.",)
+        title="Wide", notes=("A note that is longer than a line of sixty columns, so that it is wrapped.",)
     )
     whole = table.text().splitlines()
     folded = table.folded(60).splitlines()
     assert max(map(len, folded)) <= 60 < max(map(len, whole))
-    assert (folded[0], folded[-1]) == ("Wide", "Note.")
+    assert (folded[0], folded[-1]) == ("Wide", "it is wrapped.")
     assert all(table.folded(60).count(title) == 1 for title in table.titles())
     assert table.folded(500) == table.text()
     assert table.folded(1).count("PSNR↑") == 6  # a group is never torn apart
-    assert table.folded() == table.text()  # no terminal
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    assert table.folded() == table.folded(60)
+
+
+def test_what_says_more_of_a_column_stays_beside_it():
+    table = Table(
+        "", ["number", "Δ MSE↓", "won", "Δ PSNR↑", "won"], [], [["A", "98", "+7.10", "44%", "-0.11", "44%"]], ()
+    )
+    assert [part.groups for part in table.split(25)] == [["number", "Δ MSE↓", "won"], ["Δ PSNR↑", "won"]]
+    assert [part.groups for part in table.split(18)] == [["number"], ["Δ MSE↓", "won"], ["Δ PSNR↑", "won"]]
+
+
+def test_names_are_broken_where_not_even_one_group_fits():
+    lines = [["Submask, against Globalmask", *"123"], ["runs/first/evaluation/test", *"456"], ["日本" * 10, *"789"]]
+    table = Table("", ["All"], [1], lines, protocols=["idih", "ht", "?"])
+    assert [line.rstrip() for line in table.folded(50).splitlines()[3:]] == [
+        "Submask, against        idih         1     2     3",
+        "  Globalmask",
+        "runs/first…uation/test  ht           4     5     6",
+        "日本日本日…本日本日本   ?            7     8     9",
+    ]
+    assert table.folded(1).splitlines()[3].split() == ["Submask,", "idih", *"123"]
+
+
+def judged_rows():
+    """Of four sub-datasets, in all ranges of foreground ratios."""
+    scores = {"coarse_mse": 2.0, "coarse_psnr": 31.0, "coarse_fmse": 20.0, "input_mse": 9.0, "input_psnr": 9.0}
+    return [
+        row(subset, fg=fg, input_fmse=9.5, **scores) for subset in ("A", "B", "C", "Long name") for fg in (0, 0.1, 0.5)
+    ]
+
+
+def test_what_fits_a_terminal():
+    """Both tables whole; else the paper's two scores of each group, below all of them on all images; else stacked."""
+    tables = comparison({"": summarize(judged_rows(), "idih")})
+    assert fitted(tables, 250) == [table.text() for table in tables]
+    overall, by_subset, by_ratio = (text.splitlines() for text in fitted(tables, 100))
+    assert overall == [
+        "Sub-dataset                    All (12)",
+        "                 MSE↓ PSNR↑ fMSE↓ worse↓ >10% worse↓",
+        "-" * 52,
+        "Input composite  9.00  9.00  9.50      -           -",
+        "FRIH, coarse     2.00 31.00 20.00 100.0%      100.0%",
+        "FRIH             1.00 30.00 10.00 100.0%        0.0%",
+        "Worse: share of the images whose fMSE is above their composite's, by more than 0.1; >10% worse:",
+        "above 1.1 times that.",
+    ]
+    assert by_subset[1].split() == ["MSE↓", "PSNR↑"] * 5
+    assert by_ratio[1].split() == ["MSE↓", "fMSE↓"] * 4
+    by_subset, by_ratio = (text.splitlines() for text in fitted(tables, 60))
+    assert by_subset[:6] == [
+        "Sub-dataset        MSE↓  PSNR↑  fMSE↓  worse↓  >10% worse↓",
+        "-" * 58,
+        "A (3)",
+        "  Input composite  9.00   9.00   9.50       -            -",
+        "  FRIH, coarse     2.00  31.00  20.00  100.0%       100.0%",
+        "  FRIH             1.00  30.00  10.00  100.0%         0.0%",
+    ]
+    assert len(by_ratio) == 2 + 4 * 4
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_is_wider_than_the_terminal(width, monkeypatch):
+    """Long and wide names, several protocols, the paper's lines, many columns."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = ["ours", "a/very/long/path/of/an/evaluation/of/some/network", "日本語の名前" * 6]
+    summaries = {
+        name: summarize(judged_rows(), protocol) for name, protocol in zip(names, ("idih", "ht", "idih"), strict=True)
+    }
+    tables = [
+        *comparison(summaries, {"": ""}),
+        *interval_tables({name: intervals(judged_rows()) for name in names}, {"": ""}),
+        beside_published(TABLE_1, summaries),
+    ]
+    lines = "\n".join(fitted(tables)).splitlines()
+    assert max(map(columns_of, lines)) <= width
+    assert max(map(columns_of, "\n".join(table.text() for table in tables).splitlines())) > width
 
 
 def test_evaluations_of_two_protocols_show_them_in_a_column():
@@ -208,13 +291,13 @@ def test_an_evaluation_without_a_group_shows_dashes():
 
 def test_published_lines_stand_above_measured_ones_and_are_marked():
     rows = [row(subset, name=subset, input_mse=9.0, input_psnr=20.0, input_fmse=8.0) for subset in COUNTS]
-    table = beside_published(TABLE_1, {"": summarize(rows, "frih")}, METHODS)
+    table = beside_published(TABLE_1, {"": summarize(rows, "frih")}, methods())
     assert table.published == 16
     assert all(line[0].endswith("†") for line in table.lines[:16])
     assert table.lines[6][0] == "DoveNet (Cong et al. 2020) †"
     assert table.protocols[6] == "dovenet"
     assert table.protocols[0] == "?"
-    assert table.lines[16:] == [["Input composite", *["9.00", "20.00"] * 5], ["Refined", *["1.00", "30.00"] * 5]]
+    assert table.lines[16:] == [["Input composite", *["9.00", "20.00"] * 5], ["FRIH", *["1.00", "30.00"] * 5]]
     assert table.protocols[16:] == ["frih", "frih"]
     assert "4 images; the test split has 7404" in " ".join(table.notes)
 

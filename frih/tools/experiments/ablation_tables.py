@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from frih.evaluation.layout import Table, figure, heading, markdown_text
+from frih.common.columns import wrapped
+from frih.evaluation.layout import Table, figure, fitted, heading, markdown_text
 from frih.evaluation.published import SUBSETS, TABLE_3, TABLE_4, TABLE_5, Printed
 from frih.evaluation.statistics import INTERVALS, Difference, bootstrap, match, paired
-from frih.evaluation.tables import WORSE, Summary, beside_published, cutoffs, summarize, with_interval
+from frih.evaluation.tables import INPUT, WORSE, Summary, beside_published, cutoffs, summarize, with_interval
 from frih.evaluation.write import finite
 from frih.metrics import HARM, METRICS, PROTOCOLS, Row, with_harm
 from frih.tools.experiments.ablations import CLAIMS, TABLES
@@ -24,6 +25,7 @@ SCORES = ("psnr", "mse", "fmse")
 """Scores with paired differences."""
 MEANS = (*SCORES, *HARM)
 """Scores with means. With several seeds an image's ``worse`` is the share of the seeds that made it worse."""
+SEEDS = "Order in each seed, the best last"
 TITLES = {
     "separate": "Stages trained apart and together",
     "divisions": "FRIH with other divisions of the foreground",
@@ -74,6 +76,8 @@ class Rendered(NamedTuple):
     """The means in the paper's layout alone."""
     figures: dict[str, Any]
     """For JSON."""
+    text: str
+    """What fits the console."""
 
 
 def render(table: str, evaluations: Evaluations, protocol: str, benchmark: str = "") -> Rendered:
@@ -97,13 +101,14 @@ def render(table: str, evaluations: Evaluations, protocol: str, benchmark: str =
     if not measured:
         nothing = "No row is finished yet."
         figures = {"protocol": protocol, "benchmark": benchmark, "rows": {}}
-        return Rendered(f"# {markdown_text(title)}\n\n{nothing}", f"% {nothing}", [], figures)
+        return Rendered(f"# {markdown_text(title)}\n\n{nothing}", f"% {nothing}", [], figures, f"{title}\n\n{nothing}")
     lacking = [row.title for row in TABLES[table] if row.name not in evaluations]
     rows = measured[0].rows
     photos = len({row.real for row in rows})
+    bold = "Bold: the best of the rows in each column, and all that print the same."
     about = [
         f"{len(rows)} images of {photos} real photos, protocol {protocol}: {PROTOCOLS[protocol].summary}. " + INTERVALS,
-        "Bold: the best of the rows in each column, and all that print the same.",
+        bold,
         *([f"Not finished yet: {', '.join(lacking)}."] if lacking else []),
     ]
     pairs = comparisons(table, measured)
@@ -112,13 +117,17 @@ def render(table: str, evaluations: Evaluations, protocol: str, benchmark: str =
         means(measured, title),
         *([paired_table(pairs, published_psnr(table), title)] if pairs else []),
     ]
-    text = [f"# {markdown_text(title)}", *about, *(part.markdown() for part in parts), seeds_text(table, measured)]
+    orders = seeds_text(table, measured)
+    markdown = [f"# {markdown_text(title)}", *about, *(part.markdown() for part in parts)]
+    markdown.append("\n".join([f"**{SEEDS}**", "", *orders]))
+    plain = [wrapped(line) for line in (title, *about) if line != bold]
     remarks = "\n".join(f"% {line}" for line in (title, *about, r"Needs \usepackage{booktabs}."))
     return Rendered(
-        "\n\n".join(text),
+        "\n\n".join(markdown),
         "\n\n".join([remarks, *(part.latex() for part in parts)]),
         parts[0].flat(),
         {"protocol": protocol, "benchmark": benchmark, **_as_json(measured, pairs)},
+        "\n\n".join([*plain, *fitted(parts), wrapped("\n".join([SEEDS, *orders]))]),
     )
 
 
@@ -139,23 +148,24 @@ def layout(table: str, measured: Sequence[Measured], protocol: str, title: str) 
 
     Table 5 is in Table 3's form; the paper's own form follows.
     """
-    summaries = {"Input composite": summarize(input_rows(measured[0].rows), protocol)}
+    summaries = {INPUT: summarize(input_rows(measured[0].rows), protocol)}
     results = {one.title: summarize(one.rows, protocol) for one in measured}
     summaries |= results
     kind, metrics = ("ratios", ("mse", "fmse", *HARM)) if table == "4" else ("subsets", ("mse", "psnr", *HARM))
     printed = PRINTED.get(table)
     groups = list(dict.fromkeys(group for one in summaries.values() for group in one[kind]))
-    if printed and tuple(summaries["Input composite"]["subsets"]) == SUBSETS:
+    if printed and tuple(summaries[INPUT]["subsets"]) == SUBSETS:
         return [beside_published(printed, summaries, rivals=results)]
     own = Table(
         "Sub-dataset" if kind == "subsets" else "Foreground ratio",
         groups,
-        [int(summaries["Input composite"][kind][group]["images"]) for group in groups],
+        [int(summaries[INPUT][kind][group]["images"]) for group in groups],
         [[name, *_figures(one, kind, groups, metrics)] for name, one in summaries.items()],
         metrics,
         f"{title}, measured" if printed or table == "5" else title,
         notes=(WORSE,),
         contests=(tuple(range(1, len(summaries))),),
+        brief=metrics[:2],
     )
     if table == "5":
         return [own, cutoffs({float(name.removeprefix("d_c = ")): one for name, one in results.items()})]
@@ -168,7 +178,7 @@ def means(measured: Sequence[Measured], title: str) -> Table:
     def cells(rows: Sequence[Row]) -> list[str]:
         return [with_interval(score, bootstrap(rows, score)) for score in MEANS]
 
-    lines = [["Input composite", *cells(input_rows(measured[0].rows)), "-", "-"]]
+    lines = [[INPUT, *cells(input_rows(measured[0].rows)), "-", "-"]]
     for one in measured:
         by_seed = [_mean(rows, "psnr") for rows in one.seeds.values()]
         spread = f"{statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else "-"
@@ -218,7 +228,7 @@ def paired_table(
     return Table("first, against second", groups, [], lines, (), f"{title}: paired differences", notes=(note,))
 
 
-def seeds_text(table: str, measured: Sequence[Measured]) -> str:
+def seeds_text(table: str, measured: Sequence[Measured]) -> list[str]:
     """The order of the rows in each seed, from worst to best, and the number of seeds in which it is the paper's."""
     expected = [title for title in published_order(table) if title in {one.title for one in measured}]
     lines = []
@@ -233,7 +243,7 @@ def seeds_text(table: str, measured: Sequence[Measured]) -> str:
         if len(expected) > 1 and whole and table in CLAIMS:
             claim = "what the paper claims" if table == "separate" else "the paper's order"
             lines.append(f"- {METRICS[score].label}: {claim} in {whole.count(expected)} of {len(whole)} seeds")
-    return "\n".join(["**Order in each seed, the best last**", "", *lines])
+    return lines
 
 
 def published_psnr(table: str) -> dict[str, float]:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frih.common.columns import wrapped
 from frih.common.errors import UserError
 from frih.common.files import write_whole
 from frih.evaluation.command import progress
-from frih.evaluation.layout import Table, heading, listed
+from frih.evaluation.layout import Table, fitted, heading, listed
 from frih.evaluation.rows import by_image, read_rows
 from frih.evaluation.statistics import Difference, Group, paired
 from frih.evaluation.tables import (
+    INPUT,
     RATIOS,
     Intervals,
     comparison,
@@ -55,7 +57,7 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
             differences are printed with the tables.
 
     Returns:
-        The tables as text for a console.
+        The tables as text that fits the console.
 
     Raises:
         UserError: fewer than two evaluations, a damaged one, or ones that cannot be compared, with everything that differs.
@@ -77,7 +79,7 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
     found = {name: intervals(one.rows) for name, one in systems.items()}
     alike = len({(one.protocol, one.size) for one in systems.values()}) == 1
     inputs = {
-        "Input composite" if alike else f"Input composite, {name}": summarize(input_rows(one.rows), one.protocol)
+        INPUT if alike else f"{INPUT}, {name}": summarize(input_rows(one.rows), one.protocol)
         for name, one in list(systems.items())[: 1 if alike else None]
         if "input_mse" in one.rows[0].scores
     }
@@ -105,7 +107,7 @@ def compare(evaluations: Mapping[str, Path] | Sequence[Path], out: Path, *, anyw
     )
     rows = {name: (one.folder, one.rows) for name, one in systems.items()}
     write_whole(out / "comparison.html", comparison_page(out, rows, shown, text, about))
-    return "\n\n".join([text, *(table.folded() for table in shown[: 1 + len(systems)])])
+    return "\n\n".join([wrapped(text), *fitted(shown[: 1 + len(systems)])])
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -40,6 +40,12 @@ class Album:
         return sum(4 * (path.stat().st_size + 2) // 3 + 30 for path in paths) <= self.room
 
 
+def size_of(path: Path) -> list[int]:
+    """Width and height of an image, in pixels."""
+    with Image.open(path) as image:
+        return list(image.size)
+
+
 def _smaller(content: bytes) -> bytes:
     """The image with fewer pixels and less quality, as WebP."""
     image = Image.open(io.BytesIO(content))

@@ -15,10 +15,10 @@ from markupsafe import Markup
 import frih
 from frih.evaluation.layout import Table, figure, heading
 from frih.evaluation.statistics import INTERVALS, bootstrap
-from frih.evaluation.tables import METHODS, RATIOS
+from frih.evaluation.tables import BEST, RATIOS, methods
 from frih.metrics import Row, with_harm
 from frih.metrics.harm import TOLERANCE, relative_change
-from frih.tools.report.embedding import Album
+from frih.tools.report.embedding import Album, size_of
 from frih.tools.report.plots import Figures, Plot, draw_plots
 from frih.tools.report.thumbnails import SCALE, Thumbnails, ending, error_colors
 
@@ -26,6 +26,8 @@ EXTREMES, EVERY = 3, 8
 """Number of best, worst and median images, and of images at equal distances through the list."""
 FINAL = ("refined", "prediction", "composite")
 """Stages that may be an evaluation's final image; the first that is stored is."""
+ON_PAPER = 112
+"""Characters of a table's line that fit on a page of A4; wider tables are printed in parts."""
 CHANGE = "fMSE change"
 """Heading of the column by which the images that were made worse are found."""
 
@@ -92,7 +94,7 @@ def evaluation_page(
         for prefix, name in names.items()
         if prefix != "input_" and rows and f"{prefix}psnr" in rows[0].scores
     ]
-    title = f"Evaluation: {names.get('', METHODS[''])}"
+    title = f"Evaluation: {names.get('', methods()[''])}"
     return _page(folder, systems, title, lead, shown, about, differences=False)
 
 
@@ -125,6 +127,7 @@ def _page(
     choices = _choices(values, by_what, stored)
     featured = {place for choice in choices for place in choice.places}
     images = _embed(len(rows), slots, featured)
+    sizes = [size_of(slots[0].path(place)) if content else [] for place, content in enumerate(images)]
     folders = [quote(Path(os.path.relpath(slot.folder / "images", out)).as_posix()) for slot in slots]
     headings, lines = _lines(systems, differences=differences)
 
@@ -139,7 +142,9 @@ def _page(
         about=about,
         headline=[] if differences or not systems else _headline(systems[-1]),
         tables=shown,
+        bold=BEST if any(one.best() for one in shown) else "",
         intervals_note=INTERVALS,
+        on_paper=ON_PAPER,
         plots=[(plot, Markup(plot.svg)) for plot in _plots(systems)],
         choices=choices,
         slots=slots,
@@ -147,6 +152,7 @@ def _page(
         rows=rows,
         captions={place: _caption(systems, place, differences=differences) for place in featured},
         images=images,
+        sizes=sizes,
         store={
             "slots": [
                 {
@@ -159,6 +165,7 @@ def _page(
                 for slot, folder in zip(slots, folders, strict=True)
             ],
             "images": [[] if place in featured else content for place, content in enumerate(images)],
+            "sizes": sizes,
         },
         headings=headings,
         lines=lines,

@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from frih.common.cells import write_csv
+from frih.common.columns import wrapped
 from frih.common.files import write_whole
 from frih.common.wording import counted
 from frih.evaluation.command import progress
-from frih.evaluation.layout import Table, listed, markdown_text
+from frih.evaluation.layout import Table, fitted, listed, markdown_text
 from frih.evaluation.published import COUNTS, TABLE_1, TABLE_2
 from frih.evaluation.rows import write_rows
 from frih.evaluation.statistics import INTERVALS
-from frih.evaluation.tables import METHODS, beside_published, comparison, interval_tables, intervals, summarize
+from frih.evaluation.tables import (
+    BEST,
+    beside_published,
+    comparison,
+    interval_tables,
+    intervals,
+    methods,
+    summarize,
+)
 from frih.evaluation.write import as_json, write_json
 from frih.metrics import PROTOCOLS, Row
 
@@ -21,7 +30,7 @@ def write_report(
     folder: Path,
     rows: Sequence[Row],
     protocol: str,
-    names: Mapping[str, str] = METHODS,
+    names: Mapping[str, str] | None = None,
     about: Mapping[str, str | int] | None = None,
 ) -> str:
     """Writes ``rows.csv``, ``summary.json``, ``subsets.csv``, ``ratios.csv``, ``report.md`` and ``report.html`` into a folder.
@@ -30,19 +39,20 @@ def write_report(
         folder: is made if it is not there.
         rows: one for each image.
         protocol: by which their figures were computed.
-        names: methods by the prefix of their scores.
+        names: methods by the prefix of their scores; by default those of :func:`~frih.evaluation.tables.methods`.
         about: what was evaluated on what, for ``summary.json`` and the reports.
 
     Returns:
-        The tables as text for a console.
+        The tables as text that fits the console.
     """
     from frih.tools.report.html import evaluation_page  # loads matplotlib, which takes long
 
+    names = names or methods()
     folder.mkdir(parents=True, exist_ok=True)
     found = intervals(rows)
     summary = {**summarize(rows, protocol), "intervals": as_json(found), "about": dict(about or {})}
-    by_subset, by_ratio = comparison({"": summary}, names)
-    shown = [by_subset, by_ratio, *interval_tables({"": found}, names)]
+    by_subset, by_ratio = comparison({"": summary}, names, [""])
+    shown = [by_subset, by_ratio, *interval_tables({"": found}, names, [""])]
     if summary["subsets"].keys() == {*COUNTS, "All"}:
         shown += [beside_published(printed, {"": summary}, names) for printed in (TABLE_1, TABLE_2)]
     heading = describe(rows, [protocol])
@@ -58,7 +68,7 @@ def write_report(
     write_json(folder / "summary.json", summary)
     write_whole(folder / "report.md", markdown("Evaluation", heading, shown, summary["about"]))
     write_whole(folder / "report.html", evaluation_page(folder, rows, summary["about"], shown, names, heading))
-    return "\n\n".join([heading, by_subset.folded(), by_ratio.folded()])
+    return "\n\n".join([wrapped(heading), *fitted([by_subset, by_ratio])])
 
 
 def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[str, Any]) -> str:
@@ -69,7 +79,7 @@ def markdown(title: str, heading: str, shown: Sequence[Table], about: Mapping[st
         "\n".join(map(markdown_text, heading.splitlines())),
         "\n".join(f"- {markdown_text(key)}: {markdown_text(str(value))}" for key, value in about.items()),
         *(table.markdown() for table in shown),
-        INTERVALS,
+        "\n".join([*[BEST] * any(table.best() for table in shown), INTERVALS]),
         "## For LaTeX\n\nWith `\\usepackage{booktabs}`.",
         f"```latex\n{latex}\n```",
     ]

@@ -352,7 +352,7 @@ def evaluations(psnrs: dict[str, list[float]]) -> dict[str, dict[int, list[Row]]
 
 def test_table_3_in_the_papers_order():
     found = evaluations(dict(zip((row.recipe for row in TABLES["3"]), ([30], [30.2], [31], [31.5]), strict=True)))
-    text, _, _, figures = render("3", found, "idih")
+    text, _, _, figures, _ = render("3", found, "idih")
     assert "12 images of 6 real photos, protocol idih" in text
     assert "**Table 3, measured**" in text
     assert "| Input composite | 400.00 | 22.11 | - | - | 400.00 | 22.11 | - | - |" in text
@@ -378,7 +378,7 @@ def test_table_3_in_the_papers_order():
 def test_seeds_that_disagree_are_counted():
     psnrs = ([30, 30, 30.5], [30.1, 30.1, 30.4], [30.2, 30.2, 30.6], [30.3, 30.3, 30.7])
     found = evaluations(dict(zip((row.recipe for row in TABLES["3"]), psnrs, strict=True)))
-    text, _, _, figures = render("3", found, "idih")
+    text, _, _, figures, _ = render("3", found, "idih")
     assert "PSNR↑: the paper's order in 2 of 3 seeds" in text
     assert re.search(r"- PSNR↑, seed 2: Baseline\+Cascade Globalmask \(30.\d\d\) → Baseline \(30.\d\d\) → ", text)
     by_seed = figures["rows"]["Baseline"]["by_seed"]
@@ -389,7 +389,7 @@ def test_seeds_that_disagree_are_counted():
 
 def test_shares_of_images_made_worse_stand_beside_the_means():
     """One of two seeds makes all composites worse (fMSE 5161 of 3200, 22.11 dB), the other none."""
-    text, _, _, figures = render("3", evaluations({"frih": [20, 30]}), "idih")
+    text, _, _, figures, _ = render("3", evaluations({"frih": [20, 30]}), "idih")
     row = figures["rows"][PAPER[3]]
     assert [row["by_seed"][seed]["worse"] for seed in ("0", "1")] == [1, 0]
     assert row["worse"]["mean"] == row["worse_10"]["mean"] == 0.5
@@ -400,9 +400,9 @@ def test_shares_of_images_made_worse_stand_beside_the_means():
 
 
 def test_a_photo_of_several_subsets_is_one_photo():
-    text, _, _, figures = render("3", evaluations({"frih": [31]}), "idih")
+    text, _, _, figures, _ = render("3", evaluations({"frih": [31]}), "idih")
     doubled = [row for one in rows_of(NAMES, 31) for row in (one, one._replace(subset="B"))]
-    again, _, _, same = render("3", {"frih": {0: doubled}}, "idih")
+    again, _, _, same, _ = render("3", {"frih": {0: doubled}}, "idih")
     assert "12 images of 6 real photos" in text
     assert "24 images of 6 real photos" in again
     for end in ("mean", "low", "high"):  # a second copy does not narrow the interval
@@ -412,7 +412,7 @@ def test_a_photo_of_several_subsets_is_one_photo():
 
 def test_differences_are_of_the_seeds_that_both_have():
     found = evaluations({"ablations/baseline": [30, 50], "frih": [31]})
-    text, _, _, figures = render("3", found, "idih")
+    text, _, _, figures, _ = render("3", found, "idih")
     assert figures["differences"][0]["psnr"]["mean"] == pytest.approx(1)
     assert "Not finished yet: Baseline+Cascade Globalmask, Baseline+Cascade Submask." in text
 
@@ -433,9 +433,18 @@ def test_published_lines_stand_in_the_same_table_where_the_data_set_is_the_paper
     assert "| Input composite | idih | 400.00 | 22.11 |" in table
 
 
+def test_the_console_gets_what_fits_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["ablations/cascade_globalmask", "ablations/cascade_submask", "frih"]
+    text = render("3", evaluations({name: [31, 32] for name in names}), "idih", "things").text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("\nBaseline+Cascade Submask+Fusion  ") > 4
+    assert "**" not in text
+
+
 def test_table_5_compares_with_a_tenth():
     psnrs = {"cutoff/0.01": [30], "cutoff/0.05": [31], "cutoff/0.1": [32]}
-    text, _, _, figures = render("5", evaluations(psnrs), "idih")
+    text, _, _, figures, _ = render("5", evaluations(psnrs), "idih")
     assert [(one["first"], one["second"]) for one in figures["differences"]] == [
         ("d_c = 0.01", "d_c = 0.1"),
         ("d_c = 0.05", "d_c = 0.1"),
@@ -520,6 +529,7 @@ def test_tables_that_the_paper_does_not_have(table, pairs):
 def test_a_table_of_nothing_says_so():
     nothing = render("separate", {}, "idih")
     assert "No row is finished yet." in nothing.markdown
+    assert "No row is finished yet." in nothing.text
     assert nothing.latex == "% No row is finished yet."
     assert nothing.csv == []
 

@@ -157,13 +157,13 @@ def test_program_of_a_run(capsys, dataset, small_config, tmp_path):
     assert run(*words) == 0
     printed = capsys.readouterr().out
     found = json.loads((out / "oracle.json").read_text())
-    assert list(found["fmse"]) == ["Input composite", "Coarse", "Refined"]
+    assert list(found["fmse"]) == ["Input composite", "FRIH, coarse", "FRIH"]
     assert len({cells["All"][AS_IS] for cells in found["fmse"].values()}) == 3
     for name, cells in found["fmse"].items():
         assert f"{name}: fMSE, and what is left of it after the best colour shift of each part" in printed
         assert cells["All"][AS_IS] > cells["All"]["whole"] > cells["All"]["kmeans:2"] > 0
     lines = list(csv.DictReader((out / "oracle.csv").read_text().splitlines()))
-    assert float(lines[-1]["kmeans:2"]) == found["fmse"]["Refined"]["All"]["kmeans:2"]
+    assert float(lines[-1]["kmeans:2"]) == found["fmse"]["FRIH"]["All"]["kmeans:2"]
     assert len(lines) == 9  # three systems, two subsets and all
     assert {path.name for path in out.iterdir()} == {"oracle.csv", "oracle.json", "oracle.md", "rows.csv"}
 

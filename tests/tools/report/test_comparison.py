@@ -148,8 +148,8 @@ def test_the_command(pair, tmp_path):
     write_report(pair["new"], random_rows(6), "idih", about={"size": 256})
     for words, complaint in (
         ((pair["old"], pair["new"]), "new lacks"),
-        ((pair["old"], f"b={pair['new']}"), "all evaluations a name"),
-        ((f"b={pair['old']}", f"b={pair['new']}"), "name of its own"),
+        ((pair["old"], f"b={pair['new']}"), "b lacks"),
+        ((f"b={pair['old']}", f"b={pair['new']}"), "b is there already; give another name as NAME=DIR"),
     ):
         done = run(*words)
         assert done.returncode == 2

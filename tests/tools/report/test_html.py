@@ -79,9 +79,9 @@ def test_every_image_has_a_line(page):
 def test_every_stage_of_every_image_is_inside(page, evaluation):
     store = json.loads(page.texts["script"][0])
     assert [(slot["label"], slot["error"]) for slot in store["slots"]] == [
-        *((label, False) for label in ("composite", "mask", "submasks", "Refined", "real")),
+        *((label, False) for label in ("composite", "mask", "submasks", "FRIH", "real")),
         ("composite", True),
-        ("Refined", True),
+        ("FRIH", True),
     ]
     above = {found["data-image"]: found["src"] for found in page.all("img") if "data-image" in found}
     assert len(store["images"]) == 24
@@ -148,6 +148,33 @@ def test_a_legend_leaves_no_name_out():
     for plot in draw_plots({"_a": figures, "b$": figures}, figures, np.array([0.1, 0.2]), np.array([1, 2]), ["A", "A"]):
         assert "_a</text>" in plot.svg
         assert "b$</text>" in plot.svg
+
+
+def test_images_have_sizes_so_that_the_page_does_not_jump_and_none_is_missing_on_paper(tmp_path):
+    for name, side in (("small.jpg", 32), ("large.jpg", 512)):
+        Thumbnails(tmp_path).add("A", name, {kind: image[: side // 2] for kind, image in stages(side=side).items()})
+    write_report(tmp_path, [row(name="small.jpg"), row(name="large.jpg")], "idih")
+    page = Page((tmp_path / "report.html").read_text())
+    images = [image for image in page.all("img") if "data-image" in image]
+    assert {(image["data-image"][0], image["width"], image["height"]) for image in images} == {
+        ("0", "32", "16"),
+        ("1", "256", "128"),
+    }
+    assert not any("loading" in image for image in images)
+    assert json.loads(page.texts["script"][0])["sizes"] == [[32, 16], [256, 128]]
+
+
+def test_the_best_is_bold_and_wide_tables_are_printed_in_parts(tmp_path):
+    rows = [row(name, coarse_mse=1.0, coarse_psnr=31.0, coarse_fmse=9.0) for name in "ABCDE"]
+    write_report(tmp_path, rows, "idih")
+    text = (tmp_path / "report.html").read_text()
+    Page(text)
+    grids = re.findall(r'<div class="scroll (screen|paper|)".*?<tbody>(.*?)</tbody>', text, re.DOTALL)
+    assert [kind for kind, _ in grids[:4]] == ["screen", "paper", "paper", ""]
+    coarse, refined = (re.findall(r"<td[^>]*>(.*?)</td>", line) for line in grids[0][1].split("</tr>")[:2])
+    assert coarse == ["<b>1.00</b>", "<b>31.00</b>", "<b>9.00</b>"] * 6
+    assert refined == ["<b>1.00</b>", "30.00", "10.00"] * 6
+    assert [part.count("<b>1.00</b>") for _, part in grids[1:3]] == [10, 2]
 
 
 def test_without_images_the_page_has_tables_and_plots(tmp_path):

@@ -46,7 +46,7 @@ def test_only_empty_masks_have_no_fmse_at_all(tmp_path):
 def test_intervals_and_latex_for_papers(tmp_path):
     write_report(tmp_path, random_rows(), "idih")
     markdown = (tmp_path / "report.md").read_text()
-    assert re.search(r"\| All, Refined \| 24 \| 4 \| [\d.]+ \[[\d.]+, [\d.]+\] \|", markdown)
+    assert re.search(r"\| All, FRIH \| 24 \| 4 \| [\d.]+ \[[\d.]+, [\d.]+\] \|", markdown)
     assert "bootstrap" in markdown
     assert markdown.count(r"\begin{table}") == markdown.count(r"\end{table}") == 4
     assert "Table 1" not in markdown

@@ -49,6 +49,7 @@ function show(img, slot) {
   const file = `${slots[slot].folder}/${path}${slots[slot].ending}`;
   const above = document.querySelector(`[data-image="${place}-${slot}"]`); // shown there, and not stored twice
   const inside = above ? above.src : store.images[place][slot];
+  [img.width, img.height] = store.sizes[place]; // the page keeps its place while it loads
   img.src = inside || file;
   img.alt = `${title(slot)}: ${name}`;
   if (inside && img.id) { // the file is sharper, where the page stands in its folder
@@ -98,3 +99,6 @@ if (slots.length) {
   }
   open(store.images.findIndex(Boolean));
 }
+
+/* Paper has what is folded away. */
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
