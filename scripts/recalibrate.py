@@ -19,7 +19,7 @@ from frih.evaluation.command import load_subject, parse_weights, weights_parser
 from frih.models.checkpoint import load_checkpoint
 from frih.models.weights import describe, write_weights
 from frih.tools.sharing.recalibrate import Draw, centre, last_layer, recalibrate
-from frih.training.trainer import datasets
+from frih.training.images import datasets
 
 
 def main() -> int:
