@@ -45,7 +45,7 @@ def describe_run(trainer: "Trainer", listing: Listing, begins: str = "") -> str:
         "run": str(trainer.run),
         "device": _device(world, config.train),
         "network": _network(trainer.network),
-        "images": listing.describe(),
+        "images": listing.describe(lists=False),
         "": _division(len(trainer.training), len(trainer.validation), config),
         "augmentation": _augmentation(config.data),
         "steps": f"{count}; {counted(config.train.batch, 'image')} a step{each}{parts}",
@@ -64,13 +64,13 @@ def describe_rate(config: Config) -> str:
         rate += f" ({train.base_lr:g} at batch 128)"
     if train.warmup_steps:
         rate += f" after {counted(train.warmup_steps, 'step')} of warm-up"
-    reached = ", ".join(str(epoch) for epoch in train.milestones if epoch < train.epochs)
-    missed = ", ".join(str(epoch) for epoch in train.milestones if epoch >= train.epochs)
-    if reached:
-        rest = f", but not after {missed}: the run ends before" if missed else ""
-        return f"{rate}; falls tenfold after epoch {reached}{rest}"
-    why = f"train.milestones=[{missed}] do not lie within {ends}" if missed else "there are no train.milestones"
-    return f"{rate}; never falls: {why}"
+    reached = [str(epoch) for epoch in train.milestones if epoch < train.epochs]
+    missed = [str(epoch) for epoch in train.milestones if epoch >= train.epochs]
+    if not reached:
+        why = f"train.milestones=[{', '.join(missed)}] do not lie within {ends}" if missed else "no train.milestones"
+        return f"{rate}; never falls: {why}"
+    rest = f", not after {' and '.join(missed)}: the run ends before" if missed else ""
+    return f"{rate}; falls tenfold after epoch{'s' * (len(reached) > 1)} {' and '.join(reached)}{rest}"
 
 
 def describe_epoch(trainer: "Trainer") -> str:

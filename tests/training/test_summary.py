@@ -18,7 +18,7 @@ def test_a_run_says_what_it_does_and_where_it_goes_on(make, dataset, capsys):
     assert said.startswith(
         f"run            {trainer.run}\ndevice         CPU, 1 thread; fp32\nnetwork        {parameters}: "
     )
-    assert f"5 composites of {dataset} (A 3, B 2), listed by A_train.txt, B_train.txt" in " ".join(said.split())
+    assert f"5 composites of {dataset} (A 3, B 2) 3 to train on;" in " ".join(said.split())
     assert said.endswith(
         "               3 to train on; 2 held out, evaluated every epoch\n"
         "augmentation   crops of 50 to 100 % of the area, 50 % flipped\n"
@@ -49,21 +49,21 @@ def test_a_large_run_fits_a_terminal(make, small_config, monkeypatch):
     assert "               3 to train on (data.share=0.5); 2 held out, evaluated every epoch" in said
     assert "augmentation   crops of 50 to 100 % of the area, 50 % flipped, 15 % made anew," in said
     assert "steps          1 an epoch, 180 in 180 epochs; 128 images a step, 16 in each" in said
-    assert "learning rate  0.008; falls tenfold after epoch 160, 175" in said
+    assert "learning rate  0.008; falls tenfold after epochs 160 and 175" in said
     assert all(len(line) <= COLUMNS for line in said if str(trainer.run.parent) not in line)
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"lr": 0.1, "milestones": []}, "0.1; never falls: there are no train.milestones"),
+        ({"lr": 0.1, "milestones": []}, "0.1; never falls: no train.milestones"),
         ({"lr": 0.1, "milestones": [160]}, "0.1; never falls: train.milestones=[160] do not lie within 20 epochs"),
         ({"lr": 0.1, "milestones": [20]}, "0.1; never falls: train.milestones=[20] do not lie within 20 epochs"),
-        ({"lr": 0.1, "milestones": [8, 15]}, "0.1; falls tenfold after epoch 8, 15"),
+        ({"lr": 0.1, "milestones": [8, 15]}, "0.1; falls tenfold after epochs 8 and 15"),
         (
             {"batch": 16, "milestones": [19, 30], "warmup_steps": 10},
-            "0.001 (0.008 at batch 128) after 10 steps of warm-up; falls tenfold after epoch 19, but not after 30: "
-            "the run ends before",
+            "0.001 (0.008 at batch 128) after 10 steps of warm-up; falls tenfold after epoch 19, not after 30: the "
+            "run ends before",
         ),
     ],
 )
