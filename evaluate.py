@@ -28,7 +28,7 @@ from frih.common.columns import wrapped
 from frih.common.distributed import connect
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError, alike, extra, run_command
-from frih.common.files import locked, sha256_of, whole_file, write_whole
+from frih.common.files import locked, made, sha256_of, whole_file, write_whole
 from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
@@ -83,7 +83,7 @@ def main() -> int:
         with world.together():
             if world.is_main:
                 print(wrapped(listing.describe()))
-                out.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(made(out))
                 stack.enter_context(locked(out / ".lock"))
                 if saved:
                     stack.enter_context(saved.writing())

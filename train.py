@@ -11,6 +11,7 @@ Ctrl-C stops at once. --resume goes on from there, or from the checkpoint that i
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 from frih.common.distributed import connect
 from frih.common.errors import STOPPED, UserError, alike, extra, run_command
@@ -49,8 +50,8 @@ def main() -> int:
         )
         finished = trainer.fit()
         if world.is_main:
-            state = "complete" if finished else f"stopped and saved; go on with --resume {run}"
-            print(f"{run}: step {trainer.step} of {trainer.steps}, {state}")
+            state = "complete; next: python evaluate.py" if finished else "stopped and saved; go on with --resume"
+            print(f"{run}: step {trainer.step} of {trainer.steps}, {state} {quote(str(run))}")
     return 0 if finished else STOPPED
 
 

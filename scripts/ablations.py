@@ -25,8 +25,9 @@ from pathlib import Path
 from frih.common.cells import write_csv
 from frih.common.columns import wrapped
 from frih.common.errors import STOPPED, USER_ERROR, UserError, extra, run_command
-from frih.common.files import locked, write_whole
+from frih.common.files import locked, made, write_whole
 from frih.common.paths import at_home, path_argument
+from frih.common.wording import counted, duration
 from frih.config.words import split_words
 
 with extra("train"):
@@ -42,11 +43,11 @@ with extra("train"):
         first_evaluations,
         plan,
         progress,
-        seconds_per_step,
         stages,
     )
+    from frih.tools.experiments.costs import cost, measure, note
     from frih.tools.experiments.jobs import Outcome
-    from frih.tools.experiments.running import run_all
+    from frih.tools.experiments.running import environment, run_all
     from frih.tools.journal import MANIFEST
     from frih.training.stopping import stop_requests
 
@@ -66,11 +67,10 @@ def main() -> int:
     jobs = plan(tables, **where, **how, overrides=args.overrides)
     check_data(jobs)
     if args.dry_run:
-        print_plan(jobs, out)
+        print_plan(jobs, out, args.measure, args.processes)
         return 0
-    out.mkdir(parents=True, exist_ok=True)
     late = begun + 60 * args.minutes if args.minutes else float("inf")
-    with locked(out / ".lock"), stop_requests() as stop:
+    with made(out), locked(out / ".lock"), stop_requests() as stop:
         outcomes = run_all(jobs, out, args.parallel, args.processes, lambda: stop.is_set() or time.monotonic() > late)
         write_tables(tables, jobs, out)
     return conclude(outcomes)
@@ -102,7 +102,9 @@ def parse() -> argparse.Namespace:
     option(
         "--per-photo", type=int, metavar="K", help="with --photos: composites of a photo by each transfer (default: 1)"
     )
-    option("--dry-run", action="store_true", help="list commands and costs, and run nothing")
+    option("--dry-run", action="store_true", help="list commands and what they cost by what was measured; run nothing")
+    timed = "with --dry-run: time N steps here of each row whose steps were never timed"
+    option("--measure", type=int, default=0, metavar="N", help=timed)
     args = parser.parse_intermixed_args()
     folders, behind = split_words(args.benchmark)
     if args.benchmark and not folders:
@@ -113,6 +115,8 @@ def parse() -> argparse.Namespace:
         raise UserError("--recalibrate: must be 1 or more; 0 leaves the statistics of the training")
     if min(counts) < 1 or (args.minutes is not None and args.minutes <= 0):
         raise UserError("--seeds, --parallel, --processes and --per-photo: must be 1 or more; --minutes: above 0")
+    if args.measure < 0 or (args.measure and not args.dry_run):
+        raise UserError("--measure: goes with --dry-run, and takes the number of steps to time")
     if args.per_photo and not args.photos:
         raise UserError("--per-photo: says how to make a data set of --photos, which are not given")
     reserved = [one for one in args.overrides if one.partition("=")[0].strip() == "run"]
@@ -140,21 +144,28 @@ def make_training_set(photos: Path, per_photo: int, overrides: Sequence[str], dr
     return True
 
 
-def print_plan(jobs: Sequence[Job], out: Path) -> None:
-    """Every command that is left, and its cost."""
-    total = 0.0
+def print_plan(jobs: Sequence[Job], out: Path, steps: int, processes: int) -> None:
+    """Every command that is left, and its cost; with ``steps`` rows whose cost is unknown are timed for so many."""
+    total, unknown = 0.0, 0
     for job in jobs:
         state = progress(job)
-        each = seconds_per_step(out / "costs.jsonl", job.row)
         left = state.steps - state.step
-        total += left * (each or 0)
-        images = left * job.config.train.batch
-        cost = f"{left} steps of {job.config.train.batch}: {images:,} images" if left else "trained"
-        estimate = f", about {_duration(left * each)} at {each:.3f} s a step" if each and left else ""
-        print(f"{job.name}: {'finished' if state.finished else cost + estimate}")
+        if steps and left and not cost(out, job, jobs):
+            timed = max(1, min(steps, state.steps // 2))
+            note(out, job.row, timed, timed * measure(job, timed, environment(0, 1, processes)))
+        known = cost(out, job, jobs)
+        total += left * known.seconds if known else 0
+        unknown += bool(left and not known)
+        todo = f"{left:,} steps of {job.config.train.batch}: {left * job.config.train.batch:,} images; "
+        todo += known.describe(left) if known else "time unknown"
+        print(f"{job.name}: {'finished' if state.finished else todo if left else 'trained'}")
         for command in chain.from_iterable(stages(job, state)):
             print(f"    {shlex.join(command)}")
-    print(f"{len(jobs)} rows" + (f"; training about {_duration(total)} where it was measured" if total else ""))
+    print(counted(len(jobs), "row") + (f"; training about {duration(total)}, one row after the other" if total else ""))
+    if unknown:
+        print(
+            f"time unknown: {counted(unknown, 'row')}, of which no step was timed; --measure 10 times ten of each here"
+        )
 
 
 def write_tables(tables: Sequence[str], jobs: Sequence[Job], out: Path) -> None:
@@ -187,12 +198,6 @@ def conclude(outcomes: Mapping[Job, Outcome]) -> int:
     words += ["give the same command again to go on"] if left else []
     print("\n" + "; ".join(words))
     return USER_ERROR if failed else STOPPED if left else 0
-
-
-def _duration(seconds: float) -> str:
-    if seconds > 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ with extra("train"):
     from frih.data.iharmony4 import read_split
     from frih.evaluation.command import load_subject, parse_weights, weights_parser
     from frih.tools.sharing.recalibrate import Draw, centre, last_layer, recalibrate
-    from frih.training.trainer import datasets
+    from frih.training.images import datasets
 
 
 def main() -> int:

@@ -60,6 +60,13 @@ def choose_device(
     return torch.device(kind, process if index is None else index)
 
 
+def device_name(device: torch.device) -> str:
+    """What the maker calls a GPU, as ``NVIDIA H100``; or CPU."""
+    if device.type in BACKENDS:
+        return str(getattr(torch, device.type).get_device_name(device))
+    return "Apple's GPU" if device.type == "mps" else device.type.upper()
+
+
 def count(kind: str) -> int:
     """How many GPUs of a kind PyTorch sees."""
     if kind == "mps":

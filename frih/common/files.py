@@ -120,6 +120,23 @@ def is_hidden(name: str) -> bool:
 
 
 @contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Makes a folder, and those above it. Those that are still empty when the ``with`` block ends are removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for one in missing:
+            with suppress(OSError):
+                one.rmdir()
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other processes that lock the same path out until the ``with`` block ends, or this process does.
 

@@ -91,19 +91,19 @@ class Listing(NamedTuple):
     held_out: list[Item] | None = None
     """The composites of ``validation.list``; see :mod:`frih.data.held_out`."""
 
-    def describe(self) -> str:
-        """A sentence for people: how many composites of which subsets, which lists, and how the copy was prepared.
+    def describe(self, *, lists: bool = True) -> str:
+        """A sentence for people: how many composites of which subsets, which lists (or not), and how the copy was prepared.
 
         Raises:
             UserError: ``prepared.json`` cannot be read.
         """
         counts = Counter(item.subset for item in self.items)
         parts = ", ".join(f"{subset} {count}" for subset, count in counts.items())
-        lists = ", ".join(path.name for path in self.lists)
+        listed = f", listed by {', '.join(path.name for path in self.lists)}" if lists else ""
         root = self.items[0].root
         prepared = describe_preparation(Path(root))
         remarks = "".join(f"; {remark}" for remark in (prepared, *self.unused) if remark)
-        return f"{len(self.items)} composites of {root} ({parts}), listed by {lists}{remarks}"
+        return f"{len(self.items)} composites of {root} ({parts}){listed}{remarks}"
 
 
 def read_split(root: str | Path | None, split: str, subsets: Sequence[str] | None = None) -> Listing:

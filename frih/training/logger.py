@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from frih.common.files import append, write_whole
 from frih.common.lines import Line, damaged_line, json_lines
 from frih.training.board import Board
-from frih.training.logged import LOGGED
+from frih.training.logged import LOGGED, Logged
 
 
 class RunLogger:
@@ -27,7 +28,9 @@ class RunLogger:
 
     def __init__(self, run: Path, start: int = 0, validated: int | None = None) -> None:
         self.path = run / "metrics.jsonl"
-        _keep_until(self.path, start, start if validated is None else validated)
+        kept = _keep_until(self.path, start, start if validated is None else validated)
+        self.validations: list[Logged] = [line for line in kept if _validates(line)]
+        """The lines of validations."""
         self.board = Board(run, start)
 
     def log(self, metrics: Mapping[str, float | list[float]], step: int) -> None:
@@ -40,6 +43,8 @@ class RunLogger:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         append(self.path, json.dumps({"step": step, **line}) + "\n")
+        if _validates(line):
+            self.validations.append({"step": step, **line})
         self.board.figures(metrics, step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
@@ -47,23 +52,28 @@ class RunLogger:
         self.board.image(name, image, step)
 
 
-def _keep_until(path: Path, step: int, validated: int) -> None:
-    """Cuts a log after the lines of ``step``; what is damaged after them goes as well, with a word.
+def _validates(line: Mapping[str, Any]) -> bool:
+    return any(name.startswith("val/") for name in line)
+
+
+def _keep_until(path: Path, step: int, validated: int) -> list[Logged]:
+    """Cuts a log after the lines of ``step``, and returns those; what is damaged after them goes as well, with a word.
 
     Raises:
         UserError: a line among those to keep is damaged.
     """
-    kept: list[bytes] = []
+    kept: list[tuple[bytes, Logged]] = []
     damaged: list[Line] = []
     for line, entry in json_lines(path, LOGGED):
         if entry is None:
             damaged.append(line)
-        elif entry["step"] <= (validated if any(name.startswith("val/") for name in entry) else step):
+        elif entry["step"] <= (validated if _validates(entry) else step):
             if damaged:
                 raise damaged_line(path, damaged[0])
-            kept.append(line.text)
+            kept.append((line.text, entry))
     for line in damaged:
         how = "damaged" if line.finished else "unfinished, as after a kill"
         tqdm.write(f"{path}: line {line.number} is {how}; left out")
     if path.is_file():
-        write_whole(path, b"".join(kept))
+        write_whole(path, b"".join(text for text, _ in kept))
+    return [entry for _, entry in kept]

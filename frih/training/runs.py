@@ -6,14 +6,16 @@ from pathlib import Path
 
 from frih.common.distributed import World
 from frih.common.errors import SharedError, UserError
-from frih.common.files import is_part, locked, write_whole
+from frih.common.files import is_part, locked, made, write_whole
 from frih.config import Config
 from frih.config.recipes import differences, load_config, to_yaml, with_overrides
 from frih.data.dataset import Restyling
 from frih.data.held_out import with_held_out
 from frih.data.iharmony4 import Listing, read_split
 from frih.models.checkpoint import find_checkpoint
-from frih.training.trainer import MAY_CHANGE, SCHEDULE, Trainer, fingerprint
+from frih.training.images import fingerprint
+from frih.training.summary import describe_run
+from frih.training.trainer import MAY_CHANGE, SCHEDULE, Trainer
 
 
 def start_run(config: Config, world: World, restyling: Restyling | None = None) -> Trainer:
@@ -28,12 +30,14 @@ def start_run(config: Config, world: World, restyling: Restyling | None = None) 
             raise UserError(
                 f"{run}: already holds a run; go on with it by --resume {run}, or give another by run=FOLDER"
             )
-    trainer = Trainer(config, world, run, _listing(config, world), restyling)
+    listing = _listing(config, world)
+    trainer = Trainer(config, world, run, listing, restyling)
     with world.together():
-        trainer.load_initial_weights()
+        summary = describe_run(trainer, listing, trainer.load_initial_weights())
     with world.together():  # once all have them: what fails before leaves no run behind
         if world.is_main:
             trainer.write_config()
+            print(summary, flush=True)
     return trainer
 
 
@@ -49,18 +53,20 @@ def resume_run(config: Config, world: World, run: Path, restyling: Restyling | N
     Raises:
         UserError: the checkpoint is damaged, or the images or the configuration are not those it was trained with.
     """
-    folder = run_folder(run)
-    trainer = Trainer(config, world, folder, _listing(config, world), restyling)
+    folder, listing = run_folder(run), _listing(config, world)
+    trainer = Trainer(config, world, folder, listing, restyling)
     with world.together():
-        if run.is_file():
-            trainer.load(run)
-        elif any((folder / "checkpoints").glob("*.pt")):
-            trainer.load(find_checkpoint(folder))
+        if run.is_file() or any((folder / "checkpoints").glob("*.pt")):
+            checkpoint = run if run.is_file() else find_checkpoint(folder)
+            trainer.load(checkpoint)
+            begins = f"after step {trainer.step:,} of {trainer.steps:,}, from {checkpoint.name}"
         else:
-            trainer.load_initial_weights()
+            begins = trainer.load_initial_weights() or "at the start: there is no checkpoint yet"
+        summary = describe_run(trainer, listing, begins)
     with world.together():
         if world.is_main:
             _note_schedule(folder, config, trainer.step)
+            print(summary, flush=True)
     return trainer
 
 
@@ -101,7 +107,7 @@ def exclusive(run: Path, world: World) -> Iterator[None]:
     with ExitStack() as stack:
         with world.together():
             if world.is_main:
-                run.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(made(run))
                 stack.enter_context(locked(run / ".lock"))
                 for path in (*run.iterdir(), *(run / "checkpoints").glob("*")):
                     if is_part(path):
@@ -136,6 +142,4 @@ def _listing(config: Config, world: World) -> Listing:
         listing = with_held_out(read_split(config.data.root, "train", config.data.subsets), config)
     if len(set(world.gather(fingerprint(listing)))) > 1:
         raise SharedError(f"data.root: {config.data.root} does not hold the same images on every machine; copy it anew")
-    if world.is_main:
-        print(listing.describe())
     return listing

@@ -1,11 +1,9 @@
 """Training: the loop, the step, and the state from which a run resumes."""
 
-import hashlib
 import json
 import math
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,14 @@ from frih.common.distributed import World, set_tf32
 from frih.common.drawing import image_sheet
 from frih.common.errors import UserError
 from frih.common.files import write_whole
-from frih.common.progress import progress_bar
-from frih.config import Config, SubmaskConfig
+from frih.config import Config
 from frih.config.recipes import differences, to_yaml
 from frih.data.batches import Batch, Packed, pack
-from frih.data.dataset import CompositeDataset, Restyling, require_foreground
-from frih.data.held_out import divide
+from frih.data.dataset import CompositeDataset, Restyling
 from frih.data.iharmony4 import Listing
 from frih.data.loader import GlobalBatchSampler, training_loader
 from frih.evaluation import Evaluation, draw_stages, evenly
-from frih.evaluation.layout import MAIN, figure
+from frih.evaluation.layout import MAIN
 from frih.evaluation.tables import summarize
 from frih.losses import Losses, coarse_loss, harmonization_loss
 from frih.metrics import Scoring
@@ -46,12 +42,14 @@ from frih.models.damaged import damaged
 from frih.models.locate import locate
 from frih.training.average import Average
 from frih.training.gate import Gate
+from frih.training.images import datasets, fingerprint
 from frih.training.logger import RunLogger
 from frih.training.meter import Meter
 from frih.training.nonfinite import NonFinite
 from frih.training.profiling import Profile
 from frih.training.state import check_state, read_state
 from frih.training.stopping import stop_requests
+from frih.training.summary import describe_epoch, describe_validation, run_bar
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MAY_CHANGE = (
@@ -141,6 +139,11 @@ class Trainer:
         return self.config.train.epochs * len(self.order)
 
     @property
+    def epoch(self) -> float:
+        """Epochs that are done: 2.5 in the middle of the third."""
+        return round(self.step / len(self.order), 4)
+
+    @property
     def evaluated(self) -> Network:
         """The network that is validated: the averaged one, if there is one."""
         return self.average.network if self.average else self.network
@@ -156,7 +159,7 @@ class Trainer:
         """
         with self.world.together():
             self.logger = RunLogger(self.run, self.step, self.validated) if self.world.is_main else None
-        with stop_requests() as stop, self._progress() as progress:
+        with stop_requests() as stop, run_bar(self) as progress:
             self.meter.restart_clock()
             self._fit(stop, progress)
             self.profile.close()
@@ -283,9 +286,9 @@ class Trainer:
         if self.logger:
             cells = subsets.items()
             metrics = {f"val/{name}/{key}": cell[key] for name, cell in cells for key in MAIN if key in cell}
-            self.logger.log(metrics, self.step)
-            figures = ", ".join(f"{key} {figure(key, subsets['All'][key])}" for key in MAIN if key in subsets["All"])
-            tqdm.write(f"step {self.step}, validation: {figures}")
+            line = {"epoch": self.epoch, **metrics}
+            tqdm.write(describe_validation({"step": self.step, **line}, self.logger.validations))
+            self.logger.log(line, self.step)
         if subsets["All"]["psnr"] > self.best:
             self.best = subsets["All"]["psnr"]
             self.save(best=True)
@@ -329,10 +332,10 @@ class Trainer:
         self.run.mkdir(parents=True, exist_ok=True)
         write_whole(self.run / "config.yaml", to_yaml(self.config))
 
-    def load_initial_weights(self) -> None:
-        """Starts from the weights of ``train.init_from``, if that is set."""
+    def load_initial_weights(self) -> str:
+        """Starts from the weights of ``train.init_from``, if that is set; returns whose weights there are."""
         if self.config.train.init_from is None:
-            return
+            return ""
         path = locate(self.config.train.init_from)
         content = load_checkpoint(path)
         try:
@@ -341,8 +344,7 @@ class Trainer:
             raise UserError(f"{error}{self._other_keys(content['config'], path)}") from None
         if self.average:
             self.average.network.load_state_dict(self.network.state_dict())
-        if self.world.is_main:
-            print(f"weights of {path}" + (f"; it has none for {', '.join(anew)}, which start anew" if anew else ""))
+        return f"with the weights of {path}" + (f", which has none for {', '.join(anew)}" if anew else "")
 
     def load(self, path: Path) -> None:
         """Restores the state of a checkpoint.
@@ -440,6 +442,7 @@ class Trainer:
 
     def _log(self, progress: "tqdm[Any]") -> None:
         """Shows and writes the means over each ``logging.every`` steps."""
+        progress.set_description_str(describe_epoch(self), refresh=False)
         progress.update()
         if self.step % self.config.logging.every and self.step != self.steps:
             return
@@ -450,15 +453,10 @@ class Trainer:
         if self.config.train.on_nonfinite == "skip":
             figures["train/skipped"] = self.nonfinite.skips
         if self.logger:
-            self.logger.log(figures, self.step)
+            self.logger.log({"epoch": self.epoch, **figures}, self.step)
             warning = self.gate.warning(figures, self.step)
             if warning:
                 tqdm.write(warning)
-
-    def _progress(self) -> "tqdm[Any]":
-        return progress_bar(
-            total=self.steps, initial=self.step, desc=str(self.run), unit="step", disable=not self.world.is_main
-        )
 
     def _draw(self, logger: RunLogger) -> None:
         """Shows the same few images each time, held-out ones if there are any."""
@@ -468,43 +466,6 @@ class Trainer:
             item = self.shown.items[index]
             sheet = image_sheet([list(row.values())], list(row))
             logger.image(f"{item.subset}/{Path(item.composite_name).stem}", sheet, self.step)
-
-
-def datasets(
-    listing: Listing, config: Config, restyling: Restyling | None = None
-) -> tuple[CompositeDataset, CompositeDataset]:
-    """The training images and those held out for validation.
-
-    Raises:
-        UserError: no training image has foreground, or no held-out image has.
-    """
-    training, validation = divide(listing, config)
-    require_foreground(training, "the training images")
-    require_foreground(validation, "the validation images")
-    # without a cascade nothing reads the submasks, so nothing clusters
-    submasks = config.submasks if config.model.cascade else SubmaskConfig(method="whole")
-    return (
-        CompositeDataset(training, config.data, submasks, config.seed, restyling),
-        CompositeDataset(validation, config.data, submasks, config.seed),
-    )
-
-
-def fingerprint(listing: Listing) -> str:
-    """Identifies a set of images by all their names, in order, and the sizes in bytes of up to 1,000 of them.
-
-    Those of ``validation.list`` count, too.
-    """
-    digest = hashlib.sha256()
-    items = [*listing.items, *(listing.held_out or ())]
-    for item in items:
-        digest.update(f"{item.subset}/{item.composite_name}\n".encode())
-    if listing.held_out is not None:
-        digest.update(f"{len(listing.held_out)} held out\n".encode())
-    for index in evenly(len(items), 1000):
-        item = items[index]
-        with suppress(OSError):  # reported when it is read
-            digest.update(str([path.stat().st_size for path in (item.composite, item.mask, item.real)]).encode())
-    return digest.hexdigest()[:16]
 
 
 def _batch_of(order: GlobalBatchSampler, training: CompositeDataset, step: int) -> Packed:

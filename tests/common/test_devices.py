@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from frih.common.devices import choose_device, is_pinnable, peak_memory, wait
+from frih.common.devices import choose_device, device_name, is_pinnable, peak_memory, wait
 from frih.common.distributed import connect
 from frih.common.errors import UserError
 from frih.data.batches import network_input
@@ -137,3 +137,9 @@ def test_a_step_makes_no_float64(small_config):
         )
         losses.total.mean().backward()
         optimizer.step()
+
+
+def test_what_a_device_is_called(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    names = [device_name(torch.device(name)) for name in ("cpu", "cuda:1", "mps")]
+    assert names == ["CPU", "GPU 1", "Apple's GPU"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from frih.common.errors import UserError
-from frih.common.files import append, is_part, locked, naming, whole_file, write_whole
+from frih.common.files import append, is_part, locked, made, naming, whole_file, write_whole
 
 HOLDER = """
 import os, pathlib, sys, time
@@ -202,3 +202,15 @@ def test_a_lock_where_none_can_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"), locked(tmp_path / "file/.lock"):
         pass
+
+
+def test_made_folders_stay_only_if_something_is_in_them(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UserError), made(tmp_path / "there/a/b"):
+        raise UserError("refused")
+    assert list((tmp_path / "there").iterdir()) == []
+    with made(tmp_path / "there"):
+        pass
+    with made(tmp_path / "there/a/b"):
+        (tmp_path / "there/a/c").touch()
+    assert [path.name for path in (tmp_path / "there/a").iterdir()] == ["c"]

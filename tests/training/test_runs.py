@@ -304,7 +304,7 @@ def test_two_jobs_in_one_folder(tmp_path):
         exclusive(run, World()),
     ):
         pass
-    (run / "checkpoints").mkdir()
+    (run / "checkpoints").mkdir(parents=True)
     (run / "checkpoints/.last.pt.123.part").write_bytes(b"half")
     with exclusive(run, World()):
         assert not list((run / "checkpoints").iterdir())

@@ -6,7 +6,7 @@ finished work is kept whatever stops it. :mod:`frih.tools.experiments.jobs` runs
 
 ::
 
-    <out>/<row>/seed0/                       a run's folder; log.txt has what its programs printed
+    <out>/<row>/seed0/                       a run's folder (without "ablations/"); log.txt has what its programs printed
     <out>/<row>/seed0/evaluation/<name>/     its evaluation on the benchmark of that name, or on its own "test" split
     <out>/costs.jsonl                        a line for each piece of training: its steps and seconds
 """
@@ -20,12 +20,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, TypeAdapter
-
 from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.common.files import sha256_of
-from frih.common.lines import json_lines
 from frih.config import Config
 from frih.config.recipes import differences, load_config
 from frih.data.held_out import with_held_out
@@ -34,7 +31,8 @@ from frih.data.loader import GlobalBatchSampler
 from frih.evaluation.rows import read_rows
 from frih.metrics import Row
 from frih.models.checkpoint import load_checkpoint
-from frih.training.trainer import MAY_CHANGE, datasets
+from frih.training.images import datasets
+from frih.training.trainer import MAY_CHANGE
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository, where ``train.py`` and ``evaluate.py`` are."""
@@ -232,7 +230,7 @@ def plan(
             recipe, keys = recipes / f"{rows[0].recipe}.yaml", () if name == rows[0].recipe else rows[0].keys
             words, stands_for = (*keys, *overrides), tuple(dict.fromkeys(row.name for row in rows))
             seed = load_config(recipe, words).seed + number
-            folder = out / name / f"seed{seed}"
+            folder = _folder(out, name) / f"seed{seed}"
             config = load_config(recipe, [*words, f"seed={seed}", f"run={folder}"])
             jobs.append(Job(name, recipe, config, folder, words, tuple(benchmarks), processes, stands_for, recalibrate))
     refuse_others(jobs)
@@ -281,12 +279,13 @@ def stages(job: Job, state: Progress) -> list[list[list[str]]]:
     return [stage for stage in (trains, measures, evaluations(job, state)) if stage]
 
 
-def training(job: Job) -> list[str]:
-    """The command that starts or resumes a job's training."""
-    if (job.folder / "config.yaml").is_file():
+def training(job: Job, folder: Path | None = None) -> list[str]:
+    """The command that starts or resumes a job's training, in its folder or in another."""
+    folder = folder or job.folder
+    if (folder / "config.yaml").is_file():
         changed = [one for one in job.overrides if one.partition("=")[0].strip() in MAY_CHANGE]
-        return [*_program(job), "train.py", "--resume", str(job.folder), *changed]
-    words = [*job.overrides, f"seed={job.config.seed}", f"run={job.folder}"]
+        return [*_program(job), "train.py", "--resume", str(folder), *changed]
+    words = [*job.overrides, f"seed={job.config.seed}", f"run={folder}"]
     return [*_program(job), "train.py", str(job.recipe), *words]
 
 
@@ -334,25 +333,6 @@ def training_steps(config: Config) -> int:
     training, _ = datasets(with_held_out(listing, config), config)
     epoch = GlobalBatchSampler(len(training), config.train.batch, seed=config.seed, world=World())
     return config.train.epochs * len(epoch)
-
-
-class Piece(BaseModel):
-    """A piece of training: a line of ``costs.jsonl``."""
-
-    recipe: str
-    """The row's name."""
-    steps: NonNegativeInt
-    seconds: NonNegativeFloat
-
-
-def seconds_per_step(costs: Path, row: str) -> float | None:
-    """The mean time of a row's step so far, with start-up and validation; None if nothing was measured.
-
-    Lines that cannot be read are passed over.
-    """
-    pieces = [piece for _, piece in json_lines(costs, TypeAdapter(Piece)) if piece and piece.recipe == row]
-    steps = sum(piece.steps for piece in pieces)
-    return sum(piece.seconds for piece in pieces) / steps if steps else None
 
 
 def evaluated_rows(jobs: Sequence[Job], target: str) -> dict[str, dict[int, list[Row]]]:
@@ -403,6 +383,12 @@ def _is_evaluated(job: Job, target: Target, steps: int) -> bool:
 
 def _test_items(target: Target) -> list[Item]:
     return _listing(target.root, "test", target.subsets).items
+
+
+def _folder(out: Path, row: str) -> Path:
+    """The folder of a row's runs. It has the recipe's ``ablations/`` only if it is there already, made by an older version."""
+    older = out / row
+    return older if older.is_dir() else out / row.removeprefix("ablations/")
 
 
 def _name(folder: Path) -> str:

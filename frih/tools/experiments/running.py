@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from frih.common.processes import cores
-from frih.tools.experiments.ablations import Job, Piece, next_commands, progress, runnable, training_steps
+from frih.common.wording import duration
+from frih.tools.experiments.ablations import Job, next_commands, progress, runnable, training_steps
+from frih.tools.experiments.costs import note
 from frih.tools.experiments.jobs import Outcome, Runner
 from frih.tools.experiments.run_log import latest
 
@@ -26,9 +28,7 @@ def run_all(
         state = progress(job)
         step, when = begun.pop(job, (state.step, 0.0))
         if state.step > step:
-            piece = Piece(recipe=job.row, steps=state.step - step, seconds=time.monotonic() - when)
-            with (out / "costs.jsonl").open("a", encoding="utf-8") as file:
-                file.write(piece.model_dump_json() + "\n")
+            note(out, job.row, state.step - step, time.monotonic() - when)
         if state.step < state.steps:
             begun[job] = (state.step, time.monotonic())
         return [*map(runnable, next_commands(job, state))]
@@ -47,7 +47,9 @@ def describe_state(job: Job) -> str:
     figures, steps = latest(job.folder), training_steps(job.config)
     step = figures.get("step", 0)
     seen = "".join(f", {name} {figures[key]:.4g}" for name, key in WATCHED.items() if figures.get(key) is not None)
-    return f"{'training' if step < steps else 'evaluating'}: step {step} of {steps}{seen}"
+    rate = figures.get("time/images_per_second")
+    left = f", about {duration((steps - step) * job.config.train.batch / rate)} left" if rate and step < steps else ""
+    return f"{'training' if step < steps else 'evaluating'}: step {step} of {steps}{left}{seen}"
 
 
 def environment(slot: int, parallel: int, processes: int) -> dict[str, str]:

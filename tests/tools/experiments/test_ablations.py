@@ -36,10 +36,11 @@ from frih.tools.experiments.ablations import (
     plan,
     progress,
     runnable,
-    seconds_per_step,
     training_steps,
 )
+from frih.tools.experiments.costs import cost
 from frih.tools.experiments.run_log import latest
+from frih.tools.experiments.running import describe_state
 from tests.conftest import SMALL, make_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -110,7 +111,7 @@ def test_images_are_of_the_first_seed_that_all_finished_rows_have(recipes, datas
     found = first_evaluations("3", jobs, "test", evaluated_rows(jobs, "test"))
     assert found == {
         row: tmp_path / f"out/{place}/seed1/evaluation/test"
-        for row, place in {"baseline": "ablations/baseline", "FRIH": "frih"}.items()
+        for row, place in {"baseline": "baseline", "FRIH": "frih"}.items()
     }
 
 
@@ -320,15 +321,42 @@ def test_recipes_that_are_not_there(recipes, tmp_path):
         plan(["separate"], recipes=recipes, out=tmp_path)
 
 
-def test_what_was_measured_and_logged(tmp_path):
-    assert seconds_per_step(tmp_path / "costs.jsonl", "frih") is None
-    assert latest(tmp_path) == {}
+def test_a_step_costs_what_was_measured(recipes, dataset, tmp_path):
+    jobs = plan(["3", "5"], recipes=recipes, out=tmp_path, seeds=2, overrides=[f"data.root={dataset}"])
+    frih = next(job for job in jobs if job.row == "frih")
+    assert cost(tmp_path, frih, jobs) is None
+    (other,) = (job for job in jobs if job.row == "frih" and job.config.seed == 1)
+    other.folder.mkdir(parents=True)
+    rates = [{"step": 1, "time/images_per_second": 8}, {"step": 1}, {"step": 2, "time/images_per_second": 2}]
+    (other.folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in rates))
+    assert cost(tmp_path, frih, jobs) == (1.25, "by the row's log")  # steps of 4 images took 0.5 and 2 seconds
     lines = [("frih", 10, 5.0), ("cutoff/0.2", 10, 50.0), ("frih", 30, 7.0)]
     text = "".join(json.dumps(dict(zip(("recipe", "steps", "seconds"), line, strict=True))) + "\n" for line in lines)
     (tmp_path / "costs.jsonl").write_text('{"recipe": "fr' + 2 * text + "\0" * 50)  # killed in the first line
-    assert seconds_per_step(tmp_path / "costs.jsonl", "frih") == 19 / 70
+    found = cost(tmp_path, frih, jobs)
+    assert found == (19 / 70, "timed in 70 steps")
+    assert found.describe(700) == "about 3 min (0.271 s a step, timed in 70 steps)"
+
+
+def test_what_was_logged(tmp_path):
+    assert latest(tmp_path) == {}
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 3}\n\0\n{"step": 2, "val/All/psnr": 30}\n{"st')
     assert latest(tmp_path) == {"step": 2, "train/loss": 3, "val/All/psnr": 30}
+
+
+def test_a_running_row_tells_the_time_left(job):
+    assert describe_state(job) == "training: step 0 of 2"
+    job.folder.mkdir(parents=True)
+    (job.folder / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5, "time/images_per_second": 0.4}\n')
+    assert describe_state(job) == "training: step 1 of 2, about 10 s left, loss 0.5"
+
+
+def test_older_results_stay_where_they_are(recipes, dataset, tmp_path):
+    where = {"recipes": recipes, "overrides": [f"data.root={dataset}"], "seeds": 2}
+    (tmp_path / "ablations/baseline/seed1").mkdir(parents=True)
+    folders = [job.folder for job in plan(["3"], out=tmp_path, **where)]
+    names = ["ablations/baseline", "cascade_globalmask", "cascade_submask", "frih"]
+    assert folders == [tmp_path / name / f"seed{seed}" for seed in (0, 1) for name in names]
 
 
 NAMES = [("A", f"p{photo}_1_{variant}.jpg") for photo in range(6) for variant in (1, 2)]
@@ -552,7 +580,7 @@ def main(monkeypatch, capsys):
 
 def test_a_row_is_stopped_gone_on_with_and_finished(main, recipes, dataset, tmp_path):
     out = tmp_path / "out"
-    folder = out / "ablations/baseline/seed0"
+    folder = out / "baseline/seed0"
     overrides = (f"data.root={dataset}", "train.epochs=60", "train.milestones=[50]", "validation.every=60")
     command = ("--table", "3", "--recipes", recipes, "--out", out, *overrides)
 
@@ -584,6 +612,25 @@ def test_a_row_is_stopped_gone_on_with_and_finished(main, recipes, dataset, tmp_
     assert "\nBaseline," in (out / "table-3.csv").read_text()
     assert "ablations/baseline, seed 0: finished" in main(*command, "--dry-run")[1]
     assert sum(json.loads(line)["steps"] for line in (out / "costs.jsonl").read_text().splitlines()) == 60
+
+
+def test_a_dry_run_tells_the_time_only_where_it_was_measured(main, recipes, dataset, tmp_path):
+    out = tmp_path / "out"
+    keys = (f"data.root={dataset}", "train.epochs=60", "train.milestones=[50]")
+    words = ("--table", "3", "--dry-run", "--recipes", recipes, "--out", out, *keys)
+    status, printed = main(*words)
+    assert status == 0
+    assert "60 steps of 4: 240 images; time unknown\n" in printed
+    assert printed.endswith(
+        "\n1 row\ntime unknown: 1 row, of which no step was timed; --measure 10 times ten of each here\n"
+    )
+    assert not out.exists()
+    for command in ((*words, "--measure", 2), words):
+        status, printed = main(*command)
+        assert status == 0, printed
+        assert re.search(r"images; about \d+ s \(0\.\d+ s a step, timed in 2 steps\)\n", printed)
+        assert re.search(r"\n1 row; training about \d+ s, one row after the other\n$", printed)
+    assert [path.name for path in out.iterdir()] == ["costs.jsonl"]
 
 
 def test_a_row_that_fails_is_named(main, recipes, dataset, tmp_path):
@@ -644,6 +691,7 @@ def test_command_lines_that_make_no_sense(main, dataset, tmp_path):
     for arguments, message in (
         (("--seeds", "0"), "must be 1 or more"),
         (("--minutes", "0"), "--minutes: above 0"),
+        (("--measure", "-1"), "--measure: goes with --dry-run"),
         (("run=here",), "run=here: each row has a folder of its own"),
         (("--photos", tmp_path), "--photos: give the folder of the data set"),
         (("--out", tmp_path / "out"), "data.root: not set"),
