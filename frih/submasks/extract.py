@@ -62,8 +62,8 @@ def extract_submasks(
 def random_parts(mask: np.ndarray, parts: int) -> np.ndarray:
     """Divides a foreground by place, whatever its colours: each pixel belongs to the nearest of some that are drawn at random.
 
-    It is a control for divisions by colour. Of equally near ones the one drawn first counts. The draw depends on the mask alone: a whole image always has the
-    same parts, each box of it others.
+    It is a control for divisions by colour. Of equally near ones the one drawn first counts. The draw depends on the mask
+    alone: a whole image always has the same parts, each box of it others.
 
     Args:
         mask: (H, W) bool, with N pixels set.

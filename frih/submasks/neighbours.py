@@ -1,6 +1,7 @@
 """Which colours are near each other: exact, in NumPy.
 
-:mod:`~frih.submasks.fast_neighbours` gives the same, much faster once it is compiled. All values are integers, or float32 that holds only integers below 2^24, so nothing is rounded, in whatever order BLAS adds.
+:mod:`~frih.submasks.fast_neighbours` gives the same, much faster once it is compiled. All values are integers, or float32 that
+holds only integers below 2^24, so nothing is rounded, in whatever order BLAS adds.
 """
 
 import numpy as np
