@@ -186,8 +186,8 @@ class Harmonizer:
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes many images, with the results of single calls, faster: on all cores, and on a GPU several at once.
 
-        On a CPU the results are equal to the bit. On a GPU they are within rounding, for it adds in another order if it is given
-        several images. ``python benchmarks/batch.py`` measures the time::
+        On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on the number of images that it
+        is given. ``python benchmarks/batch.py`` measures the time::
 
             >>> for path, result in zip(photos, harmonizer.batch(photos, masks)):
             ...     result.save(path.with_name(f"{path.stem}-harmonized.png"))

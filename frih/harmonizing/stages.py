@@ -1,4 +1,4 @@
-"""Work on many items in three stages: a program's threads share the first and the last, the middle one takes several at once."""
+"""Work on many items in three stages: threads share the first and the last, the middle one takes several items at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -10,7 +10,7 @@ from frih.common.errors import UserError
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
+from tests.conftest import FORMS, ellipse, form, no_weight_is_zero, save, smooth_image
 
 
 @pytest.fixture
@@ -220,6 +220,54 @@ def test_frames(harmonizer, image, mask):
         list(harmonizer.frames([image, other], [mask]))
     with pytest.raises(UserError, match=r"image 1, counted from 0: mask: is 10 x 10"):
         list(harmonizer.frames([image, other], [mask, mask[:10, :10]]))
+
+
+def test_a_batch_equals_single_calls_to_the_bit(harmonizer, image, mask, tmp_path):
+    """Of files, PIL images and arrays of different sizes, and one without foreground."""
+    save(tmp_path / "a.png", image)
+    large = smooth_image(seed=1, width=150, height=140)
+    images = [image, tmp_path / "a.png", Image.fromarray(large), large / 255, image]
+    masks = [mask, mask, *[Image.fromarray(ellipse(150, 140, grow=2))] * 2, mask * np.uint8(0)]
+    expected = [harmonizer(*pair, 0.7) for pair in zip(images, masks, strict=True)]
+    for found, single in zip(harmonizer.batch(iter(images), iter(masks), 0.7), expected, strict=True):
+        assert type(found) is type(single)
+        assert np.array_equal(np.asarray(found), np.asarray(single))
+
+
+def test_a_batch_that_the_network_sees_at_once_is_within_rounding(harmonizer, image, mask):
+    """As on a GPU, and in either form."""
+    images = [smooth_image(seed=seed, width=60, height=50) for seed in range(3)]
+    begun = [harmonizer._begin(one, mask, False) for one in images]
+    together = [harmonizer._finish(*pair, 1.0)[0] for pair in zip(begun, harmonizer._predict(begun), strict=True)]
+    for name in FORMS:
+        with form(name):
+            for found, one in zip(together, images, strict=True):
+                assert np.abs(found.astype(int) - harmonizer(one, mask)).max() <= 1
+
+
+def test_a_bad_image_does_not_cost_those_before_it(harmonizer, image, mask, tmp_path):
+    found = harmonizer.batch([image, image, tmp_path / "b.png", image], repeat(mask))
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    with pytest.raises(UserError, match=r"image 2, counted from 0: .*b\.png: no such file"):
+        next(found)
+    found = harmonizer.batch([image, image], [mask])
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    with pytest.raises(UserError, match="there are only 1, fewer than images"):
+        next(found)
+    with pytest.raises(UserError, match="strength"):
+        harmonizer.outcomes([], [], 2)
+
+
+def test_outcomes(harmonizer, image, mask, tmp_path):
+    (one, details), error, (other, _) = harmonizer.outcomes(
+        [image, tmp_path / "b.png", image], repeat(255 - mask), invert_mask=True
+    )
+    expected, known = harmonizer(image, mask, return_details=True)
+    assert np.array_equal(one, expected)
+    assert np.array_equal(other, expected)
+    assert np.array_equal(details.labels, known.labels)
+    assert str(error) == f"{tmp_path / 'b.png'}: no such file"
 
 
 @pytest.mark.parametrize(
