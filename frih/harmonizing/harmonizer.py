@@ -74,6 +74,13 @@ class _Predicted(NamedTuple):
 class Harmonizer:
     """Harmonizes images with a trained network.
 
+    For example::
+
+        >>> harmonizer = Harmonizer.load()  # or Harmonizer.load("runs/frih")
+        >>> result = harmonizer("composite.png", "mask.png")
+        >>> result.save("result.png")
+        >>> cautious = harmonizer(np.asarray(result), "mask.png", strength=0.5)  # an array, as it came
+
     The network sees the image at the size it was trained for, unless another is given. Its change of the colours is carried
     over to the image's own size (:mod:`frih.harmonizing.upsampling`) and added inside the mask, so detail stays, and so does
     every pixel outside.
@@ -186,11 +193,13 @@ class Harmonizer:
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes many images, with the results of single calls, faster: on all cores, and on a GPU several at once.
 
-        On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on the number of images that it
-        is given. ``python benchmarks/batch.py`` measures the time::
+        On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on how many images it is
+        given. ``python benchmarks/batch.py`` measures the time::
 
-            >>> for path, result in zip(photos, harmonizer.batch(photos, masks)):
-            ...     result.save(path.with_name(f"{path.stem}-harmonized.png"))
+            >>> photos = sorted(Path("photos").iterdir())
+            >>> masks = (Path("masks") / f"{photo.stem}.png" for photo in photos)
+            >>> for photo, result in zip(photos, harmonizer.batch(photos, masks)):
+            ...     result.save(f"{photo.stem}-harmonized.png")
 
         Args:
             images: as above, of any sizes and kinds. They are taken a little ahead of the results, never all at once.

@@ -1,4 +1,6 @@
+import doctest
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,6 +222,21 @@ def test_frames(harmonizer, image, mask):
         list(harmonizer.frames([image, other], [mask]))
     with pytest.raises(UserError, match=r"image 1, counted from 0: mask: is 10 x 10"):
         list(harmonizer.frames([image, other], [mask, mask[:10, :10]]))
+
+
+def test_the_examples_of_the_documentation_run(harmonizer, image, mask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("composite.png", "mask.png", "photos/a.png", "photos/b.png", "masks/a.png", "masks/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, mask if "mask" in name else image)
+    names = {"Harmonizer": Harmonizer, "harmonizer": harmonizer, "np": np, "Path": Path}
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder().find(Harmonizer, globs=names):
+        runner.run(example)
+    assert (runner.failures, runner.tries) == (0, 7)
+    for name in ("result.png", "a-harmonized.png", "b-harmonized.png"):
+        with Image.open(name) as result:
+            assert result.size == (60, 50)
 
 
 def test_a_batch_equals_single_calls_to_the_bit(harmonizer, image, mask, tmp_path):
