@@ -18,7 +18,7 @@ from frih.harmonizing.kinds import notes
 from frih.harmonizing.own_images import AnyImage, Own, check_sizes, is_opaque, read_image, read_mask
 from frih.harmonizing.stages import staged
 from frih.harmonizing.transparency import render_visible
-from frih.harmonizing.upsampling import add_change, fit_change
+from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, rebuild_model, validate
 from frih.models.findings import Findings
@@ -47,12 +47,9 @@ class Details(NamedTuple):
     (:mod:`frih.harmonizing.kinds`)."""
 
 
-class _Begun(NamedTuple):
-    """An image that the network has yet to see."""
+class _Seen(NamedTuple):
+    """What the network is given of an image."""
 
-    own: Own
-    cover: np.ndarray
-    """(H, W) uint8, the mask."""
     composite: np.ndarray
     """(S, S, 3) uint8."""
     soft: np.ndarray
@@ -62,9 +59,9 @@ class _Begun(NamedTuple):
 
 
 class _Predicted(NamedTuple):
-    """What the network made of it: RGB in [0, 1], (S, S, 3) each."""
+    """What the network makes of it: RGB in [0, 1], (S, S, 3) each."""
 
-    seen: np.ndarray
+    composite: np.ndarray
     coarse: np.ndarray
     refined: np.ndarray
     finite: bool
@@ -183,9 +180,9 @@ class Harmonizer:
                 the image or in the network's prediction.
         """
         strength = self._checked(strength)
-        begun = self._begin(image, mask, invert_mask)
-        [predicted] = self._predict([begun])
-        result, details = self._finish(begun, predicted, strength)
+        own, cover = _read(image, mask, invert_mask)
+        details, change = self.look(own.pixels, cover, own.name)
+        result = _changed(own, cover, change, strength)
         return (result, details) if return_details else result
 
     def batch(
@@ -236,13 +233,23 @@ class Harmonizer:
             UserError: the strength is none; there are fewer masks than images.
         """
         strength = self._checked(strength)
-        return staged(
-            _pairs(images, masks),
-            lambda pair: self._begin(*pair, invert_mask),
-            self._predict,
-            lambda begun, predicted: self._finish(begun, predicted, strength),
-            size=1 if self.device.type == "cpu" else max(1, _PIXELS // self.size**2),
-        )
+
+        def begin(pair: tuple[AnyImage, AnyImage]) -> tuple[Own, np.ndarray, _Seen]:
+            own, cover = _read(*pair, invert_mask)
+            return own, cover, self._see(own.pixels, cover)
+
+        def together(begun: Sequence[tuple[Own, np.ndarray, _Seen]]) -> list[_Predicted]:
+            return self._predict([seen for _, _, seen in begun])
+
+        def finish(
+            begun: tuple[Own, np.ndarray, _Seen], predicted: _Predicted
+        ) -> tuple[Image.Image | np.ndarray, Details]:
+            own, cover, seen = begun
+            details, change = self._understand(seen, predicted, own.name)
+            return _changed(own, cover, change, strength), details
+
+        at_once = 1 if self.device.type == "cpu" else max(1, _PIXELS // self.size**2)
+        return staged(_pairs(images, masks), begin, together, finish, at_once)
 
     def frames(
         self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float | None = None
@@ -264,28 +271,38 @@ class Harmonizer:
                 raise _numbered(error, number) from None
             yield result
 
+    def look(self, pixels: np.ndarray, cover: np.ndarray, name: str = "image") -> tuple[Details, Change | None]:
+        """What the network makes of an image, for programs that add its change themselves, as to a video.
+
+        Args:
+            pixels: (H, W, 3 or 4), as above.
+            cover: (H, W) uint8, the mask; 255 = foreground.
+            name: for messages.
+
+        Returns:
+            The change at the network's size, for :func:`frih.harmonizing.upsampling.add_change`; None if it sees no foreground.
+        """
+        seen = self._see(pixels, cover)
+        [predicted] = self._predict([seen])
+        return self._understand(seen, predicted, name)
+
     def _checked(self, strength: float | None) -> float:
         strength = self.findings.strength if strength is None else strength
         if not 0 <= strength <= 1:
             raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
         return strength
 
-    def _begin(self, image: AnyImage, mask: AnyImage, invert_mask: bool) -> _Begun:
-        """Reads an image, and makes what the network is to see."""
-        own, cover = read_image(image), read_mask(mask)
-        names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
-        check_sizes(own.pixels, cover, names)
-        cover = 255 - cover if invert_mask else cover
+    def _see(self, pixels: np.ndarray, cover: np.ndarray) -> _Seen:
+        """Makes what the network is to see."""
         grey = Image.fromarray(cover)
         soft = render(grey, whole(grey), self.size)
-        composite = render_visible(own.pixels, soft >= HALF, self.size)
+        composite = render_visible(pixels, soft >= HALF, self.size)
         labels = extract_submasks(composite, soft >= HALF, **self.config.submasks.without_files.model_dump())
-        return _Begun(own, cover, composite, soft, labels)
+        return _Seen(composite, soft, labels)
 
-    def _predict(self, begun: Sequence[_Begun]) -> list[_Predicted]:
+    def _predict(self, seen: Sequence[_Seen]) -> list[_Predicted]:
         """What the network makes of some images, all at once."""
-        columns = ((one.composite, one.soft, one.labels) for one in begun)
-        composites, softs, labels = (torch.from_numpy(np.stack(column)) for column in zip(*columns, strict=True))
+        composites, softs, labels = (torch.from_numpy(np.stack(column)) for column in zip(*seen, strict=True))
         x, inside = network_input(composites, softs, self.device)
         with torch.inference_mode():
             out = self.model(x, inside, labels)
@@ -294,22 +311,34 @@ class Harmonizer:
         arrays = (planes.permute(0, 2, 3, 1).cpu().numpy() for planes in (x, out.coarse.clamp(0, 1), refined))
         return [_Predicted(*parts) for parts in zip(*arrays, finite, strict=True)]
 
-    def _finish(
-        self, begun: _Begun, predicted: _Predicted, strength: float
-    ) -> tuple[Image.Image | np.ndarray, Details]:
-        """Carries the network's change over to the image."""
-        own, cover, composite, soft, labels = begun
+    def _understand(self, seen: _Seen, predicted: _Predicted, name: str) -> tuple[Details, Change | None]:
+        """The change that a prediction is at the network's size; see :meth:`look`."""
         if not predicted.finite:
-            raise UserError(f"{own.name}: the network's prediction is not finite (NaN or infinite); take other weights")
-        mask, added = soft >= HALF, predicted.refined - predicted.seen
-        known = notes(composite, mask, added, self.findings.limits)
-        details = Details(composite, labels, np.rint(255 * predicted.coarse).astype(np.uint8), added, known)
-        pixels = own.pixels.copy()
-        if mask.any():
-            change = fit_change(predicted.seen, predicted.refined, mask, soft.astype(np.float32) / 255, labels)
-            shown = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
-            add_change(change, pixels, shown, strength)
-        return own.give_back(pixels), details
+            raise UserError(f"{name}: the network's prediction is not finite (NaN or infinite); take other weights")
+        mask, added = seen.soft >= HALF, predicted.refined - predicted.composite
+        known = notes(seen.composite, mask, added, self.findings.limits)
+        coarse = np.rint(255 * predicted.coarse).astype(np.uint8)
+        details = Details(seen.composite, seen.labels, coarse, added, known)
+        if not mask.any():
+            return details, None
+        soft = seen.soft.astype(np.float32) / 255
+        return details, fit_change(predicted.composite, predicted.refined, mask, soft, seen.labels)
+
+
+def _read(image: AnyImage, mask: AnyImage, invert_mask: bool) -> tuple[Own, np.ndarray]:
+    """An image and its mask, (H, W) uint8."""
+    own, cover = read_image(image), read_mask(mask)
+    check_sizes(own.pixels, cover, (own.name, str(mask) if isinstance(mask, str | Path) else "mask"))
+    return own, 255 - cover if invert_mask else cover
+
+
+def _changed(own: Own, cover: np.ndarray, change: Change | None, strength: float) -> Image.Image | np.ndarray:
+    """An image with a change, in the form it came in."""
+    pixels = own.pixels.copy()
+    if change is not None:
+        shown = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
+        add_change(change, pixels, shown, strength)
+    return own.give_back(pixels)
 
 
 def _pairs(images: Iterable[AnyImage], masks: Iterable[AnyImage]) -> Iterator[tuple[AnyImage, AnyImage]]:
