@@ -37,6 +37,7 @@ from frih.harmonizing.upsampling import add_change, extend, fit_change
 from frih.metrics import score
 from frih.models import build_model
 from frih.submasks import extract_submasks
+from frih.submasks.patience import Patience
 from frih.tools.composites.color_transfer import TRANSFERS
 from frih.tools.composites.restyling import Attempt, restyle
 from frih.tools.composites.sample import make_sample
@@ -70,6 +71,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=12, metavar="N", help="of them (default: 12)")
     parser.add_argument("--run", metavar="RUN", help="a trained network as well, of a run or a file")
     args = parser.parse_args()
+    Patience.over = True
     torch.set_num_threads(2)
     native = native_cases()
     sets = {"native": native, "native, as JPEG": [as_jpeg(case) for case in native]}
@@ -429,6 +431,7 @@ def extra_memory(side: int, kind: str) -> float:
     del case
     if kind == "image":
         image = Image.fromarray(image)
+    Patience.over = True
     harmonizer(small, warm.mask)  # compiled
     before = reset_peak()
     harmonizer(image, mask)

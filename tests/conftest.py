@@ -4,7 +4,8 @@ import json
 import runpy
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from frih import FRIH
 from frih.config import Config
 from frih.data.batches import Batch
 from frih.data.iharmony4 import Item
+from frih.submasks.patience import Patience
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -97,6 +99,17 @@ def ellipse(width: int, height: int, *, grow: int) -> np.ndarray:
 
 def save(path: Path, array: np.ndarray) -> None:
     Image.fromarray(array).save(path, **({"quality": 97} if path.suffix == ".jpg" else {}))
+
+
+@contextmanager
+def form(name: str) -> Iterator[None]:
+    """All work that has two forms is done in this one: "plain" or "compiled"."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Patience, "lasts", lambda *_: name == "plain")
+        yield
+
+
+FORMS = "plain", "compiled"
 
 
 def no_weight_is_zero(model: FRIH) -> FRIH:

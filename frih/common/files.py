@@ -10,14 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TypeVar
 
-import filelock
-from filelock import FileLock, Timeout
-
 from frih.common.errors import UserError
 
 AnyPath = TypeVar("AnyPath", str, Path)
-_HARD: dict[str, Any] = {"fallback_to_soft": False} if int(filelock.__version__.split(".")[0]) >= 4 else {}
-"""Where the file system knows no locks, version 4 would take the existence of the file for one unless told otherwise."""
 
 
 @contextmanager
@@ -150,11 +145,15 @@ def locked(path: Path) -> Iterator[None]:
         UserError: another process holds the lock; the message names it.
         OSError: the file cannot be made there.
     """
+    import filelock  # only those who train need it
+
+    # where the file system knows no locks, version 4 would take the existence of the file for one unless told otherwise
+    hard: dict[str, Any] = {"fallback_to_soft": False} if int(filelock.__version__.split(".")[0]) >= 4 else {}
     process = os.getpid()
-    lock = FileLock(path, timeout=0.1, **_HARD)  # a little time, for a holder that is just removing its file
+    lock = filelock.FileLock(path, timeout=0.1, **hard)  # a little time, for a holder that is just removing its file
     try:
         lock.acquire()
-    except Timeout:
+    except filelock.Timeout:
         holder = ""
         with suppress(OSError):
             holder = path.read_text(encoding="utf-8", errors="replace")

@@ -19,6 +19,7 @@ from frih.data.images import HALF, Opened, open_mask, open_reduced
 from frih.data.label_cache import LabelCache
 from frih.data.transforms import View, random_view, render, whole
 from frih.submasks import extract_submasks
+from frih.submasks.patience import Patience
 
 Restyle = Callable[[Item, np.ndarray, np.ndarray, np.random.Generator], np.ndarray | None]
 """Makes a new composite of an item's rendered real image (H, W, 3) uint8 and its grey mask (H, W) uint8, or none."""
@@ -63,6 +64,7 @@ class CompositeDataset(Dataset[Sample]):
     def warm_up(self) -> None:
         """Compiles or loads the code that finds submasks."""
         if self.submasks["method"] != "given":
+            Patience.over = True
             extract_submasks(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool), **self.submasks)
 
     def _whole(self, item: Item) -> Sample:

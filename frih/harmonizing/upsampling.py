@@ -13,16 +13,18 @@ network's own size the result is the network's image.
 ``docs/harmonize.md`` lists the other ways that were measured.
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from frih.common.processes import cores
 from frih.harmonizing.own_images import full
-from frih.submasks.jit import kernel
+from frih.submasks.patience import Patience
 
 Array = NDArray[np.floating[Any]]
 
@@ -40,6 +42,10 @@ _OVER, _BLURRED = 1.1, 1.3
 """Trust begins to fade if the network changes the finest detail by the first times what slopes say; it is 0 at the second."""
 _SOFT = 2.0
 """Width over which slopes blend at submasks' borders, in the network's pixels."""
+_STRIP = 1 << 15
+"""Pixels that are changed at a time."""
+PATIENCE = Patience(4_000_000)
+"""Foreground pixels that are changed in NumPy: a few usual images. Compiling takes as long."""
 
 
 class Change(NamedTuple):
@@ -68,13 +74,18 @@ def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], stre
     share = (strength / 255 * np.arange(256)).astype(np.float32)
     known = np.concatenate([change.change, change.composite], axis=2, dtype=np.float32)
     slopes = np.ascontiguousarray(change.slopes.reshape(*known.shape[:2], 9), dtype=np.float32)
+    form = (
+        add_rows
+        if PATIENCE.lasts(int(np.count_nonzero(mask)))
+        else import_module("frih.harmonizing.fast_rows").add_rows
+    )
     threads = cores()
     edges = np.linspace(0, height, 4 * threads + 1).astype(int)
 
     def add(band: int) -> None:
         part = slice(edges[band], edges[band + 1])
         place, weight = rows
-        _add_rows(pixels[part], mask[part], share, known, slopes, place[part], weight[part], *columns, top)
+        form(pixels[part], mask[part], share, known, slopes, place[part], weight[part], *columns, top)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(add, range(4 * threads)))
@@ -133,7 +144,7 @@ def _fit_slopes(composite: Array, change: Array, weight: Array, labels: Array) -
         share = (labels == label).astype(np.float32)
         own = _ridge(middle, weight * share, _FEW, whole)
         slopes.append(own * _trust(own, fine, weight * share))
-        shares.append(gaussian_filter(share, _SOFT, mode="constant"))
+        shares.append(_smooth(share[..., None], _SOFT)[..., 0])
     blend = np.stack(shares, axis=2)
     blend = extend(blend / np.maximum(blend.sum(axis=2, keepdims=True), 1e-6), (labels > 0).astype(np.float32))
     return np.asarray(np.einsum("hwk,kij->hwij", blend, np.stack(slopes)), dtype=np.float32)
@@ -164,8 +175,21 @@ def _trust(slopes: NDArray[np.float64], fine: Array, weight: Array) -> float:
 def _blurred(values: Array, weight: Array, sigma: float) -> Array:
     """Weighted means around each pixel, by a Gaussian."""
     both = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
-    both = gaussian_filter(both, (sigma, sigma, 0), mode="constant")
+    both = _smooth(both, sigma)
     return np.asarray(both[..., :-1] / np.maximum(both[..., -1:], 1e-6))
+
+
+def _smooth(values: Array, sigma: float) -> Array:
+    """(S, S, C) convolved with a Gaussian that ends at four standard deviations; beyond the border there is nothing."""
+    reach = int(4 * sigma + 0.5)
+    gaussian = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    places = np.arange(len(values))
+    away = places[:, None] - places
+    weights = np.where(np.abs(away) <= reach, gaussian[np.clip(away, -reach, reach) + reach] / gaussian.sum(), 0)
+    weights = weights.astype(values.dtype)
+    for _ in range(2):  # along the second axis, which becomes the first
+        values = np.tensordot(weights, values, axes=(1, 1))
+    return values
 
 
 def _doubled(values: Array) -> Array:
@@ -194,46 +218,53 @@ def _taps(length: int, size: int) -> tuple[NDArray[np.int64], Array]:
     return places, weights.astype(np.float32)
 
 
-@kernel
-def _add_rows(  # type: ignore[no-untyped-def]
-    pixels, mask, share, known, slopes, row_places, row_weights, column_places, column_weights, top
+def add_rows(
+    pixels: np.ndarray,
+    mask: NDArray[np.uint8],
+    share: Array,
+    known: Array,
+    slopes: Array,
+    row_places: NDArray[np.int64],
+    row_weights: Array,
+    column_places: NDArray[np.int64],
+    column_weights: Array,
+    top: float,
 ) -> None:
-    size = known.shape[1]
-    known_here, slopes_here = np.empty((size, 6), np.float32), np.empty((size, 9), np.float32)
-    change, detail = np.empty(3, np.float32), np.empty(3, np.float32)
-    scale, whole = np.float32(top), top > 1
-    for row in range(pixels.shape[0]):
-        if not mask[row].any():
+    """Adds a change to some rows of an image, in place: the plain form of :func:`frih.harmonizing.fast_rows.add_rows`.
+
+    Args:
+        pixels: (H, W, 3 or 4).
+        mask: (H, W), how much of the change.
+        share: (256,) the factor for each value of the mask.
+        known: (S, S, 6): change and composite.
+        slopes: (S, S, 9).
+        row_places: (H, 4) as :func:`_taps` gives them; the next three likewise.
+        row_weights: (H, 6).
+        column_places: (W, 4).
+        column_weights: (W, 6).
+        top: the value of full brightness.
+    """
+    scale, step = np.float32(top), max(1, _STRIP // pixels.shape[1])
+    for start in range(0, len(pixels), step):
+        part = slice(start, start + step)
+        row, column = np.nonzero(mask[part])
+        if not len(row):
             continue
-        above, below = row_places[row, 1], row_places[row, 2]
-        for column in range(size):
-            for channel in range(6):
-                value = np.float32(0)
-                for k in range(4):
-                    value += row_weights[row, k] * known[row_places[row, k], column, channel]
-                known_here[column, channel] = value
-            for entry in range(9):
-                upper, lower = slopes[above, column, entry], slopes[below, column, entry]
-                slopes_here[column, entry] = row_weights[row, 4] * upper + row_weights[row, 5] * lower
-        for column in range(pixels.shape[1]):
-            if mask[row, column] == 0:
-                continue
-            left, right = column_places[column, 1], column_places[column, 2]
-            cover = np.float32(mask[row, column]) / np.float32(255)
-            for channel in range(3):
-                added, seen = np.float32(0), np.float32(0)
-                for k in range(4):
-                    weight, place = column_weights[column, k], column_places[column, k]
-                    added += weight * known_here[place, channel]
-                    seen += weight * known_here[place, 3 + channel]
-                change[channel] = added
-                detail[channel] = cover * (np.float32(pixels[row, column, channel]) / scale - seen)
-            for channel in range(3):
-                added = change[channel]
-                for given in range(3):
-                    slope = column_weights[column, 4] * slopes_here[left, 3 * given + channel]
-                    slope += column_weights[column, 5] * slopes_here[right, 3 * given + channel]
-                    added += slope * detail[given]
-                before = np.float32(pixels[row, column, channel]) / scale
-                after = min(max(before + share[mask[row, column]] * added, np.float32(0)), np.float32(1))
-                pixels[row, column, channel] = np.rint(after * scale) if whole else after
+        places, weights = row_places[part].T, row_weights[part].T[..., None, None]
+        known_here = _summed(weights[k] * known[places[k]] for k in range(4))
+        slopes_here = _summed(weights[3 + k] * slopes[places[k]] for k in (1, 2))
+        places, weights = column_places[column].T, column_weights[column].T[..., None]
+        values = _summed(weights[k] * known_here[row, places[k]] for k in range(4))
+        slope = _summed(weights[3 + k] * slopes_here[row, places[k]] for k in (1, 2)).reshape(-1, 3, 3)
+        cover = mask[part][row, column]
+        before = pixels[part][row, column, :3].astype(np.float32) / scale
+        detail = (cover.astype(np.float32) / np.float32(255))[:, None] * (before - values[:, 3:])
+        added = values[:, :3] + slope[:, 0] * detail[:, :1]
+        added = added + slope[:, 1] * detail[:, 1:2] + slope[:, 2] * detail[:, 2:]
+        after = np.clip(before + share[cover, None] * added, np.float32(0), np.float32(1))
+        pixels[part][row, column, :3] = np.rint(after * scale) if top > 1 else after
+
+
+def _summed(terms: Iterable[Array]) -> Array:
+    """The sum, from left to right."""
+    return reduce(np.add, terms)

@@ -6,18 +6,22 @@ Distances are compared as squared integers, never in floating point. Of equally 
 """
 
 from fractions import Fraction
+from importlib import import_module
 from math import ceil
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from frih.submasks import neighbours
 from frih.submasks.checks import check_choice, check_colors, check_count, is_number
-from frih.submasks.neighbours import build_boxes, densities, nearest_denser
-from frih.submasks.palette import distinct_colors
+from frih.submasks.palette import build_boxes, distinct_colors
+from frih.submasks.patience import Patience
 
 DISTANCES = ("euclidean", "normalized")
 DECISIONS = ("delta", "gamma")
+PATIENCE = Patience(100_000)
+"""Distinct colours whose neighbours are found in NumPy: some ten usual images."""
 
 
 class DensityPeaks(NamedTuple):
@@ -67,9 +71,10 @@ def density_peaks(
         return DensityPeaks(np.zeros(0, np.uint8), np.zeros((0, 3), np.uint8), np.zeros(0, np.int64), np.zeros(0))
     palette, weights, rows = distinct_colors(colors)
     boxes = build_boxes(palette)
-    density = densities(palette, boxes, weights, squared_limit(cutoff, distance))
+    search = neighbours if PATIENCE.lasts(len(palette)) else import_module("frih.submasks.fast_neighbours")
+    density = search.densities(palette, boxes, weights, squared_limit(cutoff, distance))
     rank = _ranks(palette, density)
-    nearest, squared = nearest_denser(palette, boxes, rank)
+    nearest, squared = search.nearest_denser(palette, boxes, rank)
     score = squared if decision == "delta" else _squared_gamma(density, squared)
     centers = _centers(score, rank, density, candidates, min_density)
     delta = np.sqrt(squared) / (255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0))

@@ -4,7 +4,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from frih.submasks.checks import check_choice, check_count, describe
 from frih.submasks.density_peaks import check_options, density_peaks
@@ -63,8 +62,8 @@ def extract_submasks(
 def random_parts(mask: np.ndarray, parts: int) -> np.ndarray:
     """Divides a foreground by place, whatever its colours: each pixel belongs to the nearest of some that are drawn at random.
 
-    It is a control for divisions by colour. The draw depends on the mask alone: a whole image always has the
-    same parts, each box of it others.
+    It is a control for divisions by colour. Of equally near ones the one drawn first counts. The draw depends on the mask
+    alone: a whole image always has the same parts, each box of it others.
 
     Args:
         mask: (H, W) bool, with N pixels set.
@@ -76,10 +75,12 @@ def random_parts(mask: np.ndarray, parts: int) -> np.ndarray:
     places = np.argwhere(mask)
     rng = np.random.default_rng([*mask.shape, zlib.crc32(np.packbits(mask).tobytes())])
     centers = places[rng.choice(len(places), min(parts, len(places)), replace=False)] if len(places) else places
-    if not len(centers):
-        return np.zeros(0, np.uint8)
-    nearest: np.ndarray = cKDTree(centers).query(places)[1]
-    return (nearest + 1).astype(np.uint8)
+    nearest, least = np.zeros(len(places), np.uint8), np.full(len(places), np.iinfo(np.int64).max)
+    for number, center in enumerate(centers, 1):
+        squared = np.square(places - center).sum(axis=1)
+        nearest[squared < least] = number
+        np.minimum(least, squared, out=least)
+    return nearest
 
 
 def extract_batch(composites: np.ndarray, masks: np.ndarray, **options: Any) -> np.ndarray:

@@ -11,16 +11,18 @@ no centre moves. It ends, because no step makes the error larger, and among equa
 """
 
 from fractions import Fraction
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frih.submasks.checks import check_colors, check_count
-from frih.submasks.jit import kernel
 from frih.submasks.palette import distinct_colors
+from frih.submasks.patience import Patience
 
-_BLOCK = 512
-"""Colours that stay in the processor's nearest cache while they are compared with all centres."""
+PATIENCE = Patience(500_000)
+"""Distinct colours that are assigned in NumPy."""
 
 
 class KMeans(NamedTuple):
@@ -52,8 +54,9 @@ def kmeans(colors: np.ndarray, clusters: int = 8) -> KMeans:
         return KMeans(np.zeros(0, np.uint8), np.zeros((0, 3)))
     palette, weights, rows = distinct_colors(colors)
     centers = _means(_partition(palette, weights, clusters))
+    nearest = assign if PATIENCE.lasts(len(palette)) else import_module("frih.submasks.fast_kmeans").assign
     while True:
-        labels, sums = assign(palette, weights, centers)
+        labels, sums = nearest(palette, weights, centers)
         moved = _means(sums[sums[:, 0] > 0])
         if np.array_equal(moved, centers):
             break
@@ -107,8 +110,9 @@ def _error(moments: np.ndarray) -> Fraction:
     return Fraction(sum(_spreads(moments)), int(moments[0]))
 
 
-@kernel
-def assign(palette: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def assign(
+    palette: np.ndarray, weights: np.ndarray, centers: np.ndarray
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The nearest centre of each colour; at equal distance, the first.
 
     Args:
@@ -119,26 +123,12 @@ def assign(palette: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> tup
     Returns:
         Its index (U,) uint8; and (K, 4) int64, for each centre the weight of its colours, and the sums of their r, g and b.
     """
-    points, best = np.empty((3, _BLOCK)), np.empty(_BLOCK)
-    labels, sums = np.empty(len(palette), np.uint8), np.zeros((len(centers), 4), np.int64)
-    for start in range(0, len(palette), _BLOCK):
-        size = min(_BLOCK, len(palette) - start)
-        for c in range(3):
-            for i in range(size):
-                points[c, i] = palette[start + i, c]
-        best[:] = np.inf
-        for k in range(len(centers)):
-            # |a - c|^2 less |a|^2, times 256, plus k, so that the least key holds its centre's index. The key and each of its
-            # terms are integers below 2^44, so float64 holds them exactly.
-            r, g, b = -131072.0 * centers[k, 0], -131072.0 * centers[k, 1], -131072.0 * centers[k, 2]
-            norm = 256.0 * (centers[k, 0] ** 2 + centers[k, 1] ** 2 + centers[k, 2] ** 2) + k
-            for i in range(_BLOCK):
-                key = norm + r * points[0, i] + g * points[1, i] + b * points[2, i]
-                best[i] = key if key < best[i] else best[i]
-        for i in range(size):
-            k = np.int64(best[i]) & 255
-            labels[start + i] = k
-            sums[k, 0] += weights[start + i]
-            for c in range(3):
-                sums[k, 1 + c] += np.int64(weights[start + i]) * palette[start + i, c]
-    return labels, sums
+    # |a - c|^2 less |a|^2, times 256, plus k, so that the least key holds its centre's index. The key and each of its terms are
+    # integers below 2^44, so float64 holds them exactly.
+    norms = 256.0 * np.square(centers).sum(axis=1) + np.arange(len(centers))
+    keys = (-131072.0 * centers) @ palette.T.astype(np.float64) + norms[:, None]
+    labels = keys.min(axis=0).astype(np.int64) & 255
+    sums = [
+        np.bincount(labels, weights * levels, len(centers)) for levels in (np.ones(1), *palette.T.astype(np.float64))
+    ]
+    return labels.astype(np.uint8), np.stack(sums, axis=1).astype(np.int64)

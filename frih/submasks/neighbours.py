@@ -1,66 +1,29 @@
-"""Which colours are near each other: exact, in milliseconds.
+"""Which colours are near each other: exact, in NumPy.
 
-The distinct colours stand along a Morton curve (:mod:`~frih.submasks.palette`) in blocks of 32. A binary tree of bounding boxes
-stands over the blocks. All values are integers, or float32 that holds only integers below 2^24, so nothing is rounded.
-
-* **Density.** If every colour of one block lies within the cutoff of every colour of another, each block counts the other as a
-  whole. If none does, they are skipped. The boxes decide this, since their least and greatest distances bound those of the
-  colours in them. All other pairs of blocks are compared colour by colour, in a loop that fills the vector unit.
-* **Nearest denser colour.** From a colour's own block the search climbs to the root. On its way it looks into each other
-  subtree, the nearer box first, unless that is too far away or holds nothing denser.
-
-``python benchmarks/submasks.py`` measures the time.
+:mod:`~frih.submasks.fast_neighbours` gives the same, much faster once it is compiled. All values are integers, or float32 that
+holds only integers below 2^24, so nothing is rounded, in whatever order BLAS adds.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from frih.submasks.jit import kernel
+from frih.submasks.palette import BLOCK
 
-_BLOCK = 32
-"""Colours in a leaf of the tree."""
-_FAR = 1000
-"""A coordinate that no colour has. It fills the last block."""
-_NONE = 1 << 24
-"""A rank that no colour has."""
-_NEVER = 1 << 62
-"""A bound that is never reached."""
-
-
-@kernel
-def build_boxes(palette: np.ndarray) -> np.ndarray:
-    """The tree, as a heap: the children of node k are 2 k and 2 k + 1, and block p is node L + p of 2 L.
-
-    Args:
-        palette: (U, 3) uint8, U >= 1, as :func:`~frih.submasks.palette.distinct_colors` returns it.
-
-    Returns:
-        (2 L, 6) int32: least and greatest (r, g, b) of each node. Row 0 is unused. A node without colours has its least above
-        its greatest, so it is far from everything.
-    """
-    leaves = 1
-    while leaves * _BLOCK < len(palette):
-        leaves *= 2
-    boxes = np.empty((2 * leaves, 6), np.int32)
-    boxes[:, :3] = _FAR
-    boxes[:, 3:] = -_FAR
-    for i in range(len(palette)):
-        node = leaves + i // _BLOCK
-        for c in range(3):
-            boxes[node, c] = min(boxes[node, c], np.int32(palette[i, c]))
-            boxes[node, 3 + c] = max(boxes[node, 3 + c], np.int32(palette[i, c]))
-    for node in range(leaves - 1, 0, -1):
-        for c in range(3):
-            boxes[node, c] = min(boxes[2 * node, c], boxes[2 * node + 1, c])
-            boxes[node, 3 + c] = max(boxes[2 * node, 3 + c], boxes[2 * node + 1, 3 + c])
-    return boxes
+_BLOCKS = 4
+"""Blocks of the palette that are compared at once, a power of two."""
+_REACH = 6
+"""Levels up to which the nearest denser colour is looked for place by place."""
+_FEW = 4000
+"""So many colours are quickly compared with each other."""
+_ROWS = 64
+"""Colours that are compared with all others at once."""
 
 
-@kernel
-def densities(palette: np.ndarray, boxes: np.ndarray, weights: np.ndarray, limit: int) -> np.ndarray:
+def densities(palette: np.ndarray, boxes: np.ndarray, weights: np.ndarray, limit: int) -> NDArray[np.int64]:
     """For each colour the sum of the weights at squared distances below ``limit``, its own included.
 
     Args:
-        palette: (U, 3) uint8.
+        palette: (U, 3) uint8, as :func:`~frih.submasks.palette.distinct_colors` returns it.
         boxes: its tree.
         weights: (U,) integers; their sum is below 2^31.
         limit: in squared levels.
@@ -68,180 +31,94 @@ def densities(palette: np.ndarray, boxes: np.ndarray, weights: np.ndarray, limit
     Returns:
         (U,) int64.
     """
-    n, leaves = len(palette), len(boxes) // 2
-    blocks = (n + _BLOCK - 1) // _BLOCK
-    points = np.full((4, blocks * _BLOCK), np.float32(_FAR))  # r, g, b, r^2 + g^2 + b^2
-    heavy, mass = np.zeros(blocks * _BLOCK, np.int32), np.zeros(blocks, np.int32)
-    for i in range(n):
-        r, g, b = np.int32(palette[i, 0]), np.int32(palette[i, 1]), np.int32(palette[i, 2])
-        points[0, i], points[1, i], points[2, i], points[3, i] = r, g, b, r * r + g * g + b * b
-        heavy[i] = weights[i]
-        mass[i // _BLOCK] += weights[i]
-    density, whole = np.zeros(blocks * _BLOCK, np.int32), np.zeros(blocks, np.int32)
-    unused = np.empty(_BLOCK, np.int32)
-    for p in range(blocks):
-        _compare(points, heavy, density, unused, p, p, p + 1, limit)
-        first = p + 1  # of a run of undecided blocks, which is one long loop
-        for q in range(p + 1, blocks):
-            least, greatest = 0, 0
-            for c in range(3):
-                up = boxes[leaves + q, 3 + c] - boxes[leaves + p, c]
-                down = boxes[leaves + p, 3 + c] - boxes[leaves + q, c]
-                gap, span = max(0, -min(up, down)), max(up, down)
-                least += gap * gap
-                greatest += span * span
-            if least < limit <= greatest:
-                continue
-            if greatest < limit:
-                whole[p] += mass[q]
-                whole[q] += mass[p]
-            if first < q:
-                _compare(points, heavy, density, density[first * _BLOCK : q * _BLOCK], p, first, q, limit)
-            first = q + 1
-        if first < blocks:
-            _compare(points, heavy, density, density[first * _BLOCK :], p, first, blocks, limit)
-    result = np.empty(n, np.int64)
-    for i in range(n):
-        result[i] = density[i] + whole[i // _BLOCK]
-    return result
+    count, step = len(palette), BLOCK * _BLOCKS
+    starts = np.arange(0, count, step)
+    level = max(1, len(boxes) // 2 // _BLOCKS)  # of the tree, whose nodes are so many blocks
+    low, high = boxes[level : level + len(starts), :3], boxes[level : level + len(starts), 3:]
+    points = palette.astype(np.float32)
+    norms = np.square(points).sum(axis=1)
+    columns = np.concatenate(
+        [-2 * points, norms[:, None]], axis=1
+    )  # |a - b|^2 < limit as |b|^2 - 2 a.b < limit - |a|^2
+    rows = np.concatenate([points, np.ones((count, 1), np.float32)], axis=1)
+    mass = np.add.reduceat(weights, starts, dtype=np.int64)
+    density = np.empty(count, np.int64)
+    for p, start in enumerate(starts):
+        own = slice(start, start + step)
+        up, down = high - low[p], high[p] - low
+        least = np.square(np.maximum(0, -np.minimum(up, down))).sum(axis=1)
+        greatest = np.square(np.maximum(up, down)).sum(axis=1)
+        some = np.repeat((least < limit) & (greatest >= limit), step)[:count]
+        near = rows[own] @ columns[some].T < limit - norms[own, None]
+        density[own] = mass[greatest < limit].sum() + _sums(near, weights[some])
+    return density
 
 
-@kernel
-def _compare(
-    points: np.ndarray,
-    heavy: np.ndarray,
-    density: np.ndarray,
-    run: np.ndarray,
-    p: int,
-    first: int,
-    last: int,
-    limit: int,
-) -> None:
-    """Adds the near weights of blocks first ... last - 1 to the colours of block p, and those of block p to ``run``."""
-    start, stop = first * _BLOCK, last * _BLOCK
-    r, g, b, norms = points[0, start:stop], points[1, start:stop], points[2, start:stop], points[3, start:stop]
-    weights = heavy[start:stop]
-    for i in range(p * _BLOCK, (p + 1) * _BLOCK):
-        # |a - b|^2 < limit as |b|^2 - 2 a.b < limit - |a|^2
-        x, y, z = np.float32(-2) * points[0, i], np.float32(-2) * points[1, i], np.float32(-2) * points[2, i]
-        bound, own, total = np.float32(limit) - points[3, i], heavy[i], np.int32(0)
-        for j in range(stop - start):
-            near = norms[j] + x * r[j] + y * g[j] + z * b[j] < bound
-            total += weights[j] if near else np.int32(0)
-            run[j] += own if near else np.int32(0)
-        density[i] += total
-
-
-@kernel
-def nearest_denser(palette: np.ndarray, boxes: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_denser(
+    palette: np.ndarray, boxes: np.ndarray, rank: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each colour the nearest one of lower rank; of several, the one of the lowest rank.
+
+    Most have one within a few levels. So the places around each colour are looked up, the nearer first; the colours without one
+    there are compared with all that are denser.
 
     Args:
         palette: (U, 3) uint8.
-        boxes: its tree.
+        boxes: its tree; not needed here.
         rank: (U,) int64, a permutation of 0 ... U - 1.
 
     Returns:
         Its index (U,) int64 and its squared distance (U,) int64. For rank 0: itself, and the largest distance to any colour.
     """
-    n, leaves = len(palette), len(boxes) // 2
-    blocks = (n + _BLOCK - 1) // _BLOCK
-    points, ranks = np.full((3, blocks, _BLOCK), np.int32(_FAR)), np.full((blocks, _BLOCK), np.int32(_NONE))
-    densest, colors = np.full(2 * leaves, np.int32(_NONE)), np.empty(n, np.int64)
-    for i in range(n):
-        p, k = i // _BLOCK, i % _BLOCK
-        for c in range(3):
-            points[c, p, k] = palette[i, c]
-        ranks[p, k] = rank[i]
-        densest[leaves + p] = min(densest[leaves + p], np.int32(rank[i]))
-        colors[rank[i]] = i
-    for node in range(leaves - 1, 0, -1):
-        densest[node] = min(densest[2 * node], densest[2 * node + 1])
-    nearest, squared = np.empty(n, np.int64), np.empty(n, np.int64)
-    stack, bounds = np.empty(64, np.int64), np.empty(64, np.int64)
-    for i in range(n):
-        if rank[i] == 0:
-            nearest[i], squared[i] = i, _farthest(palette, i)
-        else:
-            best = _climb(points, ranks, boxes, densest, stack, bounds, i // _BLOCK, i % _BLOCK)
-            nearest[i], squared[i] = colors[best & _NONE - 1], best >> 24
+    count = len(palette)
+    by_rank = np.empty(count, np.int64)
+    by_rank[rank] = np.arange(count)
+    nearest, squared = np.empty(count, np.int64), np.empty(count, np.int64)
+    left = np.flatnonzero(rank > 0)
+    if count > _FEW:
+        left = _look_around(palette, rank, by_rank, nearest, squared)
+    points = palette[by_rank].astype(np.float32)
+    norms = np.square(points).sum(axis=1)
+    ranks = np.sort(rank[left])
+    for start in range(0, len(ranks), _ROWS):
+        some = ranks[start : start + _ROWS]
+        distances = norms[: some[-1]] - 2 * points[some] @ points[: some[-1]].T
+        distances[np.arange(some[-1]) >= some[:, None]] = np.inf
+        best = distances.argmin(axis=1)  # the first of several, which is the densest
+        nearest[by_rank[some]] = by_rank[best]
+        squared[by_rank[some]] = distances[np.arange(len(some)), best] + norms[some]
+    densest = by_rank[0]
+    nearest[densest] = densest
+    squared[densest] = np.square(palette.astype(np.int64) - palette[densest]).sum(axis=1).max()
     return nearest, squared
 
 
-@kernel
-def _climb(
-    points: np.ndarray,
-    ranks: np.ndarray,
-    boxes: np.ndarray,
-    densest: np.ndarray,
-    stack: np.ndarray,
-    bounds: np.ndarray,
-    p: int,
-    k: int,
-) -> int:
-    """The nearest denser colour of colour k of block p, as squared distance x 2^24 + rank."""
-    r, g, b, own = points[0, p, k], points[1, p, k], points[2, p, k], ranks[p, k]
-    leaves = len(boxes) // 2
-    best = _search(points, ranks, p, r, g, b, own, _NEVER)
-    node = leaves + p
-    while node > 1:
-        stack[0], bounds[0] = node ^ 1, _bound(boxes, densest, node ^ 1, r, g, b, own)
-        top = 1
-        while top:
-            top -= 1
-            below = stack[top]
-            if bounds[top] >= best:
-                continue
-            if below >= leaves:
-                best = _search(points, ranks, below - leaves, r, g, b, own, best)
-                continue
-            left = _bound(boxes, densest, 2 * below, r, g, b, own)
-            right = _bound(boxes, densest, 2 * below + 1, r, g, b, own)
-            swap = left < right
-            if max(left, right) < best:
-                stack[top], bounds[top] = 2 * below + swap, max(left, right)
-                top += 1
-            if min(left, right) < best:
-                stack[top], bounds[top] = 2 * below + 1 - swap, min(left, right)
-                top += 1
-        node >>= 1
-    return best
+def _look_around(
+    palette: np.ndarray,
+    rank: NDArray[np.int64],
+    by_rank: NDArray[np.int64],
+    nearest: NDArray[np.int64],
+    squared: NDArray[np.int64],
+) -> NDArray[np.intp]:
+    """Fills in the nearest denser colours that lie within _REACH; returns the indices of the others, without the densest."""
+    side = 256 + 2 * _REACH
+    strides = np.array([side * side, side, 1])
+    cube = np.full(side**3, len(palette), np.int32)  # the rank of the colour at each place; none is as high as this
+    places = (palette.astype(np.int64) + _REACH) @ strides
+    cube[places] = rank
+    around = np.stack(np.meshgrid(*3 * [np.arange(-_REACH, _REACH + 1)]), axis=-1).reshape(-1, 3)
+    distances, steps = np.square(around).sum(axis=1), around @ strides
+    left = np.flatnonzero(rank > 0)
+    for distance in range(1, _REACH**2 + 1):
+        best = cube[places[left, None] + steps[distances == distance]].min(axis=1, initial=len(palette))
+        found = best < rank[left]
+        nearest[left[found]], squared[left[found]] = by_rank[best[found]], distance
+        left = left[~found]
+    return left
 
 
-@kernel
-def _bound(boxes: np.ndarray, densest: np.ndarray, node: int, r: int, g: int, b: int, own: int) -> int:
-    """A lower bound of squared distance x 2^24 + rank over the denser colours of a node; _NEVER if there are none."""
-    if densest[node] >= own:
-        return _NEVER
-    dr = max(0, boxes[node, 0] - r, r - boxes[node, 3])
-    dg = max(0, boxes[node, 1] - g, g - boxes[node, 4])
-    db = max(0, boxes[node, 2] - b, b - boxes[node, 5])
-    return int((dr * dr + dg * dg + db * db) << 24 | densest[node])
-
-
-@kernel
-def _search(points: np.ndarray, ranks: np.ndarray, p: int, r: int, g: int, b: int, own: int, best: int) -> int:
-    """The least of ``best`` and the denser colours of block p. Two short loops of 32-bit integers fill the vector unit."""
-    least = np.int32(1 << 20)
-    for j in range(_BLOCK):
-        dr, dg, db = r - points[0, p, j], g - points[1, p, j], b - points[2, p, j]
-        squared = np.int32(dr * dr + dg * dg + db * db)
-        least = min(least, squared if ranks[p, j] < own else np.int32(1 << 20))
-    if least > best >> 24:
-        return best
-    first = np.int32(_NONE)
-    for j in range(_BLOCK):  # a colour at that distance that is not denser has a higher rank
-        dr, dg, db = r - points[0, p, j], g - points[1, p, j], b - points[2, p, j]
-        squared = np.int32(dr * dr + dg * dg + db * db)
-        first = min(first, ranks[p, j] if squared == least else np.int32(_NONE))
-    return int(min(best, np.int64(least) << 24 | first))
-
-
-@kernel
-def _farthest(palette: np.ndarray, i: int) -> int:
-    """The largest squared distance from colour i to any colour."""
-    r, g, b = np.int64(palette[i, 0]), np.int64(palette[i, 1]), np.int64(palette[i, 2])
-    most = np.int64(0)
-    for j in range(len(palette)):
-        most = max(most, (palette[j, 0] - r) ** 2 + (palette[j, 1] - g) ** 2 + (palette[j, 2] - b) ** 2)
-    return int(most)
+def _sums(near: NDArray[np.bool_], weights: np.ndarray) -> NDArray[np.int64]:
+    """(N,) int64: for each row of (N, M), the sum of the weights (M,) where it is true."""
+    if weights.sum() < 1 << 24:
+        return (near.astype(np.float32) @ weights.astype(np.float32)).astype(np.int64)
+    return (near.astype(np.float64) @ weights.astype(np.float64)).astype(np.int64)

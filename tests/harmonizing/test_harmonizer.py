@@ -1,4 +1,6 @@
+import doctest
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from frih.common.errors import UserError
 from frih.models import build_model
 from frih.models.checkpoint import save_checkpoint
 from frih.submasks import extract_submasks
-from tests.conftest import ellipse, no_weight_is_zero, save, smooth_image
+from tests.conftest import FORMS, ellipse, form, no_weight_is_zero, save, smooth_image
 
 
 @pytest.fixture
@@ -220,6 +222,78 @@ def test_frames(harmonizer, image, mask):
         list(harmonizer.frames([image, other], [mask]))
     with pytest.raises(UserError, match=r"image 1, counted from 0: mask: is 10 x 10"):
         list(harmonizer.frames([image, other], [mask, mask[:10, :10]]))
+
+
+def test_the_examples_of_the_documentation_run(harmonizer, image, mask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("composite.png", "mask.png", "photos/a.png", "photos/b.png", "masks/a.png", "masks/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, mask if "mask" in name else image)
+    names = {"Harmonizer": Harmonizer, "harmonizer": harmonizer, "np": np, "Path": Path}
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder().find(Harmonizer, globs=names):
+        runner.run(example)
+    assert (runner.failures, runner.tries) == (0, 7)
+    for name in ("result.png", "a-harmonized.png", "b-harmonized.png"):
+        with Image.open(name) as result:
+            assert result.size == (60, 50)
+
+
+def test_a_batch_equals_single_calls_to_the_bit(harmonizer, image, mask, tmp_path):
+    """Of files, PIL images and arrays of different sizes, and one without foreground."""
+    save(tmp_path / "a.png", image)
+    large = smooth_image(seed=1, width=150, height=140)
+    images = [image, tmp_path / "a.png", Image.fromarray(large), large / 255, image]
+    masks = [mask, mask, *[Image.fromarray(ellipse(150, 140, grow=2))] * 2, mask * np.uint8(0)]
+    expected = [harmonizer(*pair, 0.7) for pair in zip(images, masks, strict=True)]
+    for found, single in zip(harmonizer.batch(iter(images), iter(masks), 0.7), expected, strict=True):
+        assert type(found) is type(single)
+        assert np.array_equal(np.asarray(found), np.asarray(single))
+
+
+def test_what_the_network_sees_at_once_is_within_rounding(harmonizer, mask):
+    """As on a GPU."""
+    images = [smooth_image(seed=seed, width=60, height=50) for seed in range(3)]
+    seen = [harmonizer._see(one, mask) for one in images]
+    for found, one in zip(harmonizer._predict(seen), seen, strict=True):
+        [alone] = harmonizer._predict([one])
+        for part in ("composite", "coarse", "refined"):
+            np.testing.assert_allclose(getattr(found, part), getattr(alone, part), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(60, 50), (700, 900)])
+def test_results_do_not_depend_on_the_form_of_the_code(harmonizer, size):
+    image, mask = smooth_image(seed=0, width=size[0], height=size[1]), ellipse(*size, grow=3)
+    results = []
+    for name in FORMS:
+        with form(name):
+            results.append(harmonizer(image / 255, mask))
+    assert np.array_equal(*results)
+
+
+def test_a_bad_image_does_not_cost_those_before_it(harmonizer, image, mask, tmp_path):
+    found = harmonizer.batch([image, image, tmp_path / "b.png", image], repeat(mask))
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    with pytest.raises(UserError, match=r"image 2, counted from 0: .*b\.png: no such file"):
+        next(found)
+    found = harmonizer.batch([image, image], [mask])
+    assert np.array_equal(next(found), harmonizer(image, mask))
+    with pytest.raises(UserError, match="there are only 1, fewer than images"):
+        next(found)
+    with pytest.raises(UserError, match="strength"):
+        harmonizer.outcomes([], [], 2)
+
+
+def test_outcomes(harmonizer, image, mask, tmp_path):
+    (one, details), error, (other, _) = harmonizer.outcomes(
+        [image, tmp_path / "b.png", image], repeat(255 - mask), invert_mask=True
+    )
+    expected, known = harmonizer(image, mask, return_details=True)
+    assert np.array_equal(one, expected)
+    assert np.array_equal(other, expected)
+    assert np.array_equal(details.labels, known.labels)
+    assert str(error) == f"{tmp_path / 'b.png'}: no such file"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from frih.harmonizing.upsampling import Change, add_change, extend, fit_change
-from tests.conftest import ellipse, smooth_image
+from frih.harmonizing.upsampling import Change, _smooth, add_change, extend, fit_change
+from tests.conftest import ellipse, form, smooth_image
 
 SIZE = 64
 
@@ -37,10 +37,26 @@ def test_a_change_is_added_as_pytorch_enlarges_it(change, size):
     image, mask = rng.random((*size, 4)), rng.integers(0, 256, size).astype(np.uint8)
     mask[: size[0] // 3] = 0
     result = image.copy()
-    add_change(change, result, mask, 0.7)
+    with form("compiled"):
+        add_change(change, result, mask, 0.7)
     np.testing.assert_allclose(result[..., :3], literal(change, image[..., :3], mask, 0.7), atol=1e-5)
     assert np.array_equal(result[..., 3], image[..., 3])
     assert np.array_equal(result[mask == 0], image[mask == 0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_the_plain_form_equals_the_compiled_one(change, dtype):
+    rng = np.random.default_rng(1)
+    image = (rng.random((90, 500, 4)) * (np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1)).astype(dtype)
+    mask = rng.integers(0, 256, (90, 500)).astype(np.uint8)
+    mask[:, :100] = mask[10:30] = 0
+    results = []
+    for name in ("plain", "compiled"):
+        results.append(image.copy())
+        with form(name):
+            add_change(change, results[-1], mask, 0.7)
+    assert np.array_equal(*results)
+    assert not np.array_equal(results[0], image)
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
@@ -149,6 +165,13 @@ def test_a_network_that_blurs_and_halves_the_contrast_leaves_detail_alone():
     for refined, slope in ((halved, 0.5), (gaussian_filter(halved, (1.2, 1.2, 0), mode="nearest"), 0)):
         inner = np.diagonal(fit(composite, refined).slopes[16:-16, 16:-16].mean(axis=(0, 1)))
         np.testing.assert_allclose(inner, -slope, atol=0.03)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 2, 16])
+def test_smoothing(sigma):
+    values = np.random.default_rng(10).random((SIZE, SIZE, 2)).astype(np.float32)
+    expected = gaussian_filter(values, (sigma, sigma, 0), mode="constant")
+    np.testing.assert_allclose(_smooth(values, sigma), expected, rtol=0, atol=1e-6)
 
 
 def test_filling():

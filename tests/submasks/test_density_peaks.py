@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from frih.submasks import DensityPeaks, density_peaks, kmeans
 from frih.submasks.jit import kernel
+from frih.submasks.patience import Patience
+from tests.conftest import FORMS, form
 from tests.submasks import reference
 
 EXAMPLES = int(os.environ.get("FRIH_EXAMPLES", "250"))
@@ -63,7 +65,10 @@ def assert_equal(found, expected):
 @given(colors=color_sets(), chosen=options)
 @exhaustive
 def test_equals_the_reference(colors, chosen):
-    assert_equal(density_peaks(colors, **chosen), reference.density_peaks(colors, **chosen))
+    expected = reference.density_peaks(colors, **chosen)
+    for name in FORMS:
+        with form(name):
+            assert_equal(density_peaks(colors, **chosen), expected)
 
 
 @given(colors=color_sets(), seed=st.integers(0, 2**32 - 1))
@@ -82,9 +87,36 @@ def test_equals_the_reference_on_many_colors(cutoff, distance):
     middles = rng.integers(30, 226, (8, 3))
     clumps = middles[rng.integers(0, 8, 3000)] + rng.normal(0, 12, (3000, 3))
     colors = np.vstack([clumps.clip(0, 255), rng.integers(0, 256, (1000, 3))]).astype(np.uint8)
-    assert_equal(
-        density_peaks(colors, cutoff, distance=distance), reference.density_peaks(colors, cutoff, distance=distance)
-    )
+    expected = reference.density_peaks(colors, cutoff, distance=distance)
+    for name in FORMS:
+        with form(name):
+            assert_equal(density_peaks(colors, cutoff, distance=distance), expected)
+
+
+@pytest.mark.parametrize(
+    ("colors", "span"),
+    [(20_000, 256), (20_000, 40), (4_200, 256), (60_000, 20)],
+    ids=["far apart", "crowded", "few and far apart", "many pixels of a colour"],
+)
+def test_the_plain_form_equals_the_compiled_one(colors, span):
+    rng = np.random.default_rng(5)
+    many = np.vstack([rng.integers(0, span, (colors, 3)), rng.normal(128, 9, (colors // 4, 3))]).astype(np.uint8)
+    with form("compiled"):
+        expected = density_peaks(many)
+    with form("plain"):
+        assert_equal(density_peaks(many), expected)
+
+
+def test_patience():
+    patience = Patience(10)
+    assert [patience.lasts(work) for work in (0, 4, 5, 0)] == [True] * 4
+    assert [patience.lasts(work) for work in (1, 0)] == [False] * 2
+    assert not Patience(10).lasts(11)
+
+
+def test_patience_that_is_over(monkeypatch):
+    monkeypatch.setattr(Patience, "over", True)
+    assert not Patience(10).lasts(1)
 
 
 def test_a_distance_equal_to_the_cutoff_does_not_count():
@@ -213,6 +245,7 @@ def test_refuses_wrong_options_of_an_empty_set_too():
 def test_without_a_compiler_the_answer_is_the_same():
     code = (
         "import sys; import numpy as np; from frih.submasks import density_peaks, kmeans; "
+        "from frih.submasks.patience import Patience; Patience.over = True; "
         "colors = np.random.default_rng(1).integers(0, 90, (300, 3), dtype=np.uint8); "
         "print(*density_peaks(colors).labels, *kmeans(colors).labels); sys.exit('torch' in sys.modules)"
     )

@@ -12,6 +12,7 @@ from frih.config import SubmaskConfig
 from frih.data.iharmony4 import read_split
 from frih.data.images import HALF, read_mask, read_rgb
 from frih.submasks import density_peaks, extract, extract_batch, extract_submasks, kmeans
+from tests.conftest import FORMS, form
 from tests.submasks import reference
 
 DATA = os.environ.get("FRIH_TEST_DATA")
@@ -174,15 +175,17 @@ def labels_of(seed):
 def test_workers_find_the_same(start):
     if start not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {start} on this system")
-    expected = [labels_of(seed) for seed in range(4)]  # numba has been used before the workers start
-    with multiprocessing.get_context(start).Pool(2) as pool:
+    with form("compiled"):
+        expected = [labels_of(seed) for seed in range(4)]  # numba has been used before the workers start
+    with form("compiled"), multiprocessing.get_context(start).Pool(2) as pool:
         for found, known in zip(pool.map(labels_of, range(4)), expected, strict=True):
             np.testing.assert_array_equal(found, known)
 
 
-def test_threads_find_the_same():
+@pytest.mark.parametrize("name", FORMS)
+def test_threads_find_the_same(name):
     expected = [labels_of(seed) for seed in range(8)]
-    with ThreadPoolExecutor(4) as pool:
+    with form(name), ThreadPoolExecutor(4) as pool:
         for found, known in zip(pool.map(labels_of, range(8)), expected, strict=True):
             np.testing.assert_array_equal(found, known)
 

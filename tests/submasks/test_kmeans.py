@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frih.submasks import kmeans
+from frih.submasks import fast_kmeans, kmeans
 from frih.submasks.kmeans import assign
+from tests.conftest import FORMS, form
 from tests.submasks import reference
 from tests.submasks.test_density_peaks import color_sets, exhaustive
 
@@ -18,7 +19,10 @@ def assert_equal(found, labels, centers):
 @given(colors=color_sets(), clusters=st.sampled_from([1, 2, 3, 8, 40, 255]))
 @exhaustive
 def test_equals_the_reference(colors, clusters):
-    assert_equal(kmeans(colors, clusters), *reference.kmeans(colors, clusters))
+    expected = reference.kmeans(colors, clusters)
+    for name in FORMS:
+        with form(name):
+            assert_equal(kmeans(colors, clusters), *expected)
 
 
 @pytest.mark.parametrize("clusters", [4, 60])
@@ -88,7 +92,8 @@ def test_a_center_without_colors_is_left_out():
     assert found.labels.tolist() == [1, 2, 3, 1, 4, 3, 2]
 
 
-def test_sums_of_very_many_pixels_are_exact():
+@pytest.mark.parametrize("assign", [assign, fast_kmeans.assign], ids=FORMS)
+def test_sums_of_very_many_pixels_are_exact(assign):
     """Two billion pixels, nearly all of one colour."""
     palette = np.array([[255, 255, 255], [254, 0, 0]], np.uint8)
     weights = np.array([2**31 - 8, 7], np.int32)
