@@ -31,8 +31,8 @@ from frih.harmonizing.own_images import check_sizes, read_image, read_mask
 if TYPE_CHECKING:
     import gradio as gr
 
-EXAMPLES = [Path(__file__).parent / "examples" / name for name in ("cat.jpg", "flag.jpg")]
-"""Composites, with their masks NAME-mask.png: chelsea_cat_1 and astronaut_flag_7 of scripts/make_sample.py."""
+EXAMPLES = [Path(__file__).parent / "examples" / name for name in ("cat.jpg", "astronaut.jpg")]
+"""Composites, with their masks NAME-mask.png: chelsea_cat_1 and astronaut_head_5 of scripts/make_sample.py."""
 SHOWN = 1024, 1024
 """The largest width and height of an image on the page."""
 UPLOAD_MB, MEGAPIXELS = 100, 50

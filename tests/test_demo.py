@@ -135,7 +135,7 @@ def test_a_new_image_keeps_the_mask_only_if_it_fits(image, tmp_path):
 
 
 def test_the_examples_are_of_the_sample_data_and_change(harmonizer):
-    for number, (photo, foreground) in enumerate((("chelsea", "cat"), ("astronaut", "flag"))):
+    for number, (photo, foreground) in enumerate((("chelsea", "cat"), ("astronaut", "head"))):
         image, mask, drawing, *cleared = demo.open_example(number)
         assert cleared == [None] * 4
         of_sample = sample._load(photo, 512)
