@@ -31,6 +31,8 @@ from frih.data.images import HALF
 from frih.harmonizing.outputs import FORMATS, beside, check_alpha, check_outputs, save, target
 from frih.harmonizing.own_images import is_seen
 from frih.harmonizing.pairs import find_images, find_pairs
+from frih.harmonizing.video import CRF, SECONDS, is_video
+from frih.harmonizing.video_command import harmonize_video_file
 
 if TYPE_CHECKING:  # torch takes seconds; a mistake on the command line is told before
     from frih.harmonizing.harmonizer import Details, Harmonizer
@@ -83,6 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submasks", action="store_true", help="write OUT-submasks.png as well")
     parser.add_argument("--compare", action="store_true", help="write OUT-compare.png, a sheet of all stages, as well")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist; they are kept otherwise")
+    parser.add_argument(
+        "--smooth", type=float, metavar="S", help=f"of a video: seconds of averaging (default: {SECONDS})"
+    )
+    parser.add_argument("--crf", type=float, help=f"of a video: quality, 0 (best) to 51 (default: {CRF:g})")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, xpu or mps (default: auto)")
 
 
@@ -104,6 +110,8 @@ def harmonize_files(args: argparse.Namespace) -> int:
     if args.strength is not None and not 0 <= args.strength <= 1:
         raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
     args.image, args.mask = at_home(args.image), at_home(args.mask)
+    if is_video(args.image):
+        return harmonize_video_file(args)
     pairs, failures = find_pairs(args.image, args.mask)
     count = len(pairs) + len(failures)
     sheets = [name for name in ("submasks", "compare") if getattr(args, name)]

@@ -155,7 +155,7 @@ class Harmonizer:
         names = own.name, str(mask) if isinstance(mask, str | Path) else "mask"
         check_sizes(own.pixels, cover, names)
         cover = 255 - cover if invert_mask else cover
-        details, change = self._look(own.pixels, cover, own.name)
+        details, change = self.look(own.pixels, cover, own.name)
         pixels = own.pixels.copy()
         if change is not None:
             seen = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
@@ -188,8 +188,17 @@ class Harmonizer:
                 raise UserError(f"image {number}, counted from 0: {error}") from None
             yield result
 
-    def _look(self, pixels: np.ndarray, cover: np.ndarray, name: str) -> tuple[Details, Change | None]:
-        """What the network makes of an image; no change where it sees no foreground."""
+    def look(self, pixels: np.ndarray, cover: np.ndarray, name: str = "image") -> tuple[Details, Change | None]:
+        """What the network makes of an image, for programs that add its change themselves, as to a video.
+
+        Args:
+            pixels: (H, W, 3 or 4), as above.
+            cover: (H, W) uint8, the mask; 255 = foreground.
+            name: for messages.
+
+        Returns:
+            The change at the network's size, for :func:`frih.harmonizing.upsampling.add_change`; None if it sees no foreground.
+        """
         size = self.size
         grey = Image.fromarray(cover)
         soft = render(grey, whole(grey), size)
