@@ -81,7 +81,9 @@ def main() -> int:
                 ]
                 rows.append([measure(seen, make(), has_event=kind in ("cut", "light")) for make in ways.values()])
             means = np.mean(rows, axis=0)
-            print(f"{kind:10}" + "".join(f"{flicker:16.3f}{after:8.2f}" for flicker, after in means))
+            afters = ["" if np.isnan(after) else f"{after:.2f}" for _, after in means]
+            cells = zip(means[:, 0], afters, strict=True)
+            print(f"{kind:10}" + "".join(f"{flicker:16.3f}{after:>8}" for flicker, after in cells))
     return 0
 
 

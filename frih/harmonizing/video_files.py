@@ -144,7 +144,7 @@ class VideoWriter:
         video, given = source.video, source.video.codec_context
         self.container = av.open(str(part.absolute()), "w", format=format_, container_options=options)
         self.container.metadata.update(source.container.metadata)
-        self._start = Fraction(source.container.start_time or 0, av.time_base)
+        self._start = Fraction(max(0, source.container.start_time or 0), av.time_base)  # below 0 is a codec's lead
         self._video = self.container.add_stream(_CODEC, rate=source.rate, options={"crf": f"{crf:g}"})
         self._video.width, self._video.height = source.size
         self._video.pix_fmt = "yuv444p" if source.size[0] % 2 or source.size[1] % 2 else "yuv420p"
