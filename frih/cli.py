@@ -75,7 +75,7 @@ def describe_version() -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that ``frih harmonize`` and ``scripts/harmonize.py`` share."""
-    parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
+    parser.add_argument("image", metavar="IMAGE", help="an image, a folder, a quoted pattern, or a video")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     parser.add_argument("-o", "--out", type=path_argument, required=True, metavar="OUT", help="a file or a folder")
     parser.add_argument("--strength", type=float, help="share of the change, 0 to 1 (default: the weights' own, or 1)")
