@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from frih import __version__
-from frih.common.errors import run_command
+from frih.common.errors import UserError, run_command
 from frih.common.paths import at_home, path_argument
 from frih.harmonizing.outputs import FORMATS
 from frih.harmonizing.pasting import Coordinate
 from frih.harmonizing.stills import harmonize_stills, paste_still
+from frih.harmonizing.video import CRF, SECONDS, is_video
+from frih.harmonizing.video_command import harmonize_video_file
 
 _FRIH = """\
 Image harmonization: a foreground gets the colours of its new surroundings.
@@ -25,6 +27,7 @@ Harmonizes images.
 
     frih harmonize composite.png mask.png -o result.png
     frih harmonize composites masks -o results --compare
+    frih harmonize video.mp4 masks -o result.mp4
 
 IMAGE and MASK are two files, two folders, or two quoted patterns such as
 "photos/*.jpg". In a folder a mask has the name of its image, with any suffix,
@@ -91,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser, weights: bool = True) -> None
 
     ``weights``: with the option ``--weights``.
     """
-    parser.add_argument("image", metavar="IMAGE", help="an image, a folder, or a quoted pattern")
+    parser.add_argument("image", metavar="IMAGE", help="an image, a folder, a quoted pattern, or a video")
     parser.add_argument("mask", metavar="MASK", help="its mask, white = foreground, or a cut-out foreground with alpha")
     files = _add_files(parser)
     files.add_argument("--compare", action="store_true", help="write OUT-compare.png as well: before and after")
@@ -100,6 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser, weights: bool = True) -> None
     masks = parser.add_argument_group("masks")
     masks.add_argument("--invert-mask", action="store_true", help="the masks are black where the foreground is")
     _add_edges(masks)
+    videos = parser.add_argument_group("videos")
+    videos.add_argument("--smooth", type=float, metavar="S", help=f"seconds of averaging (default: {SECONDS})")
+    videos.add_argument("--crf", type=float, metavar="N", help=f"quality, 0 (best) to 51 (default: {CRF:g})")
     _add_network(parser.add_argument_group("network"), weights)
 
 
@@ -191,6 +197,11 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
 def harmonize_files(args: argparse.Namespace) -> int:
     """Harmonizes what a command line names, and returns the exit status."""
     args.image, args.mask = at_home(args.image), at_home(args.mask)
+    if is_video(args.image):
+        return harmonize_video_file(args)
+    for name in ("smooth", "crf"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name}: is for videos, and {args.image} is none; leave it out")
     return harmonize_stills(args)
 
 

@@ -39,25 +39,40 @@ def write_whole(path: Path, content: str | bytes | memoryview, *, durable: bool 
     Raises:
         OSError: the file, which the error names, cannot be written; an older file of that name is still there.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with naming(path, part):
-            with part.open("wb") as file:
-                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    with whole_path(path) as part, part.open("wb") as file:
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     if durable:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def whole_path(path: Path) -> Iterator[Path]:
+    """A hidden file for the ``with`` block to write. At its end it gets the given name, and replaces an older one.
+
+    If the block fails, the hidden file is removed; an older file of that name is still there.
+
+    Args:
+        path: in a folder that exists.
+
+    Raises:
+        OSError: the file, which the error names, cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with naming(path, part):
+            yield part
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def append(path: Path, content: str | bytes) -> None:

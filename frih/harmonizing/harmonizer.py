@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 import torch
@@ -186,7 +186,7 @@ class Harmonizer:
         return (result, details) if return_details else result
 
     def batch(
-        self, images: Iterable[AnyImage | Own], masks: Iterable[AnyImage], strength: float | None = None
+        self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float | None = None
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes many images, with the results of single calls, faster: on all cores, and on a GPU several at once.
 
@@ -252,7 +252,7 @@ class Harmonizer:
         return staged(_pairs(images, masks), begin, together, finish, at_once)
 
     def frames(
-        self, images: Iterable[AnyImage | Own], masks: Iterable[AnyImage], strength: float | None = None
+        self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float | None = None
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes images one after the other, each when it is asked for.
 
@@ -341,7 +341,10 @@ def _changed(own: Own, cover: np.ndarray, change: Change | None, strength: float
     return own.give_back(pixels)
 
 
-def _pairs(images: Iterable[AnyImage | Own], masks: Iterable[AnyImage]) -> Iterator[tuple[AnyImage | Own, AnyImage]]:
+Kind = TypeVar("Kind")
+
+
+def _pairs(images: Iterable[Kind], masks: Iterable[AnyImage]) -> Iterator[tuple[Kind, AnyImage]]:
     """Each image with its mask.
 
     Raises:

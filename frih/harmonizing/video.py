@@ -1,0 +1,180 @@
+"""Videos: each frame is harmonized, and the change is smoothed over time (:mod:`frih.harmonizing.video_smoothing`)."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from frih.common.errors import UserError, need
+from frih.common.files import whole_path
+from frih.common.progress import progress_bar
+from frih.common.wording import counted
+from frih.data.images import HALF, as_grey
+from frih.harmonizing.own_images import check_sizes, read_mask
+from frih.harmonizing.pairs import find_images
+
+if TYPE_CHECKING:
+    from frih.harmonizing.harmonizer import Harmonizer
+
+SECONDS = 0.5
+"""Changes are averaged over about this time."""
+CRF = 16.0
+"""Quality of the result (x264's constant rate factor). At 16, the loss is hard to see."""
+WRITTEN = ".mp4", ".m4v", ".mov", ".mkv"
+"""Suffixes of videos that are written."""
+_READ = *WRITTEN, ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp"
+_GREY = 16
+"""Codecs do not keep black and white: in the video of a mask, values this near to them stand for them."""
+
+
+class Done(NamedTuple):
+    """What was made of a video."""
+
+    frames: int
+    empty: int
+    """Frames in which the network saw no foreground; they are as they were."""
+    notes: Counter[str]
+    """Notes on frames (:mod:`frih.harmonizing.kinds`), with the number of frames."""
+
+
+def is_video(name: str | Path) -> bool:
+    """Whether a name is that of a video, by its suffix."""
+    return Path(name).suffix.lower() in _READ and not Path(name).is_dir()
+
+
+def video_target(video: Path, out: Path) -> Path:
+    """The file for a video's result.
+
+    Args:
+        video: its file.
+        out: a file or a folder, as the user names it.
+
+    Raises:
+        UserError: the format is none that is written.
+    """
+    if out.is_dir() or not out.suffix:
+        return out / (video.name if video.suffix.lower() in WRITTEN else f"{video.stem}.mp4")
+    if out.suffix.lower() not in WRITTEN:
+        raise UserError(f"-o {out}: videos are written as {', '.join(WRITTEN)}; take one of these, or name a folder")
+    return out
+
+
+def harmonize_video(
+    harmonizer: "Harmonizer",
+    video: Path,
+    masks: str,
+    out: Path,
+    *,
+    strength: float | None = None,
+    invert_mask: bool = False,
+    seconds: float = SECONDS,
+    crf: float = CRF,
+) -> Done:
+    """Harmonizes a video, with a progress bar. The result appears when it is complete; if stopped, there is none.
+
+    Frames pass one at a time, so memory does not grow with the video. Outside the mask, pixels change by the encoder's loss
+    alone. Sound is copied. Times, colour range and matrix are kept; a turned video becomes upright.
+
+    Args:
+        harmonizer: the network.
+        video: a file.
+        masks: one for each frame, upright and of its size: a video, or a folder or a pattern of images, in the order of the
+            numbers in their names; or one image for all frames. As for images, white is foreground.
+        out: the file to write, of a suffix in :data:`WRITTEN`.
+        strength: share of the change, 0 to 1; by default the weights' own.
+        invert_mask: black is foreground.
+        seconds: the time over which the change is averaged; 0 takes each frame by itself.
+        crf: quality of the result, 0 (best) to 51 (worst).
+
+    Raises:
+        UserError: a file cannot be read, or is of a kind that is not supported; masks are fewer than frames, or of another
+            size; there is no foreground in any frame.
+        OSError: the result cannot be written.
+    """
+    need("av", extra="video")
+    from frih.harmonizing.upsampling import add_change
+    from frih.harmonizing.video_colours import add_rgb_change, to_rgb
+    from frih.harmonizing.video_files import VideoReader, VideoWriter, count_frames
+    from frih.harmonizing.video_smoothing import Smoother
+
+    strength = harmonizer.findings.strength if strength is None else strength
+    smoother, notes, empty, number = Smoother(seconds), Counter[str](), 0, 0
+    with VideoReader(video) as reader:
+        total = count_frames(video)
+        covers = _masks(masks, total, video)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole_path(out) as part:
+            with VideoWriter(part, out, reader, crf) as writer:
+                for frame in progress_bar(reader.frames(writer.copy), total=total, unit="frame"):
+                    try:
+                        name, cover = next(covers)
+                    except StopIteration:
+                        raise UserError(
+                            f"{masks}: has {counted(number, 'mask')}, fewer than frames of {video}"
+                        ) from None
+                    number += 1
+                    pixels = to_rgb(frame.planes, reader.colours)
+                    check_sizes(pixels, cover, (str(video), name))
+                    cover = 255 - cover if invert_mask else cover
+                    planes, change = frame.planes, None
+                    if cover.max() >= HALF:
+                        details, change = harmonizer.look(pixels, cover, f"{video}, frame {number}")
+                        notes.update(details.notes)
+                    if change is None:
+                        empty += 1
+                    else:
+                        change = smoother(change, details.composite, details.labels, frame.seconds)
+                        harmonized = pixels.copy()
+                        add_change(change, harmonized, cover, strength)
+                        planes = add_rgb_change(planes, pixels, harmonized, reader.colours)
+                    writer.write(frame, planes)
+            if empty == number:
+                raise UserError(f"{masks}: has no foreground in any frame; white is foreground (--invert-mask: black)")
+    return Done(number, empty, notes)
+
+
+def _masks(masks: str, frames: int, video: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """A name for messages and a mask (H, W) uint8 for each frame.
+
+    Raises:
+        UserError: there are fewer than frames.
+    """
+    from frih.harmonizing.video_files import count_frames
+
+    files = find_images(masks)
+    if files is None and not is_video(masks):
+        return repeat((masks, read_mask(masks)))
+    count = count_frames(Path(masks)) if files is None else len(files)
+    if count < frames:
+        raise UserError(
+            f"{masks}: has {counted(count, 'mask')} for {frames} frames of {video}; give one a frame, or one image for all"
+        )
+    if count > frames:
+        tqdm.write(f"{masks}: has {count} masks for {frames} frames of {video}; the last are not used", file=sys.stderr)
+    if files is None:
+        return _video_of_masks(Path(masks))
+    return ((str(path), read_mask(path)) for path in sorted(files, key=lambda path: natural(path.name)))
+
+
+def _video_of_masks(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The masks in the frames of a video."""
+    from frih.harmonizing.video_colours import to_rgb
+    from frih.harmonizing.video_files import VideoReader
+
+    table = np.rint((np.arange(256.0) - _GREY).clip(0, 255 - 2 * _GREY) * 255 / (255 - 2 * _GREY)).astype(np.uint8)
+    with VideoReader(path) as reader:
+        for number, frame in enumerate(reader.frames(), 1):
+            name = f"{path}, frame {number}"
+            yield name, table[np.asarray(as_grey(Image.fromarray(to_rgb(frame.planes, reader.colours)), name))]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names by the numbers in them: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
