@@ -232,6 +232,7 @@ def served(harmonizer, tmp_path) -> Iterator[str]:
     with (tmp_path / "out").open("w") as out, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out) as page:
         try:
             for _ in range(600):
+                assert page.poll() is None, "the page's program has ended"
                 try:
                     urllib.request.urlopen(address).close()
                     break
@@ -325,6 +326,7 @@ def test_the_page_in_a_browser(served, harmonizer, image, tmp_path):
         assert changed[40:55, 95:125].any()
         assert not changed[:, :50].any()
 
+        page.wait_for_timeout(1000)  # the editor takes what it sent before it takes what comes
         empty.set_input_files(tmp_path / "mask.png")
         expect(page.get_by_role("cell", name="mask.png")).to_be_visible()
         assert soon_painted(True)
