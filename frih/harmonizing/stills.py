@@ -260,13 +260,11 @@ def _check_numbers(args: Namespace) -> None:
 def _has_compiled() -> bool:
     """Whether numba had to compile something in this process."""
     numba = sys.modules.get("numba.core.dispatcher")  # it is imported only where it is needed
-    kernels = [
-        one
-        for name, module in list(sys.modules.items())
-        for one in list(vars(module).values())
-        if numba and name.startswith("frih.") and isinstance(one, numba.Dispatcher)
-    ]
-    return any(kernel.stats.cache_misses for kernel in kernels)
+    if numba is None:
+        return False
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith("frih.")]
+    values = [value for module in ours for value in list(vars(module).values())]
+    return any(value.stats.cache_misses for value in values if isinstance(value, numba.Dispatcher))
 
 
 def _note(text: str) -> None:
