@@ -151,6 +151,8 @@ def make_image(rng: random.Random, base: Base, folder: Path, *, modes: Sequence[
         options: dict[str, Any] = {"exif": exif} if rng.random() < 0.4 else {}
         if name == "TIFF":
             options["compression"] = rng.choice((None, "tiff_lzw", "tiff_deflate", "jpeg", "packbits"))
+            if options["compression"] == "jpeg" and image.mode not in ("L", "RGB", "CMYK", "YCbCr"):
+                continue  # libtiff crashes on others, as on "1", "P" and "I;16"
         if name in ("GIF", "PNG", "TIFF", "WEBP") and rng.random() < 0.2:
             options |= {"save_all": True, "append_images": [image.rotate(180)]}
         memory = io.BytesIO()

@@ -19,6 +19,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def main() -> int:
     jobs = plan(tables, **where, **how, overrides=args.overrides)
     check_data(jobs)
     if args.dry_run:
-        print_plan(jobs, out, args.measure, args.processes)
+        with locked(out / ".lock") if args.measure else nullcontext():
+            print_plan(jobs, out, args.measure, args.processes)
         return 0
     late = begun + 60 * args.minutes if args.minutes else float("inf")
     with made(out), locked(out / ".lock"), stop_requests() as stop:
@@ -102,8 +104,10 @@ def parse() -> argparse.Namespace:
     option(
         "--per-photo", type=int, metavar="K", help="with --photos: composites of a photo by each transfer (default: 1)"
     )
-    option("--dry-run", action="store_true", help="list commands and what they cost by what was measured; run nothing")
-    timed = "with --dry-run: time N steps here of each row whose steps were never timed"
+    option(
+        "--dry-run", action="store_true", help="list commands and what they cost by what was measured; train nothing"
+    )
+    timed = "with --dry-run: time N steps here of each row whose steps were never timed; OUT/costs.jsonl keeps them"
     option("--measure", type=int, default=0, metavar="N", help=timed)
     args = parser.parse_intermixed_args()
     folders, behind = split_words(args.benchmark)
@@ -150,7 +154,7 @@ def print_plan(jobs: Sequence[Job], out: Path, steps: int, processes: int) -> No
     for job in jobs:
         state = progress(job)
         left = state.steps - state.step
-        if steps and left and not cost(out, job, jobs):
+        if steps and left and state.steps > 1 and not cost(out, job, jobs):
             timed = max(1, min(steps, state.steps // 2))
             note(out, job.row, timed, timed * measure(job, timed, environment(0, 1, processes)))
         known = cost(out, job, jobs)

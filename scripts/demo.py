@@ -10,8 +10,10 @@ folder until the page is stopped (Ctrl-C, SIGTERM). More is in docs/demo.md.
 import argparse
 import html
 import os
+import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -26,7 +28,8 @@ from frih.common.drawing import color_labels
 from frih.common.errors import UserError, need, run_command
 from frih.data.images import HALF, reading
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.harmonizing.own_images import check_sizes, read_image, read_mask
+from frih.harmonizing.mask_edges import resized
+from frih.harmonizing.own_images import check_sizes, is_same_shape, read_image, read_mask
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -35,6 +38,8 @@ EXAMPLES = [Path(__file__).parent / "examples" / name for name in ("cat.jpg", "a
 """Composites, with their masks NAME-mask.png: chelsea_cat_1 and astronaut_head_5 of scripts/make_sample.py."""
 SHOWN = 1024, 1024
 """The largest width and height of an image on the page."""
+RESULT, KEPT = "result-", 3600
+"""The prefix of results' folders, and how many seconds uploads and results are kept."""
 UPLOAD_MB, MEGAPIXELS = 100, 50
 """The largest file and image that the page takes."""
 PAINT, OPACITY, TINT = "#ff00d0", 0.5, 0.3
@@ -104,8 +109,8 @@ def build(harmonizer: Harmonizer) -> "gr.Blocks":
     import gradio as gr
 
     first = example(0)
-    with gr.Blocks(title="FRIH", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        result = gr.State(time_to_live=3600)
+    with gr.Blocks(title="FRIH", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
+        result = gr.State(time_to_live=KEPT)
         gr.Markdown(
             "# FRIH: image harmonization\nAn object that was pasted into a photo has the wrong colours. Take an example, or "
             "open an image and mark its foreground: paint over it, or open its mask. Then press the button."
@@ -230,10 +235,21 @@ def save_result(path: str | None, result: Result | None, strength: float) -> str
     """Writes the harmonized image, as PNG, which keeps every value."""
     if not path or not result:
         raise UserError("there is no harmonized image yet; press Harmonize first")
-    target = Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR"))) / f"{Path(path).stem}-harmonized.png"
+    _remove_old_results()
+    target = (
+        Path(tempfile.mkdtemp(prefix=RESULT, dir=os.environ.get("GRADIO_TEMP_DIR")))
+        / f"{Path(path).stem}-harmonized.png"
+    )
     image = result.at(strength)
     image.save(target, exif=image.info.get("exif"), compress_level=1)  # Pillow's default takes seconds
     return str(target)
+
+
+def _remove_old_results() -> None:
+    """Gradio keeps a copy of a result for :data:`KEPT` seconds; ours is needed no longer than that."""
+    for folder in Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()).glob(f"{RESULT}*"):
+        if time.time() - folder.stat().st_mtime > KEPT:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def paint_to_mask(layers: list[Image.Image], size: tuple[int, int], given: Image.Image | None = None) -> Image.Image:
@@ -248,9 +264,11 @@ def paint_to_mask(layers: list[Image.Image], size: tuple[int, int], given: Image
 
 
 def _mask(path: str, image: Image.Image) -> Image.Image:
-    """An image's mask."""
+    """An image's mask; one of another size but the same shape is resized."""
     _check_size(path)
     mask = read_mask(path)
+    if is_same_shape(image.size, mask.shape[::-1]):
+        mask = resized(mask, image.size)
     check_sizes(np.asarray(image), mask, ("the image", path))
     return Image.fromarray(mask)
 

@@ -3,9 +3,10 @@
     python scripts/make_sample.py
     python evaluate.py frih/pretrained data.root=data/sample --out outputs/gallery/test
     python evaluate.py frih/pretrained data.root=data/sample --split train --out outputs/gallery/train
-    python scripts/gallery.py data/sample outputs/gallery/test outputs/gallery/train
+    python scripts/gallery.py data/sample outputs/gallery/test outputs/gallery/train --strip astronaut_suit_7.jpg
 
-Writes STRIP and GALLERY: the composites with the largest gain in fMSE, each foreground once, then those with the largest harm.
+Writes strip.jpg, and gallery.jpg: the composites with the largest gain in fMSE, each foreground once, then those with the
+largest harm.
 """
 
 import argparse
@@ -16,13 +17,15 @@ from PIL import Image
 
 from frih import Harmonizer
 from frih.common.drawing import image_sheet
-from frih.common.errors import UserError, run_command
+from frih.common.errors import UserError, extra, run_command
 from frih.common.files import whole_file
 from frih.common.paths import path_argument
-from frih.data.iharmony4 import read_split
-from frih.evaluation.rows import read_rows
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.tools.sharing.examples import Example, caption, choose
+
+with extra("train"):
+    from frih.data.iharmony4 import read_split
+    from frih.evaluation.rows import read_rows
+    from frih.tools.sharing.examples import Example, caption, choose
 
 STAGES = ("composite", "mask", "FRIH", "real")
 

@@ -371,3 +371,21 @@ def test_the_space_has_all_that_it_needs(tmp_path, monkeypatch):
     assert len(card["short_description"]) <= 60  # more is refused there
     (listed,) = re.findall(r"^dependencies = \[.*\n([^]]*)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert (space / "requirements.txt").read_text().split() == re.findall(r'"(.*)"', listed)
+
+
+def test_a_mask_of_the_images_shape_is_resized(tmp_path):
+    save(tmp_path / "half.png", ellipse(20, 12, grow=0))
+    save(tmp_path / "other.png", ellipse(20, 20, grow=0))
+    image = Image.new("RGB", (40, 24))
+    assert demo._mask(str(tmp_path / "half.png"), image).size == (40, 24)
+    with pytest.raises(UserError, match="differ"):
+        demo._mask(str(tmp_path / "other.png"), image)
+
+
+def test_old_results_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for name, age in (("result-old", demo.KEPT + 9), ("result-new", 0), ("upload", demo.KEPT + 9)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    demo._remove_old_results()
+    assert {path.name for path in tmp_path.iterdir()} == {"result-new", "upload"}

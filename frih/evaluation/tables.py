@@ -95,7 +95,7 @@ def comparison(
     """The paper's Tables 1 and 2 of one or several evaluations, by their names; a line for each method.
 
     A group or a score that one of them lacks shows dashes. Shares of images made worse that all of them lack have no column. A
-    heading counts the images of the largest evaluation. Protocols are a column where they differ. The best image of each
+    heading counts the images of the largest evaluation. Protocols are a column where they differ. The best figure of each
     column among those of ``rivals``, evaluations that were made alike, is bold; composites as they are do not take part.
     """
     names = names or methods()

@@ -258,6 +258,6 @@ def test_program_without_images(capsys, evaluations, dataset, tmp_path):
     Thumbnails(first[0]).path("A", "a-0_x_1_1.jpg", "refined").unlink()
     assert run_here("scripts/gains.py", *first, "--against", *second, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "give the data set: --data ROOT" in printed
+    assert "give the data set: --data ROOT" in " ".join(printed.split())
     assert "no sheets of images" in printed
     assert {path.name for path in out.iterdir()} == {"gains.md", "gains.json", "gains.csv"}

@@ -160,7 +160,9 @@ def test_program_of_a_run(capsys, dataset, small_config, tmp_path):
     assert list(found["fmse"]) == ["Input composite", "FRIH, coarse", "FRIH"]
     assert len({cells["All"][AS_IS] for cells in found["fmse"].values()}) == 3
     for name, cells in found["fmse"].items():
-        assert f"{name}: fMSE, and what is left of it after the best colour shift of each part" in printed
+        assert f"{name}: fMSE, and what is left of it after the best colour shift of each part" in " ".join(
+            printed.split()
+        )
         assert cells["All"][AS_IS] > cells["All"]["whole"] > cells["All"]["kmeans:2"] > 0
     lines = list(csv.DictReader((out / "oracle.csv").read_text().splitlines()))
     assert float(lines[-1]["kmeans:2"]) == found["fmse"]["FRIH"]["All"]["kmeans:2"]
