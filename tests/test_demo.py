@@ -378,7 +378,7 @@ def test_a_mask_of_the_images_shape_is_resized(tmp_path):
     save(tmp_path / "other.png", ellipse(20, 20, grow=0))
     image = Image.new("RGB", (40, 24))
     assert demo._mask(str(tmp_path / "half.png"), image).size == (40, 24)
-    with pytest.raises(UserError, match="differ"):
+    with pytest.raises(UserError, match="is 20 x 20 pixels but the image is 40 x 24"):
         demo._mask(str(tmp_path / "other.png"), image)
 
 
