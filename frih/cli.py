@@ -1,4 +1,4 @@
-"""The command ``frih``: harmonizes your own images, and pastes cut-outs into others."""
+"""The command ``frih``: harmonizes your own images and videos, and pastes cut-outs into others."""
 
 import argparse
 import platform
@@ -20,10 +20,11 @@ _FRIH = """\
 Image harmonization: a foreground gets the colours of its new surroundings.
 
     frih harmonize composite.png mask.png -o result.png
+    frih harmonize video.mp4 masks -o result.mp4
     frih paste cutout.png background.jpg -o composite.png --harmonize
 """
 _HARMONIZE = """\
-Harmonizes images.
+Harmonizes images and videos.
 
     frih harmonize composite.png mask.png -o result.png
     frih harmonize composites masks -o results --compare
@@ -64,7 +65,7 @@ def main() -> None:
         dest="command", required=True, title="commands", metavar="COMMAND ...", prog="frih"
     )
     for name, summary, text, add, work in (
-        ("harmonize", "harmonize your own images", _HARMONIZE, add_arguments, harmonize_files),
+        ("harmonize", "harmonize your own images and videos", _HARMONIZE, add_arguments, harmonize_files),
         ("paste", "paste a cut-out into another image", _PASTE, add_paste_arguments, paste_still),
     ):
         command = commands.add_parser(

@@ -366,7 +366,7 @@ def test_a_image_is_not_replaced_by_its_result_unless_asked(place, frih):
     assert image.read_bytes() != before
 
 
-def test_sheets_that_are_there_stay_and_those_that_are_not_are_added(place, frih):
+def test_sheets_that_are_there_stay_and_those_that_are_not_are_added(place, frih, monkeypatch):
     run = "harmonize", place / "images/a.png", place / "masks/a.png", "-o", place / "out/"
     frih(*run)
     before = (place / "out/a.png").stat().st_mtime_ns
@@ -377,6 +377,9 @@ def test_sheets_that_are_there_stay_and_those_that_are_not_are_added(place, frih
     assert (place / "out/a-submasks.png").read_bytes() == b"precious"
     assert (place / "out/a.png").stat().st_mtime_ns == before
     assert pixels(place / "out/a-compare.png").shape == (82, 138, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Harmonizer, "load", lambda *_: pytest.fail("at work"))
+        assert "(3 files kept, there already" in frih(*run, "--submasks", "--compare")[1]
     frih(*run, "--submasks", "--overwrite")
     assert pixels(place / "out/a-submasks.png").shape == (50, 60, 3)
 

@@ -159,6 +159,8 @@ def test_what_makes_no_sense(place, paste, monkeypatch):
         (("cutout.png", "--compare"), "--compare: is of use with --harmonize only"),
         (("cutout.png", "--invert-mask"), "--invert-mask: there is no --mask to invert"),
         (("cutout.png", "-w", "x"), "--weights: is of use with --harmonize only"),
+        (("cutout.png", "--device", "cuda"), "--device: is of use with --harmonize only"),
+        (("cutout.png", "--strength", "0"), "--strength: is of use with --harmonize only"),
         (("cutout.png", "-o", "out.heic"), "-o out.heic: its format is unknown"),
         (("cutout.png", "more.png"), "unrecognized arguments: "),
     ):
@@ -170,11 +172,13 @@ def test_what_makes_no_sense(place, paste, monkeypatch):
 
 
 def test_a_foreground_too_small_for_the_network(place, paste):
+    """The composite and its mask are good all the same."""
     save(place / "background.jpg", smooth_image(seed=1, width=2000, height=1500))
-    status, _, told = paste("cutout.png", "background.jpg", "-o", "out.png", "--scale", "0.1", "--harmonize")
+    status, said, told = paste("cutout.png", "background.jpg", "-o", "out.png", "--scale", "0.1", "--harmonize")
     assert status == 2
+    assert [line.split(":")[0] for line in said.splitlines()] == ["out.png", "out-mask.png"]
     assert "cutout.png: has no foreground at 128 x 128 pixels, as the network sees it; give a larger --scale" in told
-    assert not list(place.glob("out*"))
+    assert sorted(path.name for path in place.glob("out*")) == ["out-mask.png", "out.png"]
 
 
 def test_a_transparent_background(place, paste):

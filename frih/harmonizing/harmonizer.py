@@ -246,7 +246,7 @@ class Harmonizer:
         ) -> tuple[Image.Image | np.ndarray, Details]:
             own, cover, seen = begun
             details, change = self._understand(seen, predicted, own.name)
-            return _changed(own, cover, change, strength), details
+            return _changed(own, cover, change, strength, threads=1), details
 
         at_once = 1 if self.device.type == "cpu" else max(1, _PIXELS // self.size**2)
         return staged(_pairs(images, masks), begin, together, finish, at_once)
@@ -262,7 +262,7 @@ class Harmonizer:
             strength: as above.
 
         Raises:
-            UserError: as above, naming the image's number where it has no name.
+            UserError: as above, naming the image's number as well.
         """
         for number, (image, mask) in enumerate(_pairs(images, masks)):
             try:
@@ -332,12 +332,14 @@ def _read(image: AnyImage | Own, mask: AnyImage, invert_mask: bool) -> tuple[Own
     return own, 255 - cover if invert_mask else cover
 
 
-def _changed(own: Own, cover: np.ndarray, change: Change | None, strength: float) -> Image.Image | np.ndarray:
+def _changed(
+    own: Own, cover: np.ndarray, change: Change | None, strength: float, threads: int | None = None
+) -> Image.Image | np.ndarray:
     """An image with a change, in the form it came in."""
     pixels = own.pixels.copy()
     if change is not None:
         shown = cover if is_opaque(pixels) else np.where(pixels[..., 3] > 0, cover, 0)
-        add_change(change, pixels, shown, strength)
+        add_change(change, pixels, shown, strength, threads)
     return own.give_back(pixels)
 
 

@@ -5,14 +5,12 @@ form without room for new colours, such as greyscale, is refused; the message na
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from frih.common.errors import UserError
 from frih.data.images import HALF, as_grey, check_foreground, reading
@@ -240,25 +238,20 @@ def _without_labels(mask: np.ndarray, name: str) -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     """A file's image, turned upright."""
-    with _opened(path) as file:
-        frames = getattr(file, "n_frames", 1)
-        if frames > 1 and file.format != "MPO":
-            raise UserError(f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames")
-        if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
-            raise UserError(
-                f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
-                "uint16, or save it in 8 bits"
-            )
-        file.load()
-        ImageOps.exif_transpose(file, in_place=True)
-        image: Image.Image = file
-    return image
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """A file's image, not yet decoded."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are welcome
         with Image.open(path) as file:
-            yield file
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1 and file.format != "MPO":
+                raise UserError(
+                    f"{path}: holds {frames} images; save each by itself, or give them to Harmonizer.frames"
+                )
+            if file.mode in ("RGB", "RGBA") and any(";16" in str(tile[-1]) for tile in getattr(file, "tile", ())):
+                raise UserError(
+                    f"{path}: has 16 bits a channel, of which Pillow reads 8; give it to Harmonizer as an array of "
+                    "uint16, or save it in 8 bits"
+                )
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)
+            image: Image.Image = file
+    return image

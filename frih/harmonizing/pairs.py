@@ -32,16 +32,20 @@ def find_pairs(image: str, mask: str) -> tuple[dict[Path, Path], list[str]]:
         return {Path(image): Path(mask)}, []
     if not images:
         raise UserError(f"{image}: holds no image")
+    stems = grouped(masks, _stem)
+    marked = {_stem(path) + mark for path in images for mark in _MARKS}
+    images = [
+        path
+        for path in images
+        if _stem(path) not in marked or not any(_same(path, one) for one in stems.get(_stem(path), []))
+    ]
     if len(images) == len(masks) and all(map(_same, images, masks)):
-        marked = {_stem(path) + mark for path in images for mark in _MARKS}
-        images = [path for path in images if _stem(path) not in marked]
-        if len(images) == len(masks):
-            folder = image if Path(image).is_dir() else Path(image).parent
-            raise UserError(
-                f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
-                f'"{folder}/*.jpg" "{folder}/*.png"; or name the mask of X.jpg X-mask.png'
-            )
-    stems, names = grouped(masks, _stem), grouped(images, _stem)
+        folder = image if Path(image).is_dir() else Path(image).parent
+        raise UserError(
+            f"{image}: which are images and which are masks? Give two folders, or two patterns in quotes, as "
+            f'"{folder}/*.jpg" "{folder}/*.png"; or name the mask of X.jpg X-mask.png'
+        )
+    names = grouped(images, _stem)
     pairs, failures = {}, []
     for path in images:
         stem = _stem(path)

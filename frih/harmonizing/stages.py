@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -44,8 +44,7 @@ def staged(
     pool, middle = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
 
     def go_on(begun: list[Future[Begun]]) -> list[Future[Result] | Exception]:
-        wait(begun)
-        failures = [_failure(one) for one in begun]
+        failures = [_failure(one) for one in begun]  # CancelledError ends this when the iterator is closed
         good = [one.result() for one, failure in zip(begun, failures, strict=True) if failure is None]
         try:
             made = iter(together(good) if good else ())

@@ -44,16 +44,18 @@ def harmonize_stills(args: Namespace) -> int:
         )
     inputs = [path for name in (args.image, args.mask) for path in find_images(name) or [Path(name)]]
     check_outputs(outputs, inputs, args.overwrite)
-    harmonizer = load(args)
+    missing = {
+        image: [path for path in paths if args.overwrite or not path.exists()] for image, paths in outputs.items()
+    }
+    kept = sum(len(outputs[image]) - len(paths) for image, paths in missing.items())
+    harmonizer = load(args) if any(missing.values()) else None
     submasks: list[int] = []
-    kept, start = 0, time.perf_counter()
+    start = time.perf_counter()
     for image, mask in progress_bar(pairs.items(), unit="image", disable=count == 1):
-        missing = [path for path in outputs[image] if args.overwrite or not path.exists()]
-        kept += len(outputs[image]) - len(missing)
-        if not missing:
+        if not harmonizer or not missing[image]:
             continue
         try:
-            submasks.append(_harmonize_file(harmonizer, image, mask, results[image], missing, args))
+            submasks.append(_harmonize_file(harmonizer, image, mask, results[image], missing[image], args))
         except UserError as error:
             failures.append(str(error))
         except Exception as error:  # the other images do not depend on it
@@ -63,7 +65,7 @@ def harmonize_stills(args: Namespace) -> int:
             )
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    work = f": {_work(harmonizer, submasks, start)}" if submasks else ""
+    work = f": {_work(harmonizer, submasks, start)}" if harmonizer and submasks else ""
     already = f" ({counted(kept, 'file')} kept, there already; --overwrite replaces them)" if kept else ""
     print(f"{len(submasks)} of {count} harmonized, in {args.out}{work}{already}")
     return USER_ERROR if failures else 0
@@ -72,8 +74,9 @@ def harmonize_stills(args: Namespace) -> int:
 def paste_still(args: Namespace) -> int:
     """Pastes the cut-out of a command line into its background, harmonizes that if asked, and returns the exit status."""
     _check_numbers(args)
-    for name in ("compare", "weights", "strength", "size"):
-        if not args.harmonize and getattr(args, name) not in (None, False):
+    unused = {"compare": False, "weights": None, "strength": None, "size": None, "device": "auto"}
+    for name, default in unused.items():
+        if not args.harmonize and getattr(args, name) != default:
             raise UserError(f"--{name}: is of use with --harmonize only; give both")
     out = target(Path(f"{args.cutout.stem}-on-{args.background.stem}{args.background.suffix}"), args.out, None, 1)
     mask_file, harmonized, sheet = beside(out, "mask"), beside(out, "harmonized", out.suffix), beside(out, "compare")
@@ -91,21 +94,21 @@ def paste_still(args: Namespace) -> int:
     check_alpha(own.pixels, out)
     if pasted.cut >= 0.005:
         _note(f"{out}: {100 * pasted.cut:.0f} % of the foreground is outside of the background, and cut off")
-    images = {out: _as_image(own), mask_file: Image.fromarray(pasted.mask)}
-    said = [f"{out}: {_placing(pasted)}", f"{mask_file}: its mask"]
-    if args.harmonize:
-        harmonizer = load(args)
-        start = time.perf_counter()
-        images[harmonized], details = _harmonize(harmonizer, own, pasted.mask, args.strength)
-        _check_seen(images[harmonized], details.labels, own.name, args.cutout, "give a larger --scale or --size")
-        said.append(f"{harmonized}: harmonized, {_work(harmonizer, [int(details.labels.max())], start)}")
-        if args.compare:
-            images[sheet] = before_and_after(images[out], images[harmonized])
-            said.append(f"{sheet}: both, side by side")
+    harmonizer = load(args) if args.harmonize else None
+    composite = _as_image(own)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for path, image in images.items():
-        save(image, path)
-    print(*said, sep="\n")
+    save(composite, out)
+    save(Image.fromarray(pasted.mask), mask_file)
+    print(f"{out}: {_placing(pasted)}", f"{mask_file}: its mask", sep="\n")
+    if harmonizer:
+        start = time.perf_counter()
+        image, details = _harmonize(harmonizer, own, pasted.mask, args.strength)
+        _check_seen(image, details.labels, own.name, args.cutout, "give a larger --scale or --size")
+        save(image, harmonized)
+        print(f"{harmonized}: harmonized, {_work(harmonizer, [int(details.labels.max())], start)}")
+        if args.compare:
+            save(before_and_after(composite, image), sheet)
+            print(f"{sheet}: both, side by side")
     return 0
 
 
@@ -185,7 +188,8 @@ def _read_cutout(args: Namespace) -> tuple[NDArray[np.uint8], Mask]:
 
 def _harmonize(harmonizer: "Harmonizer", own: Own, mask: Mask, strength: float | None) -> tuple[Image.Image, "Details"]:
     """Harmonizes one image, and tells what is known of the weights on such images."""
-    with told_if_slow("compiling code (numba), once for this machine ...", applies=_has_compiled):
+    before = _compiled()
+    with told_if_slow("compiling code (numba), once for this machine ...", applies=lambda: _compiled() > before):
         harmonized, details = harmonizer(own, mask, strength, return_details=True)
     assert isinstance(harmonized, Image.Image)  # as for every file
     if details.notes:
@@ -257,14 +261,15 @@ def _check_numbers(args: Namespace) -> None:
             raise UserError(f"--{name}: must be 0 pixels or more, not {getattr(args, name)}")
 
 
-def _has_compiled() -> bool:
-    """Whether numba had to compile something in this process."""
+def _compiled() -> int:
+    """How often numba had to compile something in this process."""
     numba = sys.modules.get("numba.core.dispatcher")  # it is imported only where it is needed
     if numba is None:
-        return False
+        return 0
     ours = [module for name, module in list(sys.modules.items()) if name.startswith("frih.")]
     values = [value for module in ours for value in list(vars(module).values())]
-    return any(value.stats.cache_misses for value in values if isinstance(value, numba.Dispatcher))
+    functions = {value for value in values if isinstance(value, numba.Dispatcher)}  # a set: modules import each other's
+    return sum(sum(function.stats.cache_misses.values()) for function in functions)
 
 
 def _note(text: str) -> None:

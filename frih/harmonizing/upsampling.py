@@ -59,14 +59,17 @@ class Change(NamedTuple):
     """(S, S, 3, 3): by channel of the detail and channel of the change."""
 
 
-def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], strength: float = 1.0) -> None:
-    """Adds a change to an image of any size, in place, on all cores and without a copy of the image.
+def add_change(
+    change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], strength: float = 1.0, threads: int | None = None
+) -> None:
+    """Adds a change to an image of any size, in place and without a copy of the image.
 
     Args:
         change: as :func:`fit_change` makes it. Its slopes are enlarged bilinearly, the rest bicubically.
         pixels: (H, W, 3 or 4), uint8, uint16, float32 or float64; a fourth channel stays as it is.
         mask: (H, W), 255 = the whole change, 0 = no change.
         strength: share of the change, 0 to 1.
+        threads: by default as many as there are cores.
     """
     height, width = mask.shape
     top = full(pixels.dtype)
@@ -79,7 +82,7 @@ def add_change(change: Change, pixels: np.ndarray, mask: NDArray[np.uint8], stre
         if PATIENCE.lasts(int(np.count_nonzero(mask)))
         else import_module("frih.harmonizing.fast_rows").add_rows
     )
-    threads = cores()
+    threads = threads or cores()
     edges = np.linspace(0, height, 4 * threads + 1).astype(int)
 
     def add(band: int) -> None:

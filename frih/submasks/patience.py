@@ -4,6 +4,8 @@ Compiling takes seconds, even loading what was compiled before half a second. Fo
 work that exists in both forms, with results equal to the bit, begins plain and goes on compiled.
 """
 
+from threading import Lock
+
 
 class Patience:
     """How much work a process does plainly before it compiles.
@@ -18,8 +20,10 @@ class Patience:
 
     def __init__(self, work: int) -> None:
         self.left = work
+        self._lock = Lock()
 
     def lasts(self, work: int) -> bool:
         """Whether this task is to be done plainly. From the first that is not, none is."""
-        self.left = self.left - work if self.left > work else 0
-        return self.left > 0 and not Patience.over
+        with self._lock:
+            self.left = self.left - work if self.left > work else 0
+            return self.left > 0 and not Patience.over

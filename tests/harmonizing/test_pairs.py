@@ -79,6 +79,9 @@ def test_images_and_marked_masks_in_one_folder(tmp_path):
         "b_1.png": "b_1_mask.png",
     }
     assert failures == [f"{tmp_path}/c-mask.png: is the image itself; give its mask"]
+    pairs, failures = find_pairs(str(tmp_path), f"{tmp_path}/[ab]*mask.png")
+    assert [image.name for image in pairs] == ["a.jpg", "b_1.png"]
+    assert len(failures) == 1
     for name in ("a-mask.png", "b_1_mask.png"):
         (tmp_path / name).unlink()
     with pytest.raises(UserError, match="which are images and which are masks"):

@@ -79,3 +79,17 @@ def test_a_closed_iterator_leaves_no_thread():
     next(found)
     found.close()
     assert threading.active_count() == before
+
+
+def test_a_closed_iterator_does_not_wait_for_work_that_has_not_begun(monkeypatch):
+    monkeypatch.setattr("frih.harmonizing.stages.cores", lambda: 2)
+    begun = []
+    found = run(range(100), 8, begin=lambda item: time.sleep(0.05) or begun.append(item))
+    for _ in range(9):
+        next(found)
+        time.sleep(0.01)
+    closing = threading.Thread(target=found.close, daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
+    assert len(begun) < 24

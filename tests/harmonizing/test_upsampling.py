@@ -57,6 +57,9 @@ def test_the_plain_form_equals_the_compiled_one(change, dtype):
             add_change(change, results[-1], mask, 0.7)
     assert np.array_equal(*results)
     assert not np.array_equal(results[0], image)
+    with form("plain"):
+        add_change(change, image, mask, 0.7, threads=1)
+    assert np.array_equal(image, results[0])
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
