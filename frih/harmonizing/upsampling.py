@@ -139,15 +139,15 @@ def extend(values: Array, weight: Array) -> Array:
 def _fit_slopes(composite: Array, change: Array, weight: Array, labels: Array) -> Array:
     """(S, S, 3, 3): slopes of the submasks, blended at their borders."""
     both = np.concatenate([composite, change], axis=2)
-    smooth = _blurred(both, weight, _FINE)
-    middle, fine = smooth - _blurred(both, weight, _WIDE), both - _blurred(both, weight, _FINEST)
+    coarse = _blurred(both, weight, _FINE)
+    middle, fine = coarse - _blurred(both, weight, _WIDE), both - _blurred(both, weight, _FINEST)
     whole = _ridge(middle, weight, 0, np.zeros((3, 3)))
     shares, slopes = [], []
     for label in range(1, int(labels.max()) + 1):
         share = (labels == label).astype(np.float32)
         own = _ridge(middle, weight * share, _FEW, whole)
         slopes.append(own * _trust(own, fine, weight * share))
-        shares.append(_smooth(share[..., None], _SOFT)[..., 0])
+        shares.append(smooth(share[..., None], _SOFT)[..., 0])
     blend = np.stack(shares, axis=2)
     blend = extend(blend / np.maximum(blend.sum(axis=2, keepdims=True), 1e-6), (labels > 0).astype(np.float32))
     return np.asarray(np.einsum("hwk,kij->hwij", blend, np.stack(slopes)), dtype=np.float32)
@@ -178,11 +178,11 @@ def _trust(slopes: NDArray[np.float64], fine: Array, weight: Array) -> float:
 def _blurred(values: Array, weight: Array, sigma: float) -> Array:
     """Weighted means around each pixel, by a Gaussian."""
     both = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
-    both = _smooth(both, sigma)
+    both = smooth(both, sigma)
     return np.asarray(both[..., :-1] / np.maximum(both[..., -1:], 1e-6))
 
 
-def _smooth(values: Array, sigma: float) -> Array:
+def smooth(values: Array, sigma: float) -> Array:
     """(S, S, C) convolved with a Gaussian that ends at four standard deviations; beyond the border there is nothing."""
     reach = int(4 * sigma + 0.5)
     gaussian = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)

@@ -3,8 +3,9 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Generator
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,8 @@ from frih.common.files import whole_path
 from frih.common.progress import progress_bar
 from frih.common.wording import counted
 from frih.data.images import HALF, as_grey
-from frih.harmonizing.own_images import check_sizes, read_mask
+from frih.harmonizing.mask_edges import Mask, resized
+from frih.harmonizing.own_images import check_sizes, is_same_shape, read_mask
 from frih.harmonizing.pairs import find_images
 
 if TYPE_CHECKING:
@@ -80,12 +82,13 @@ def harmonize_video(
     """Harmonizes a video, with a progress bar. The result appears when it is complete; if stopped, there is none.
 
     Frames pass one at a time, so memory does not grow with the video. Outside the mask, pixels change by the encoder's loss
-    alone. Sound is copied. Times, colour range and matrix are kept; a turned video becomes upright.
+    alone; but videos other than of 8 bits and 4:2:0 are brought to that first, and an odd size to 4:4:4. Sound is copied.
+    Times, colour range and matrix are kept; a turned video becomes upright.
 
     Args:
         harmonizer: the network.
         video: a file.
-        masks: one for each frame, upright and of its size: a video, or a folder or a pattern of images, in the order of the
+        masks: one for each frame, upright and of its shape: a video, or a folder or a pattern of images, in the order of the
             numbers in their names; or one image for all frames. As for images, white is foreground.
         out: the file to write, of a suffix in :data:`WRITTEN`.
         strength: share of the change, 0 to 1; by default the weights' own.
@@ -94,10 +97,11 @@ def harmonize_video(
         crf: quality of the result, 0 (best) to 51 (worst).
 
     Raises:
-        UserError: a file cannot be read, or is of a kind that is not supported; masks are fewer than frames, or of another
-            size; there is no foreground in any frame.
+        UserError: a file cannot be read, or is of a kind that is not supported; a number is out of range; masks are fewer than
+            frames, or of another shape; there is no foreground in any frame.
         OSError: the result cannot be written.
     """
+    check_numbers(strength, seconds, crf)
     need("av", extra="video")
     from frih.harmonizing.upsampling import add_change
     from frih.harmonizing.video_colours import add_rgb_change, to_rgb
@@ -108,16 +112,17 @@ def harmonize_video(
     smoother, notes, empty, number = Smoother(seconds), Counter[str](), 0, 0
     with VideoReader(video) as reader:
         total = count_frames(video)
-        covers = _masks(masks, total, video)
+        read = _masks(masks, total, video)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with whole_path(out) as part:
+        with closing(_fitted(read, reader.size, video)) as covers, whole_path(out) as part:
             with VideoWriter(part, out, reader, crf) as writer:
                 for frame in progress_bar(reader.frames(writer.copy), total=total, unit="frame"):
                     try:
                         name, cover = next(covers)
                     except StopIteration:
                         raise UserError(
-                            f"{masks}: has {counted(number, 'mask')}, fewer than frames of {video}"
+                            f"{masks}: has {counted(number, 'mask')}, and {video} has more frames (about "
+                            f"{max(total, number + 1)}); give one a frame, or one image for all"
                         ) from None
                     number += 1
                     pixels = to_rgb(frame.planes, reader.colours)
@@ -140,30 +145,60 @@ def harmonize_video(
     return Done(number, empty, notes)
 
 
-def _masks(masks: str, frames: int, video: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """A name for messages and a mask (H, W) uint8 for each frame.
+def check_numbers(
+    strength: float | None, seconds: float, crf: float, names: tuple[str, str, str] = ("strength", "seconds", "crf")
+) -> None:
+    """Checks the numbers that :func:`harmonize_video` takes.
 
     Raises:
-        UserError: there are fewer than frames.
+        UserError: one is out of range. The message has its name.
     """
+    if strength is not None and not 0 <= strength <= 1:
+        raise UserError(f"{names[0]}: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+    if not seconds >= 0:
+        raise UserError(f"{names[1]}: must be 0 seconds (none) or more, not {seconds:g}")
+    if not 0 <= crf <= 51:
+        raise UserError(f"{names[2]}: must be from 0 (best) to 51 (worst), not {crf:g}")
+
+
+_Masks = Generator[tuple[str, Mask], None, None]
+"""A name for messages and a mask (H, W) for each frame."""
+
+
+def _masks(masks: str, frames: int, video: Path) -> _Masks:
+    """The masks as they are given. Tells if there seem to be more or fewer than frames."""
     from frih.harmonizing.video_files import count_frames
 
     files = find_images(masks)
     if files is None and not is_video(masks):
-        return repeat((masks, read_mask(masks)))
-    count = count_frames(Path(masks)) if files is None else len(files)
-    if count < frames:
-        raise UserError(
-            f"{masks}: has {counted(count, 'mask')} for {frames} frames of {video}; give one a frame, or one image for all"
+        one = masks, read_mask(masks)
+        return (one for _ in count())
+    number = count_frames(Path(masks)) if files is None else len(files)
+    if number != frames:
+        _note(
+            f"{masks}: has {counted(number, 'mask')} for {counted(frames, 'frame')} of {video}, as far as can be told "
+            f"beforehand; {'the last are not used' if number > frames else 'each frame needs one'}"
         )
-    if count > frames:
-        tqdm.write(f"{masks}: has {count} masks for {frames} frames of {video}; the last are not used", file=sys.stderr)
     if files is None:
         return _video_of_masks(Path(masks))
     return ((str(path), read_mask(path)) for path in sorted(files, key=lambda path: natural(path.name)))
 
 
-def _video_of_masks(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _fitted(masks: _Masks, size: tuple[int, int], video: Path) -> _Masks:
+    """Masks of a size (width, height): those of another size but the same shape are resized, which is told once."""
+    told = False
+    with closing(masks):
+        for name, mask in masks:
+            given = mask.shape[::-1]
+            if given != size and is_same_shape(size, given):
+                if not told:
+                    _note("{}: resized from {} x {} to {} x {}, the size of {}".format(name, *given, *size, video))
+                    told = True
+                mask = resized(mask, size)
+            yield name, mask
+
+
+def _video_of_masks(path: Path) -> _Masks:
     """The masks in the frames of a video."""
     from frih.harmonizing.video_colours import to_rgb
     from frih.harmonizing.video_files import VideoReader
@@ -178,3 +213,7 @@ def _video_of_masks(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 def natural(name: str) -> list[tuple[int, str]]:
     """A key that sorts names by the numbers in them: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _note(text: str) -> None:
+    tqdm.write(f"note: {text}", file=sys.stderr)

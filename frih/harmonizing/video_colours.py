@@ -30,7 +30,7 @@ class Colours(NamedTuple):
     """How planes are to be understood."""
 
     matrix: int
-    """As FFmpeg numbers it. If it is none of those above, BT.709 is taken from 720 rows on, else BT.601, as players do."""
+    """As FFmpeg numbers it. If it is none of those above, BT.709 is taken from 720 rows on, else BT.601."""
     full: bool
     """Y' spans 0..255; else 16..235, as in most videos."""
 

@@ -1,7 +1,7 @@
 """Video files by PyAV: frames upright and one at a time, written again with their times; sound packets as they are."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -45,30 +45,32 @@ class VideoReader:
         self.path = path
         with _reading(path, _NO_VIDEO):
             self.container = av.open(f"file:{path.absolute()}")
-        self.video = self.container.streams.best("video")
-        if self.video is None:
-            self.container.close()
-            raise UserError(f"{path}: has no video stream; give a file with moving images")
-        self.video.thread_type = "AUTO"
-        self.sound = list(self.container.streams.audio)
-        self._items = self._demuxed()
-        ahead: list[Any] = []  # sound up to the first frame, and the frame
-        for item in self._items:
-            ahead.append(item)
-            if isinstance(item, av.VideoFrame):
-                break
-        else:
-            raise UserError(f"{path}: holds no frame that FFmpeg decodes; export it again")
-        self._items = chain(ahead, self._items)
-        first = ahead[-1]
-        self._check(first)
-        self._shape = first.width, first.height
-        self.turns = round(first.rotation / 90) % 4
-        """Quarters by which frames are turned, counterclockwise."""
-        self.size = self._shape if self.turns % 2 == 0 else self._shape[::-1]
-        """Width and height, upright."""
-        self.colours = _colours(first)
-        self.rate = self.video.average_rate or Fraction(25)
+        with ExitStack() as on_error:
+            on_error.callback(self.container.close)
+            self.video = self.container.streams.best("video")
+            if self.video is None:
+                raise UserError(f"{path}: has no video stream; give a file with moving images")
+            self.video.thread_type = "AUTO"
+            self.sound = list(self.container.streams.audio)
+            self._items = self._demuxed()
+            ahead: list[Any] = []  # sound up to the first frame, and the frame
+            for item in self._items:
+                ahead.append(item)
+                if isinstance(item, av.VideoFrame):
+                    break
+            else:
+                raise UserError(f"{path}: holds no frame that FFmpeg decodes; export it again")
+            self._items = chain(ahead, self._items)
+            first = ahead[-1]
+            self._check(first)
+            self._shape = first.width, first.height
+            self.turns = round(first.rotation / 90) % 4
+            """Quarters by which frames are turned, counterclockwise."""
+            self.size = self._shape if self.turns % 2 == 0 else self._shape[::-1]
+            """Width and height, upright."""
+            self.colours = _colours(first)
+            self.rate = self.video.average_rate or Fraction(25)
+            on_error.pop_all()
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -104,7 +106,7 @@ class VideoReader:
             for packet in self.container.demux(self.video, *self.sound):
                 if packet.stream is self.video:
                     yield from packet.decode()
-                elif packet.dts is not None:  # not the empty packet at the end
+                elif packet.size > 0:  # not the empty packet at the end
                     yield packet
 
     def _check(self, frame: Any) -> None:
@@ -143,37 +145,41 @@ class VideoWriter:
         options = {} if format_ == "matroska" else {"movflags": "+faststart"}  # a page plays it while it loads
         video, given = source.video, source.video.codec_context
         self.container = av.open(str(part.absolute()), "w", format=format_, container_options=options)
-        self.container.metadata.update(source.container.metadata)
-        self._start = Fraction(max(0, source.container.start_time or 0), av.time_base)  # below 0 is a codec's lead
-        self._video = self.container.add_stream(_CODEC, rate=source.rate, options={"crf": f"{crf:g}"})
-        self._video.width, self._video.height = source.size
-        self._video.pix_fmt = "yuv444p" if source.size[0] % 2 or source.size[1] % 2 else "yuv420p"
-        context = self._video.codec_context
-        context.time_base = video.time_base
-        context.colorspace, context.color_range = source.colours.matrix, 2 if source.colours.full else 1
-        context.color_primaries, context.color_trc = given.color_primaries, given.color_trc
-        if aspect := video.sample_aspect_ratio:
-            context.sample_aspect_ratio = 1 / aspect if source.turns % 2 else aspect
-        self._sound = {}
-        for stream in source.sound:
-            try:
-                copy = self.container.add_stream_from_template(stream)
-            except ValueError:
-                raise UserError(
-                    f"-o {name}: cannot hold the sound of {source.path} ({stream.name}); take .mkv"
-                ) from None
-            copy.metadata.update(stream.metadata)
-            self._sound[stream.index] = copy
+        with ExitStack() as on_error:
+            on_error.callback(self.container.close)
+            self.container.metadata.update(source.container.metadata)
+            self._start = Fraction(max(0, source.container.start_time or 0), av.time_base)  # below 0 is a codec's lead
+            self._video = self.container.add_stream(_CODEC, rate=source.rate, options={"crf": f"{crf:g}"})
+            self._video.width, self._video.height = source.size
+            self._video.pix_fmt = "yuv444p" if source.size[0] % 2 or source.size[1] % 2 else "yuv420p"
+            context = self._video.codec_context
+            context.time_base = video.time_base
+            context.colorspace, context.color_range = source.colours.matrix, 2 if source.colours.full else 1
+            context.color_primaries, context.color_trc = given.color_primaries, given.color_trc
+            if aspect := video.sample_aspect_ratio:
+                context.sample_aspect_ratio = 1 / aspect if source.turns % 2 else aspect
+            self._sound = {}
+            for stream in source.sound:
+                try:
+                    copy = self.container.add_stream_from_template(stream)
+                except ValueError:
+                    raise UserError(
+                        f"-o {name}: cannot hold the sound of {source.path} ({stream.name}); take .mkv"
+                    ) from None
+                copy.metadata.update(stream.metadata)
+                self._sound[stream.index] = copy
+            on_error.pop_all()
 
     def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            with self._writing():
-                self.container.mux(self._video.encode(None))
-                self.container.close()
-        else:  # the file is of no use
+        try:
+            if kind is None:
+                with self._writing():
+                    self.container.mux(self._video.encode(None))
+                    self.container.close()
+        finally:  # after an error, the file is of no use
             with suppress(av.FFmpegError):
                 self.container.close()
 
@@ -194,7 +200,8 @@ class VideoWriter:
     def copy(self, packet: Any) -> None:
         """Adds a packet of sound."""
         offset = round(self._start / packet.time_base)
-        packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+        packet.pts = packet.pts if packet.pts is None else packet.pts - offset
+        packet.dts = packet.dts if packet.dts is None else packet.dts - offset
         packet.stream = self._sound[packet.stream.index]
         with self._writing():
             self.container.mux(packet)
@@ -210,7 +217,7 @@ class VideoWriter:
 
 
 def count_frames(path: Path) -> int:
-    """The number of frames that a video shows, without decoding it.
+    """About the number of frames that a video shows, without decoding it. A damaged or cut video may show fewer.
 
     Raises:
         UserError, OSError: as :class:`VideoReader`.

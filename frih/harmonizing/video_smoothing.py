@@ -16,14 +16,10 @@ Slopes (:mod:`frih.harmonizing.upsampling`) are smoothed as the change is. They 
 may have other submasks than the last.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-if TYPE_CHECKING:
-    from frih.harmonizing.upsampling import Change
+from frih.harmonizing.upsampling import Change, smooth
 
 _NEAR = 2.0
 """Pixels are compared with their neighbourhood, so that noise averages out: a standard deviation, in the network's pixels."""
@@ -47,7 +43,7 @@ class Smoother:
         self._time = 0.0
         self._view: NDArray[np.float32] | None = None
 
-    def __call__(self, change: "Change", view: np.ndarray, labels: np.ndarray, time: float) -> "Change":
+    def __call__(self, change: Change, view: np.ndarray, labels: np.ndarray, time: float) -> Change:
         """Smooths the change of the next frame.
 
         Args:
@@ -66,7 +62,7 @@ class Smoother:
         if self._view is None:
             self._view, self._light, self._change, self._slopes = view, light, change.change, change.slopes
         else:
-            away = np.abs(gaussian_filter(view - self._view, (_NEAR, _NEAR, 0), mode="nearest")).max(axis=2)
+            away = np.abs(_around(view - self._view)).max(axis=2)
             all_over = np.exp((self._time - time) / self.seconds) * _alike(np.abs(light - self._light).mean(), _LIGHT)
             keep = (all_over * _alike(away, _PIXEL))[..., None]
             self._view = view + keep * (self._view - view)
@@ -75,6 +71,13 @@ class Smoother:
             self._slopes = change.slopes + keep[..., None] * (self._slopes - change.slopes)
         self._time = time
         return change._replace(change=self._change, slopes=self._slopes)
+
+
+def _around(values: np.ndarray) -> np.ndarray:
+    """(S, S, 3) smoothed over each pixel's neighbourhood; beyond the border, the border's pixels are repeated."""
+    reach = int(4 * _NEAR + 0.5)
+    padded = np.pad(values, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    return smooth(padded, _NEAR)[reach:-reach, reach:-reach]
 
 
 def _light(view: np.ndarray, labels: np.ndarray) -> np.ndarray:

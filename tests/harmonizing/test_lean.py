@@ -46,3 +46,12 @@ def test_commands_need_few_packages(run, command, tmp_path):
     assert "1 of 1 harmonized" in printed
     with Image.open(tmp_path / "out.png") as result:
         assert result.size == (200, 150)
+
+
+def test_videos_need_only_their_extra(run):
+    pytest.importorskip("av")
+    run(
+        f"for name in {NOT_NEEDED}:\n    sys.modules[name] = None  # not installed\n"
+        "import frih.harmonizing.upsampling, frih.harmonizing.video_command, frih.harmonizing.video_files\n"
+        "import frih.harmonizing.video_smoothing"
+    )

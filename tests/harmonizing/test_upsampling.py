@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from frih.harmonizing.upsampling import Change, _smooth, add_change, extend, fit_change
+from frih.harmonizing.upsampling import Change, add_change, extend, fit_change, smooth
 from tests.conftest import ellipse, form, smooth_image
 
 SIZE = 64
@@ -174,7 +174,7 @@ def test_a_network_that_blurs_and_halves_the_contrast_leaves_detail_alone():
 def test_smoothing(sigma):
     values = np.random.default_rng(10).random((SIZE, SIZE, 2)).astype(np.float32)
     expected = gaussian_filter(values, (sigma, sigma, 0), mode="constant")
-    np.testing.assert_allclose(_smooth(values, sigma), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(smooth(values, sigma), expected, rtol=0, atol=1e-6)
 
 
 def test_filling():

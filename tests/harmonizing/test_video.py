@@ -206,6 +206,30 @@ def test_more_masks_than_frames_are_told(tmp_path, brighter, capsys):
     assert "has 3 masks for 2 frames" in capsys.readouterr().err
 
 
+def test_a_count_too_high_refuses_no_masks(tmp_path, brighter, monkeypatch):
+    """As of a stream that is cut within a group of pictures: it has packets without frames."""
+    given = write(tmp_path / "in.mp4", frames(3))
+    (tmp_path / "masks").mkdir()
+    for number in range(3):
+        Image.new("L", (WIDTH, HEIGHT), 255).save(tmp_path / f"masks/{number}.png")
+    monkeypatch.setattr("frih.harmonizing.video_files.count_frames", lambda path: 6)
+    assert harmonize_video(brighter, given, str(tmp_path / "masks"), tmp_path / "out.mp4").frames == 3
+
+
+def test_masks_of_another_size_are_resized_and_told_once(tmp_path, brighter, capsys):
+    given = write(tmp_path / "in.mp4", frames(3))
+    Image.new("L", (WIDTH // 2, HEIGHT // 2), 255).save(tmp_path / "mask.png")
+    harmonize_video(brighter, given, str(tmp_path / "mask.png"), tmp_path / "out.mp4")
+    assert [cover.shape for _, cover in brighter.seen] == [(HEIGHT, WIDTH)] * 3
+    assert capsys.readouterr().err.count("mask.png: resized from 48 x 32 to 96 x 64, the size of") == 1
+
+
+@pytest.mark.parametrize("wrong", [{"strength": 2}, {"seconds": float("nan")}, {"crf": 60}])
+def test_numbers_out_of_range(tmp_path, brighter, wrong):
+    with pytest.raises(UserError, match=f"^{next(iter(wrong))}: must be "):
+        harmonize_video(brighter, tmp_path / "in.mp4", "mask.png", tmp_path / "out.mp4", **wrong)
+
+
 WRONG = {
     "no file": ("none.mp4", "mask.png", OSError, "No such file"),
     "no video": ("text.mp4", "mask.png", UserError, "text.mp4: is no video that FFmpeg reads"),
@@ -214,15 +238,15 @@ WRONG = {
         "in.mp4",
         "few",
         UserError,
-        "few: has 1 mask for 12 frames of .*in.mp4; give one a frame, or one image",
+        "few: has 1 mask, and .*in.mp4 has more frames .about 12.; give one a frame, or one image",
     ),
-    "few frames of masks": ("in.mp4", "few.mp4", UserError, "few.mp4: has 3 masks for 12 frames"),
-    "no masks": ("in.mp4", "empty", UserError, "empty: has 0 masks for 12 frames"),
+    "few frames of masks": ("in.mp4", "few.mp4", UserError, "few.mp4: has 3 masks, and .*more frames"),
+    "no masks": ("in.mp4", "empty", UserError, "empty: has 0 masks, and .*more frames"),
     "another size": (
         "in.mp4",
         "small.png",
         UserError,
-        "small.png: is 48 x 32 pixels but .*in.mp4 is 96 x 64; .* resize",
+        "small.png: is 48 x 48 pixels but .*in.mp4 is 96 x 64; .* resize",
     ),
     "coloured masks": ("in.mp4", "coloured.mp4", UserError, "coloured.mp4, frame 1: is coloured"),
     "no foreground": ("in.mp4", "black.png", UserError, "black.png: has no foreground in any frame"),
@@ -245,7 +269,7 @@ def test_errors_name_the_file_and_leave_nothing(tmp_path, mask, brighter, video,
     for folder in ("few", "empty"):
         (tmp_path / folder).mkdir()
     Image.new("L", (WIDTH, HEIGHT), 255).save(tmp_path / "few/1.png")
-    Image.new("L", (48, 32), 255).save(tmp_path / "small.png")
+    Image.new("L", (48, 48), 255).save(tmp_path / "small.png")
     Image.new("L", (WIDTH, HEIGHT), 0).save(tmp_path / "black.png")
     if masks == "few.mp4":
         write(tmp_path / "few.mp4", frames(3))
@@ -335,13 +359,17 @@ def test_the_command(tmp_path, mask, small_config, monkeypatch, capsys):
             main()
         return caught.value.code, *capsys.readouterr()
 
-    assert run("-w", str(tmp_path / "model.pt"))[:2] == (0, f"3 frames harmonized, in {out / 'in.mp4'}\n")
+    status, said, _ = run("-w", str(tmp_path / "model.pt"))
+    assert status == 0
+    assert said.startswith(f"3 frames harmonized, in {out / 'in.mp4'}: ")
+    assert said.endswith(" s\n")
     assert len(read(out / "in.mp4")[0]) == 3
     assert "kept, there already; --overwrite replaces it" in run()[1]
     for options, said in (
         (("--compare",), "--compare: is for images, not for a video"),
         (("--crf", "60"), "--crf: must be from 0"),
         (("--smooth", "-1"), "--smooth: must be 0 seconds"),
+        (("--smooth", "nan"), "--smooth: must be 0 seconds"),
         (("-o", str(given)), "in.mp4: is the image itself"),
     ):
         status, _, told = run(*options)
