@@ -188,9 +188,9 @@ class Harmonizer:
     def batch(
         self, images: Iterable[AnyImage], masks: Iterable[AnyImage], strength: float | None = None
     ) -> Iterator[Image.Image | np.ndarray]:
-        """Harmonizes many images, with the results of single calls, faster: on all cores, and on a GPU several at once.
+        """Harmonizes many images, with the results of single calls; on a GPU several at once.
 
-        On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on how many images it is
+        What comes before and after the network runs on other cores meanwhile. On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on how many images it is
         given. ``python benchmarks/batch.py`` measures the time::
 
             >>> photos = sorted(Path("photos").iterdir())
