@@ -190,8 +190,9 @@ class Harmonizer:
     ) -> Iterator[Image.Image | np.ndarray]:
         """Harmonizes many images, with the results of single calls; on a GPU several at once.
 
-        What comes before and after the network runs on other cores meanwhile. On a CPU the results are equal to the bit. On a GPU they are within rounding, which depends on how many images it is
-        given. ``python benchmarks/batch.py`` measures the time::
+        What comes before and after the network runs on other cores meanwhile. On a CPU the results are equal to the bit. On
+        a GPU they are within rounding, which depends on how many images it is given. ``python benchmarks/batch.py`` measures
+        the time::
 
             >>> photos = sorted(Path("photos").iterdir())
             >>> masks = (Path("masks") / f"{photo.stem}.png" for photo in photos)
