@@ -88,10 +88,10 @@ def choose(runs: dict[str, Curves], asked: list[str] | None) -> list[str]:
     return chosen
 
 
+@mpl.rc_context(STYLE)  # leaves the settings of other figures alone
 def draw(runs: dict[str, Curves], figures: list[str], smooth: int | None, logarithmic: bool, out: Path) -> None:
     """A panel for each figure, three in a row, and the names of the runs below them."""
     mpl.use("Agg")
-    mpl.rcParams.update(STYLE)
     columns = min(3, len(figures))
     rows = -(-len(figures) // columns)
     width = max(4 * columns, 6)
