@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from frih import Harmonizer
-from frih.common.devices import choose_device
+from frih.common.devices import choose_device, device_name
 from frih.common.errors import UserError, run_command
 from frih.common.processes import cores
 from frih.harmonizing.harmonizer import PRETRAINED
@@ -55,7 +55,7 @@ def main() -> int:
         np.abs(np.asarray(one).astype(int) - np.asarray(other)) for one, other in zip(one_by_one, together, strict=True)
     ]
     seconds = {name: statistics.median(times[1:]) / len(pairs) for name, times in spent.items()}
-    device = torch.cuda.get_device_name() if harmonizer.device.type == "cuda" else platform.machine()
+    device = device_name(harmonizer.device) if harmonizer.device.type == "cuda" else platform.machine()
     print(f"python {shlex.join(sys.argv)}   torch {torch.__version__}, {device}, {cores()} cores")
     print(f"{len(pairs)} images, the network sees {harmonizer.size} x {harmonizer.size}")
     print(f"  single calls {1e3 * seconds['single']:7.1f} ms an image")

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from frih import FRIH, __version__
-from frih.common.devices import choose_device
+from frih.common.devices import choose_device, device_name
 from frih.common.errors import UserError, extra, run_command
 from frih.common.files import write_whole
 from frih.common.paths import path_argument
@@ -53,7 +53,7 @@ def main() -> int:
     """Measures what the command line names, prints it, and writes it."""
     args = parse()
     device = choose_device(args.device, "--device", kinds=("cuda",))
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     own = parameters(FRIH())["all"] / 1e6
     sections, measured = [efficiency({"FRIH, counted": (None, own, "")})], dict[str, Any]()
     configs = {str(recipe): load_config(recipe) for recipe in args.recipes}

@@ -28,8 +28,8 @@ from frih.common.drawing import color_labels
 from frih.common.errors import UserError, need, run_command
 from frih.data.images import HALF, reading
 from frih.harmonizing.harmonizer import PRETRAINED
-from frih.harmonizing.mask_edges import resized
-from frih.harmonizing.own_images import check_sizes, is_same_shape, read_image, read_mask
+from frih.harmonizing.mask_edges import fitted
+from frih.harmonizing.own_images import check_sizes, read_image, read_mask
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -266,9 +266,7 @@ def paint_to_mask(layers: list[Image.Image], size: tuple[int, int], given: Image
 def _mask(path: str, image: Image.Image) -> Image.Image:
     """An image's mask; one of another size but the same shape is resized."""
     _check_size(path)
-    mask = read_mask(path)
-    if is_same_shape(image.size, mask.shape[::-1]):
-        mask = resized(mask, image.size)
+    mask, _ = fitted(read_mask(path), image.size)
     check_sizes(np.asarray(image), mask, ("the image", path))
     return Image.fromarray(mask)
 

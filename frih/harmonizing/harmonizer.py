@@ -15,7 +15,7 @@ from frih.data.batches import network_input
 from frih.data.images import HALF
 from frih.data.transforms import render, whole
 from frih.harmonizing.kinds import notes
-from frih.harmonizing.own_images import AnyImage, Own, check_sizes, is_opaque, read_image, read_mask
+from frih.harmonizing.own_images import AnyImage, Own, check_sizes, check_strength, is_opaque, read_image, read_mask
 from frih.harmonizing.stages import staged
 from frih.harmonizing.transparency import render_visible
 from frih.harmonizing.upsampling import Change, add_change, fit_change
@@ -289,8 +289,7 @@ class Harmonizer:
 
     def _checked(self, strength: float | None) -> float:
         strength = self.findings.strength if strength is None else strength
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+        check_strength(strength)
         return strength
 
     def _see(self, pixels: np.ndarray, cover: np.ndarray) -> _Seen:

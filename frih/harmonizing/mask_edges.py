@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from frih.harmonizing.own_images import is_same_shape
+
 Mask = NDArray[np.uint8]
+
+
+def fitted(mask: Mask, size: tuple[int, int]) -> tuple[Mask, str]:
+    """A mask in an image's size, (width, height), if it has the image's shape, and what was done to it; else as it is."""
+    given = mask.shape[1], mask.shape[0]
+    if given == size or not is_same_shape(size, given):
+        return mask, ""
+    return resized(mask, size), "resized from {} x {} to {} x {}".format(*given, *size)
 
 
 def resized(mask: Mask, size: tuple[int, int]) -> Mask:

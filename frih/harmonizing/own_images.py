@@ -139,6 +139,20 @@ def is_seen(alpha: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return seen if seen.any() else alpha > 0
 
 
+def check_strength(strength: float, name: str = "strength") -> None:
+    """Checks the share of a change.
+
+    Args:
+        strength: 0 to 1.
+        name: for the message.
+
+    Raises:
+        UserError: it is out of range.
+    """
+    if not 0 <= strength <= 1:
+        raise UserError(f"{name}: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+
+
 def is_same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two sizes (width, height) are one image's at two scales, but for rounding."""
     return abs(other[0] * one[1] - other[1] * one[0]) <= max(*one, *other)

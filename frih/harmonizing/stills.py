@@ -17,9 +17,9 @@ from frih.common.errors import USER_ERROR, UserError, describe
 from frih.common.progress import progress_bar, told_if_slow
 from frih.common.wording import counted
 from frih.data.images import HALF
-from frih.harmonizing.mask_edges import Mask, fade, resized, shrink
+from frih.harmonizing.mask_edges import Mask, fade, fitted, shrink
 from frih.harmonizing.outputs import beside, check_alpha, check_outputs, save, target
-from frih.harmonizing.own_images import Own, check_sizes, is_opaque, is_same_shape, is_seen, read_image, read_mask
+from frih.harmonizing.own_images import Own, check_sizes, check_strength, is_opaque, is_seen, read_image, read_mask
 from frih.harmonizing.pairs import find_images, find_pairs
 from frih.harmonizing.pasting import CENTRE, Pasted, paste
 from frih.harmonizing.sheets import before_and_after, submask_image
@@ -158,10 +158,9 @@ def _read_mask(mask: Path, own: Own, inverted: bool) -> Mask:
     cover = read_mask(mask)
     if inverted:
         cover = 255 - cover
-    size, given = own.pixels.shape[1::-1], cover.shape[::-1]
-    if given != size and is_same_shape(size, given):
-        _note("{}: resized from {} x {} to {} x {}, the size of its image".format(mask, *given, *size))
-        return resized(cover, size)
+    cover, resized = fitted(cover, own.pixels.shape[1::-1])
+    if resized:
+        _note(f"{mask}: {resized}, the size of its image")
     check_sizes(own.pixels, cover, (own.name, str(mask)))
     return cover
 
@@ -254,8 +253,8 @@ def _work(harmonizer: "Harmonizer", submasks: Sequence[int], start: float) -> st
 
 
 def _check_numbers(args: Namespace) -> None:
-    if args.strength is not None and not 0 <= args.strength <= 1:
-        raise UserError(f"--strength: must be from 0 (no change) to 1 (the network's), not {args.strength:g}")
+    if args.strength is not None:
+        check_strength(args.strength, "--strength")
     for name in ("shrink", "feather"):
         if getattr(args, name) < 0:
             raise UserError(f"--{name}: must be 0 pixels or more, not {getattr(args, name)}")

@@ -18,8 +18,8 @@ from frih.common.files import whole_path
 from frih.common.progress import progress_bar
 from frih.common.wording import counted
 from frih.data.images import HALF, as_grey
-from frih.harmonizing.mask_edges import Mask, resized
-from frih.harmonizing.own_images import check_sizes, is_same_shape, read_mask
+from frih.harmonizing.mask_edges import Mask, fitted
+from frih.harmonizing.own_images import check_sizes, check_strength, read_mask
 from frih.harmonizing.pairs import find_images
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ SECONDS = 0.5
 """Changes are averaged over about this time."""
 CRF = 16.0
 """Quality of the result (x264's constant rate factor). At 16, the loss is hard to see."""
-WRITTEN = ".mp4", ".m4v", ".mov", ".mkv"
-"""Suffixes of videos that are written."""
+WRITTEN = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""FFmpeg's formats of the videos that are written, by suffix."""
 _READ = *WRITTEN, ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp"
 _GREY = 16
 """Codecs do not keep black and white: in the video of a mask, values this near to them stand for them."""
@@ -153,8 +153,8 @@ def check_numbers(
     Raises:
         UserError: one is out of range. The message has its name.
     """
-    if strength is not None and not 0 <= strength <= 1:
-        raise UserError(f"{names[0]}: must be from 0 (no change) to 1 (the network's), not {strength:g}")
+    if strength is not None:
+        check_strength(strength, names[0])
     if not seconds >= 0:
         raise UserError(f"{names[1]}: must be 0 seconds (none) or more, not {seconds:g}")
     if not 0 <= crf <= 51:
@@ -189,12 +189,10 @@ def _fitted(masks: _Masks, size: tuple[int, int], video: Path) -> _Masks:
     told = False
     with closing(masks):
         for name, mask in masks:
-            given = mask.shape[::-1]
-            if given != size and is_same_shape(size, given):
-                if not told:
-                    _note("{}: resized from {} x {} to {} x {}, the size of {}".format(name, *given, *size, video))
-                    told = True
-                mask = resized(mask, size)
+            mask, resized = fitted(mask, size)
+            if resized and not told:
+                _note(f"{name}: {resized}, the size of {video}")
+                told = True
             yield name, mask
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from frih.common.errors import UserError
 from frih.common.wording import printable
+from frih.harmonizing.video import WRITTEN
 from frih.harmonizing.video_colours import BT601, Colours, Planes
 
 _CODEC = "libx264"
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _HDR = 16, 18
 """Transfer curves of high dynamic range (PQ, HLG), as FFmpeg numbers them."""
 
@@ -141,7 +141,7 @@ class VideoWriter:
                 f"PyAV {av.__version__}: has no encoder {_CODEC}; install the wheel of PyPI: pip install av"
             )
         self.name, self.source = name, source
-        format_ = FORMATS[name.suffix.lower()]
+        format_ = WRITTEN[name.suffix.lower()]
         options = {} if format_ == "matroska" else {"movflags": "+faststart"}  # a page plays it while it loads
         video, given = source.video, source.video.codec_context
         self.container = av.open(str(part.absolute()), "w", format=format_, container_options=options)

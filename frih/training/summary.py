@@ -2,7 +2,6 @@
 
 import math
 import shlex
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from frih.common.columns import wrapped
 from frih.common.devices import CPU, device_name
 from frih.common.distributed import World
 from frih.common.progress import progress_bar
@@ -24,8 +24,8 @@ from frih.training.logged import Logged
 if TYPE_CHECKING:
     from frih.training.trainer import Trainer
 
-COLUMNS = 80
-"""The width of a terminal in which nothing is broken, but for long paths and commands."""
+COLUMNS, LABEL = 80, 15
+"""The width of a terminal in which nothing is broken, but for long paths and commands; and that of the labels."""
 _ALL = "val/All/"
 
 
@@ -53,7 +53,7 @@ def describe_run(trainer: "Trainer", listing: Listing, begins: str = "") -> str:
         "begins": begins,
     }
     shown = [_entry(label, text) for label, text in lines.items() if text]
-    return "\n".join([*shown, f"{'TensorBoard':15}tensorboard --logdir {shlex.quote(str(trainer.run))}"])
+    return "\n".join([*shown, f"{'TensorBoard':{LABEL}}tensorboard --logdir {shlex.quote(str(trainer.run))}"])
 
 
 def describe_rate(config: Config) -> str:
@@ -153,18 +153,7 @@ def _changed(key: str, line: Mapping[str, float], best: Logged) -> str:
 
 
 def _entry(label: str, text: str) -> str:
-    return f"{label:15}{_wrapped(text, ' ' * 15)[15:]}"
-
-
-def _wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(
-        text,
-        COLUMNS,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return f"{label:{LABEL}}" + wrapped(text, COLUMNS - LABEL).replace("\n", f"\n{'':{LABEL}}")
 
 
 def _parameters(module: nn.Module | None) -> int:

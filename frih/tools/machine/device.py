@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from frih import __version__
+from frih.common.devices import device_name
 from frih.common.processes import cores
 
 GIB = 2**30
@@ -124,7 +125,7 @@ def facts(device: torch.device) -> dict[str, Any]:
     count = torch.cuda.device_count() if gpu else 0
     nccl = gpu and torch.distributed.is_available() and torch.distributed.is_nccl_available()
     return {
-        "device": torch.cuda.get_device_name(device) if gpu else "CPU",
+        "device": device_name(device) if gpu else "CPU",
         "cpu": _cpu(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
