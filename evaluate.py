@@ -33,6 +33,7 @@ from frih.common.paths import path_argument
 from frih.common.wording import counted
 from frih.config import EvaluationConfig
 from frih.harmonizing.harmonizer import Harmonizer
+from frih.models.folding import fold_normalization
 
 with extra("train"):
     from frih.data.dataset import CompositeDataset, require_foreground
@@ -56,7 +57,8 @@ def main() -> int:
     with alike():
         args = parse()
         subject = load_subject(args, only=("data", "evaluation", "submasks", "train.device"))
-        config, model, settings = subject.config, subject.model, subject.config.evaluation
+        config, settings = subject.config, subject.config.evaluation
+        model = fold_normalization(subject.model) if subject.model else None
         listing = read_split(config.data.root, args.split, config.data.subsets)
         require_foreground(listing.items, f"the {args.split} split")
         images = CompositeDataset(listing.items, config.data, config.submasks)

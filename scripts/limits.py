@@ -26,6 +26,7 @@ from frih.common.wording import counted
 from frih.config import SubmaskConfig
 from frih.config.keys import Ramp
 from frih.models.findings import Measured
+from frih.models.folding import fold_normalization
 
 with extra("train"):
     from frih.data.dataset import CompositeDataset, require_foreground
@@ -55,7 +56,7 @@ def main() -> int:
 
     with connect(config.train.device) as world:
         common = {"world": world, "batch": config.evaluation.batch, "workers": config.data.workers}
-        model = model.to(world.device)
+        model = fold_normalization(model).to(world.device)
         rows, unchanged = (Strengths(one, **common).of_model(model)[PROTOCOL] for one in (images, Unchanged(images)))
         if world.is_main:
             data = f"{listing.describe()}; split {args.split}, {config.data.size} x {config.data.size} pixels"

@@ -22,6 +22,7 @@ from frih.harmonizing.upsampling import Change, add_change, fit_change
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, rebuild_model, validate
 from frih.models.findings import Findings
+from frih.models.folding import fold_normalization
 from frih.models.locate import locate
 from frih.submasks import extract_submasks
 
@@ -91,7 +92,7 @@ class Harmonizer:
         size: int | None = None,
         findings: Findings = Findings(),  # noqa: B008 - it is frozen
     ) -> None:
-        self.model = model.to(device).eval()
+        self.model = fold_normalization(model).to(device)
         self.config = config
         self.device = device
         self.findings = findings

@@ -1,11 +1,15 @@
 """Stage two: the lightweight cascaded module, which harmonizes one submask of the coarse image at a time."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frih.models.elu import ELU
 from frih.models.output import ColorSpace, initialize
+from frih.models.spread import spread
 from frih.models.unet import down_layer, up_layer
 
 
@@ -41,14 +45,14 @@ class Cascade(nn.Module):
         self.transfers = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(base, own, 3, padding=1),
-                nn.ELU(inplace=True),
+                ELU(),
                 nn.Conv2d(own, own, 3, padding=1),
-                nn.ELU(inplace=True),
+                ELU(),
             )
             for base, own in zip(base_widths, widths, strict=True)
         )
         self.fuses = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before + 2 * own, own, 1), nn.ELU(inplace=True))
+            nn.Sequential(nn.Conv2d(before + 2 * own, own, 1), ELU())
             for before, own in zip(previous, widths, strict=True)
         )
         self.decoder = nn.ModuleList(up_layer(own, out, norm) for own, out in zip(widths, outs, strict=True))
@@ -69,22 +73,82 @@ class Cascade(nn.Module):
         Returns:
             DC_7, DC_6 ... DC_1, of ``decoder_widths`` channels, the last at full size: (P, ., H / 2^(i-1), W / 2^(i-1)).
         """
-        lower, fused = self.decode(coarse, submasks, owner, features)
+        encoded, shared = self.encode(coarse, submasks, owner), self.share(features)
+        *lower, fused = self.decode(encoded, shared, owner)
         return [*lower, self.decoder[0](fused)]
 
-    def decode(
-        self, coarse: Tensor, submasks: Tensor, owner: Tensor, features: Sequence[Tensor]
-    ) -> tuple[list[Tensor], Tensor]:
-        """All but the last layer: DC_7 ... DC_2, and F_1, of which the last layer makes DC_1."""
-        x = torch.cat([self.color_space.normalize(coarse)[owner], submasks], dim=1)
-        encoded: list[Tensor] = []  # EC_1 ... EC_7
-        for layer in self.encoder:
+    def encode(self, coarse: Tensor, submasks: Tensor, owner: Tensor) -> list[Tensor]:
+        """EC_1 ... EC_7 of all pairs."""
+        first: Any = self.encoder[0]
+        convolution = first[0]
+        of_image, of_submask = torch.split(convolution.weight, [3, 1], dim=1)
+        image = F.conv2d(self.color_space.normalize(coarse), of_image, convolution.bias, 2, 1)
+        x = first[1:](F.conv2d(submasks, of_submask, None, 2, 1) + spread(image, owner))
+        return [x, *self.encode_on(x, begun=1)]
+
+    def encode_on(self, x: Tensor, begun: int = 0) -> list[Tensor]:
+        """EC_{begun + 1} ... EC_7 from EC_begun."""
+        encoded: list[Tensor] = []
+        for layer in self.encoder[begun:]:
             x = layer(x)
             encoded.append(x)
-        transferred = [transfer(feature)[owner] for transfer, feature in zip(self.transfers, features, strict=True)]
+        return encoded
+
+    def share(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """What the pairs of an image have in common in F_1 ... F_7 before the activation: (4) is linear in ET_i.
+
+        Args:
+            features: of the base encoder.
+
+        Returns:
+            The part of ET_i, with the bias: (B, ., H / 2^i, W / 2^i).
+        """
+        shared = []
+        for i, (transfer, feature) in enumerate(zip(self.transfers, features, strict=True)):
+            _, own, _ = self._fuse_weights(i)
+            shared.append(F.conv2d(transfer(feature), own, self._fuse(i)[0].bias))
+        return shared
+
+    def fuse(self, i: int, previous: Tensor | None, shared: Tensor, encoded: Tensor) -> Tensor:
+        """F_{i + 1} of (4).
+
+        Args:
+            i: counts from 0.
+            previous: the decoder layer before; the deepest has none.
+            shared: of :meth:`share`, for each pair.
+            encoded: EC_{i + 1}.
+        """
+        before, _, after = self._fuse_weights(i)
+        if previous is not None:
+            encoded, after = torch.cat([previous, encoded], dim=1), torch.cat([before, after], dim=1)
+        fused: Tensor = self._fuse(i)[1](F.conv2d(encoded, after).add_(shared))
+        return fused
+
+    def decode(self, encoded: Sequence[Tensor], shared: Sequence[Tensor], owner: Tensor, last: int = 0) -> list[Tensor]:
+        """Decodes whole images.
+
+        Args:
+            encoded: of :meth:`encode`.
+            shared: of :meth:`share`.
+            owner: as above.
+            last: DC_last is the first layer that is left out; 0 stands for DC_1, before which F_1 is made.
+
+        Returns:
+            DC_7 ... DC_{last + 1}; or DC_7 ... DC_2 and F_1.
+        """
         decoded: list[Tensor] = []
-        for i in reversed(range(len(encoded))):
-            fused: Tensor = self.fuses[i](torch.cat([*decoded[-1:], transferred[i], encoded[i]], dim=1))
-            if i > 0:
-                decoded.append(self.decoder[i](fused))
-        return decoded, fused
+        for i in reversed(range(last, len(encoded))):
+            fused = self.fuse(i, decoded[-1] if decoded else None, spread(shared[i], owner), encoded[i])
+            decoded.append(self.decoder[i](fused) if i else fused)
+        return decoded
+
+    def _fuse(self, i: int) -> Any:
+        """Convolution and activation."""
+        return self.fuses[i]
+
+    def _fuse_weights(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights of F_{i + 1} for the layer before, ET and EC."""
+        weight = self._fuse(i)[0].weight
+        own = weight.shape[0]
+        before, transferred, encoded = torch.split(weight, [weight.shape[1] - 2 * own, own, own], dim=1)
+        return before, transferred, encoded

@@ -10,8 +10,9 @@ from frih.config.keys import Ramp
 from frih.models.cascade import Cascade
 from frih.models.fusion import FusionHead
 from frih.models.network import Harmonized, Network
+from frih.models.refine import refine_in_tiles
 from frih.models.shrink import shrink_change
-from frih.models.tiles import refine_in_tiles, send
+from frih.models.tiles import send
 from frih.models.unet import BaseNetwork
 
 PAPER = ModelConfig()
@@ -30,7 +31,7 @@ class FRIH(Network):
         residual: stages that predict a change, which is added to the image they are given: both (True), none (False),
             ``"base"`` or ``"cascade"``.
         dense: run the second stage literally, at full size for every pair. Otherwise its last layers run only in the tiles that
-            a pair's submask touches (:mod:`frih.models.tiles`): the same result within rounding, at a fraction of the cost.
+            a pair's submask touches (:mod:`frih.models.refine`): the same result within rounding, at a fraction of the cost.
         end_to_end: let the second stage's gradient reach the base network.
         norm: ``"batch"`` or ``"none"``.
         base_widths: channels of the base encoder's seven layers.

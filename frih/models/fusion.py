@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frih.models.elu import ELU
 from frih.models.output import Output, initialize
 
 
@@ -35,7 +36,7 @@ class FusionHead(nn.Module):
         self.conv1 = nn.Conv2d(sum(in_widths), width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.output = Output(width, "add" if residual else "plain")
-        self.activation = nn.ELU(inplace=True)
+        self.activation = ELU()
         initialize(self)
 
     def forward(self, decoded: Sequence[Tensor], coarse: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frih.models.tiles import Tiles, pixels, windows
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation for batches that may be empty in some processes.
@@ -22,51 +24,111 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to the same shape; N may be 0."""
         if self.training and self.synchronized:
-            return self._over_all_processes(x)
+            y: Tensor = _Normalize.apply(x, self.weight, self.bias, self)
+            return y
         if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
 
-    def _over_all_processes(self, x: Tensor) -> Tensor:
+    def of_windows(self, x: Tensor, tiles: Tiles, halo: int) -> Tensor:
+        """What :meth:`forward` gives in training, in windows alone; its statistics are those of all of x.
+
+        The normalised images are never written, and nothing of their size but x is kept for the gradient.
+
+        Args:
+            x: (P, C, H, W).
+            tiles: N of them.
+            halo: as for :func:`~frih.models.tiles.windows`.
+
+        Returns:
+            (N, C, T + 2 halo, T + 2 halo); outside the image anything.
+        """
+        if not x.numel() and not self.synchronized:
+            return windows(self(x), tiles, halo)
+        x = x.contiguous(memory_format=torch.channels_last)
+        index = pixels((x.shape[2], x.shape[3]), tiles, halo)
+        rows: Tensor = _NormalizeWindows.apply(x, self.weight, self.bias, self, index.flatten())
+        return rows.view(*index.shape, x.shape[1]).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The statistics of x in training, of which the running ones take note.
+
+        Returns:
+            Mean (C,), variance (C,), and the number of values a channel (): of all processes, if they are synchronised. Of one
+            value or none the running statistics are returned.
+        """
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
-        y, mean, variance, count = _Normalize.apply(
-            x, self.weight, self.bias, self.running_mean, self.running_var, self.eps
-        )
-        with torch.no_grad():
-            share = self.momentum * (count > 1).to(count)
-            self.running_mean += share * (mean - self.running_mean)
-            self.running_var += share * (variance * count / (count - 1).clamp(min=1) - self.running_var)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
-        normalized: Tensor = y
-        return normalized
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+        if not self.synchronized:
+            mean, variance = torch.batch_norm_update_stats(x, self.running_mean, self.running_var, self.momentum)
+            return mean, variance, mean.new_full((), x.numel() / x.shape[1])
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        sums = torch.cat([exact.sum(dim=(0, 2, 3)), exact.new_full((1,), x.numel() / x.shape[1])])
+        dist.all_reduce(sums)
+        count = sums[-1]
+        enough = count > 1
+        mean = torch.where(enough, sums[:-1] / count.clamp(min=1), self.running_mean)
+        squares = (exact - mean.view(-1, 1, 1)).square().sum(dim=(0, 2, 3))
+        dist.all_reduce(squares)
+        variance = torch.where(enough, squares / count.clamp(min=1), self.running_var)
+        share = self.momentum * (count > 1).to(count)
+        self.running_mean += share * (mean - self.running_mean)
+        self.running_var += share * (variance * count / (count - 1).clamp(min=1) - self.running_var)
+        return mean, variance, count
+
+
+class _NormalizeWindows(torch.autograd.Function):
+    """Some pixels (index) of the normalisation, (., C). The gradient is an affine function of x elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm, index: Tensor) -> Tensor:
+        mean, variance, count = norm.measure(x)
+        scale = (variance + norm.eps).rsqrt()
+        cut = _rows(x).index_select(0, index)
+        factor = (weight * scale).to(mean)
+        y = torch.addcmul((bias - mean * factor).to(x.dtype), cut, factor.to(x.dtype))
+        ctx.save_for_backward(x, weight, mean, scale, count, index)
+        ctx.synchronized = norm.synchronized
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, scale, count, index = ctx.saved_tensors
+        exact = dy.to(mean.dtype)
+        normalized = (_rows(x).index_select(0, index).to(mean.dtype) - mean) * scale
+        dbias, dweight = exact.sum(dim=0), (exact * normalized).sum(dim=0)
+        sums = torch.stack([dbias, dweight])
+        if ctx.synchronized:
+            dist.all_reduce(sums)
+        sums = sums * (count > 1) / count.clamp(min=1)
+        factor = weight * scale
+        slope = -factor * sums[1] * scale
+        shift = -factor * sums[0] - slope * mean
+        dx = F.batch_norm(x, torch.zeros_like(mean), torch.ones_like(mean), slope, shift, training=False, eps=0.0)
+        _rows(dx).index_add_(0, index, (factor * exact).to(dx.dtype))
+        return dx, dweight, dbias, None, None
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, h, w), channels last in memory, to (N h w, C), without a copy."""
+    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
 
 
 class _Normalize(torch.autograd.Function):
     """The normalisation and its gradient, with sums over all processes; running statistics stand in for one value or none."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        sums = torch.cat([exact.sum(dim=(0, 2, 3)), exact.new_full((1,), x.numel() / x.shape[1])])
-        dist.all_reduce(sums)
-        count = sums[-1]
-        enough = count > 1
-        mean = torch.where(enough, sums[:-1] / count.clamp(min=1), mean)
-        squares = (exact - mean.view(-1, 1, 1)).square().sum(dim=(0, 2, 3))
-        dist.all_reduce(squares)
-        variance = torch.where(enough, squares / count.clamp(min=1), variance)
-        y = F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
-        ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt(), count)
-        ctx.mark_non_differentiable(mean, variance, count)
-        return y, mean, variance, count
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm) -> Tensor:
+        mean, variance, count = norm.measure(x)
+        ctx.save_for_backward(x, weight, mean, (variance + norm.eps).rsqrt(), count)
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=norm.eps)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, count = ctx.saved_tensors
         exact = dy.to(mean.dtype)
         normalized = (x.to(mean.dtype) - mean.view(-1, 1, 1)) * scale.view(-1, 1, 1)
@@ -75,4 +137,4 @@ class _Normalize(torch.autograd.Function):
         dist.all_reduce(sums)
         sums = (sums * (count > 1) / count.clamp(min=1)).view(2, -1, 1, 1)
         dx = (weight * scale).view(-1, 1, 1) * (exact - sums[0] - normalized * sums[1])
-        return dx.to(x.dtype), dweight, dbias, None, None, None
+        return dx.to(x.dtype), dweight, dbias, None

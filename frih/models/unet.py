@@ -10,8 +10,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from frih.models.elu import ELU
 from frih.models.norm import BatchNorm
 from frih.models.output import ColorSpace, Output, initialize
+from frih.models.scaling import Down, Up
 
 
 class BaseNetwork(nn.Module):
@@ -72,14 +74,14 @@ class BaseNetwork(nn.Module):
 
 def down_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
     """A 4x4 convolution that halves height and width: (N, fan_in, h, w) to (N, fan_out, h / 2, w / 2)."""
-    return _layer(nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=norm == "none"), fan_out, norm)
+    return _layer(Down(fan_in, fan_out, bias=norm == "none"), fan_out, norm)
 
 
 def up_layer(fan_in: int, fan_out: int, norm: str) -> nn.Sequential:
     """A 4x4 transposed convolution that doubles height and width: (N, fan_in, h, w) to (N, fan_out, 2 h, 2 w)."""
-    return _layer(nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=norm == "none"), fan_out, norm)
+    return _layer(Up(fan_in, fan_out, bias=norm == "none"), fan_out, norm)
 
 
 def _layer(convolution: nn.Module, width: int, norm: str) -> nn.Sequential:
     normalization = {"batch": [BatchNorm(width)], "none": []}[norm]
-    return nn.Sequential(convolution, *normalization, nn.ELU(inplace=True))
+    return nn.Sequential(convolution, *normalization, ELU())

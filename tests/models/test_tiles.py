@@ -7,7 +7,8 @@ import torch
 
 from frih import FRIH
 from frih.losses import harmonization_loss
-from frih.models.tiles import find, strips
+from frih.models.tiles import find
+from frih.models.upsampled import strips
 from tests.conftest import no_weight_is_zero, random_batch
 
 SMALL = {"base_widths": [4] * 7, "base_decoder_width": 4, "cascade_widths": [5, 6, 7, 8, 9, 10, 11], "head_width": 4}
@@ -133,7 +134,7 @@ def test_pairs_and_tiles_are_those_that_hold_a_pixel():
         (1, 0, 0),
         *((2, i, 3) for i in range(4)),
     ]
-    assert found.tiles_of_images.pair.tolist() == [0, 2, 2, 2, 2, 2]
+    assert found.of_images(found.tiles).pair.tolist() == [0, 2, 2, 2, 2, 2]
     assert [len(part) for part in find(labels[1:2], torch.device("cpu")).tiles] == [0, 0, 0]
 
 

@@ -27,7 +27,7 @@ def test_shapes_and_features(full):
 def test_seven_convolutions_down_and_seven_deconvolutions_up_all_4x4(full):
     for layers, kind in ((full.encoder, nn.Conv2d), (full.decoder, nn.ConvTranspose2d)):
         convolutions = [layer[0] for layer in layers]
-        assert [type(c) for c in convolutions] == [kind] * 7
+        assert [isinstance(c, kind) for c in convolutions] == [True] * 7
         assert {(c.kernel_size, c.stride, c.padding) for c in convolutions} == {((4, 4), (2, 2), (1, 1))}
 
 

@@ -9,7 +9,7 @@ from frih.common.distributed import World
 from frih.common.errors import UserError
 from frih.data.batches import pack
 from frih.evaluation import Evaluation
-from frih.models import Harmonized, Network, build_model, tiles
+from frih.models import Harmonized, Network, build_model, refine
 from frih.models.build import NETWORKS
 from frih.models.checkpoint import load_model
 from frih.training.runs import start_run
@@ -44,7 +44,7 @@ def test_an_ordinary_step_waits_for_no_device(dataset, tmp_path, small_config, m
     batch = pack([trainer.training[(0, index)] for index in range(2)]).unpack(torch.device("cpu"))
     assert batch.labels.max() > 1
     trainer.train_step(batch)
-    mode, find = NoWaiting(), tiles.find
+    mode, find = NoWaiting(), refine.find
 
     def find_on_the_cpu(labels, device):
         """The labels are on the CPU in any case, and no GPU is waited for."""
@@ -54,7 +54,7 @@ def test_an_ordinary_step_waits_for_no_device(dataset, tmp_path, small_config, m
         mode.found[:] = before
         return found
 
-    monkeypatch.setattr(tiles, "find", find_on_the_cpu)
+    monkeypatch.setattr(refine, "find", find_on_the_cpu)
     before = [parameter.clone() for parameter in trainer.network.parameters()]
     with mode:
         trainer.train_step(batch)

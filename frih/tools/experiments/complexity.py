@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frih.models import FRIH, tiles
+from frih.models import FRIH, refine
 
 PARTS = ("base", "cascade", "head")
+IN_TILES = ("encode_near", "decode_windows")
+"""What the cascade does in tiles, in :mod:`frih.models.refine`."""
 """The network's parts, by attribute."""
 
 Costs = dict[str, float]
@@ -142,7 +144,8 @@ def _places(model: FRIH) -> list[tuple[str, Any, str]]:
         return base
     if model.dense:
         return [*base, ("cascade", model.cascade, "forward"), ("head", model.head, "forward")]
-    return [*base, ("cascade", model.cascade, "decode"), ("cascade", tiles, "last_layer"), ("head", tiles, "predict")]
+    cascade = [("cascade", model.cascade, name) for name in ("encode", "share")]
+    return [*base, *cascade, *(("cascade", refine, name) for name in IN_TILES), ("head", refine, "predict")]
 
 
 @contextmanager

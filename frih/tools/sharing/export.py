@@ -6,7 +6,6 @@ image's number of submasks may be any number, also 0; H and W are ``data.size``.
 makes the labels outside of the graph. The graph is that of the sparse form, which works where the submasks are.
 """
 
-import copy
 import io
 import json
 import logging
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from frih.common.errors import UserError, need
 from frih.common.files import write_whole
@@ -32,6 +30,7 @@ from frih.data.transforms import render, whole
 from frih.models import Network
 from frih.models.checkpoint import load_checkpoint, load_model, rebuild_model
 from frih.models.findings import add_findings
+from frih.models.folding import fold_normalization
 from frih.models.weights import describe, write_weights
 from frih.submasks import extract_submasks
 
@@ -111,7 +110,8 @@ def read_content(checkpoint: Path, limits: Path | None) -> Mapping[str, Any]:
 
 def trace(model: Network, size: int) -> ExportedProgram:
     """The network's graph, for any number of images of ``size`` x ``size`` pixels with any number of submasks each."""
-    network = _Stages(fold_normalization(model)).eval()
+    folded = fold_normalization(model).to(memory_format=torch.contiguous_format)
+    network = _Stages(folded).eval()
     labels = torch.zeros(2, size, size, dtype=torch.uint8)
     example = torch.zeros(2, 3, size, size), torch.zeros(2, 1, size, size), labels
     with torch.no_grad():
@@ -121,19 +121,6 @@ def trace(model: Network, size: int) -> ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # has file names of this machine
     return program
-
-
-def fold_normalization(model: Network) -> Network:
-    """A copy for evaluation, with each batch normalisation folded into the convolution before it."""
-    folded = copy.deepcopy(model).eval().requires_grad_(False).double()
-    for layer in list(folded.modules()):
-        if isinstance(layer, nn.Sequential) and len(layer) > 1 and isinstance(layer[1], nn.BatchNorm2d):
-            convolution: Any = layer[0]
-            transposed = isinstance(convolution, nn.ConvTranspose2d)
-            layer[0], layer[1] = fuse_conv_bn_eval(convolution, layer[1], transpose=transposed), nn.Identity()
-        if isinstance(layer, nn.ELU):
-            layer.inplace = False  # the exporter would split it
-    return folded.float().to(memory_format=torch.contiguous_format)
 
 
 def open_exported(path: Path, kind: str) -> Runner:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from frih import FRIH
-from frih.models.tiles import TILE, find, strips
+from frih.models.tiles import TILE, find
+from frih.models.upsampled import strips
 from frih.tools.experiments.complexity import made_image, multiply_adds, parameters, peak_memory, seconds
 from tests.conftest import run_here
 
@@ -43,17 +44,29 @@ def base_by_hand() -> int:
     return total + SIZE**2 * DECODER * 3  # to_rgb
 
 
-def cascade_by_hand(pairs: int, last: int) -> int:
-    """``last``: input pixels of the last transposed convolution, over all pairs."""
+OUTS = [CASCADE[0], *CASCADE[:-1]]
+"""Channels of DC_1 ... DC_7."""
+
+
+def cascade_by_hand(pairs: int, tiles: int | None = None, near: int | None = None) -> int:
+    """``tiles``: of all pairs, in which the last decoder layers run; ``near``: in which the first encoder layers do."""
     total, sides = 0, [SIZE >> i for i in range(8)]
-    outs = [CASCADE[0], *CASCADE[:-1]]
     for i, (fan_in, own) in enumerate(zip([4, *CASCADE], CASCADE, strict=False)):
-        pixels = sides[i + 1] ** 2
-        total += pairs * pixels * 16 * fan_in * own  # encoder
-        total += pixels * 9 * (BASE[i] + own) * own  # transfers: once an image
-        previous = outs[i + 1] if i < 6 else 0
-        total += pairs * pixels * (previous + 2 * own) * own  # fuse
-        total += (pairs * pixels if i else last) * 16 * own * outs[i]  # decoder
+        pixels, side = sides[i + 1] ** 2, TILE >> (i + 1)  # side of a tile
+        total += (
+            pixels * 9 * (BASE[i] + own) * own + pixels * own * own
+        )  # transfers and their part of F_i: once an image
+        if near is not None and i < 3:
+            encoded = (pixels + near * side**2) * fan_in  # the image with an empty submask, and around the submasks
+        elif i == 0:
+            encoded = pixels * 3 + pairs * pixels  # the image once, each submask
+        else:
+            encoded = pairs * pixels * fan_in
+        total += encoded * 16 * own
+        decoded = tiles * (side + 4) ** 2 if tiles is not None and i < 3 else pairs * pixels
+        previous = OUTS[i + 1] if i < 6 else 0
+        total += decoded * (previous + own) * own  # fuse
+        total += decoded * 16 * own * OUTS[i]  # decoder
     return total
 
 
@@ -62,23 +75,27 @@ def head_by_hand(pairs: int) -> int:
     return pairs * SIZE**2 * (9 * fused * HEAD + 9 * HEAD * HEAD + HEAD * 3)
 
 
-def head_in_tiles_by_hand(tiles: int) -> int:
-    """The first convolution at each layer's own resolution, then rows and columns; the others in tiles with their halo."""
-    first, second = (TILE + 2) ** 2, TILE**2
-    total = first * 9 * CASCADE[0] * HEAD  # of the last layer
-    for i, width in enumerate(CASCADE[:-1], 1):
+def head_in_tiles_by_hand(tiles: int, pairs: int) -> int:
+    """The first convolution on what is upsampled first, and at the other layers' own resolution; then rows and columns."""
+    first, second, side, every = (TILE + 2) ** 2, TILE**2, TILE + 4, 0
+    total = tiles * first * 9 * sum(OUTS[:3]) * HEAD
+    for i in (1, 2):  # DC_2 and DC_3, and which of their pixels are inside
+        low = (TILE >> i) + (4 if i == 1 else 2)
+        total += tiles * (side * low * low + side * side * low) * (OUTS[i] + 1)
+    for i in range(3, 7):
         taps = strips(SIZE >> i, SIZE, torch.float32, torch.device("cpu")).weight.shape[-1]
-        total += taps * taps * width * 9 * HEAD  # mixing channels
-        total += (TILE + 2) * 3 * taps * taps * 3 * HEAD  # down
-        total += (TILE + 2) ** 2 * taps * 3 * HEAD  # along
-    return tiles * (total + second * (9 * HEAD * HEAD + HEAD * 3))
+        total += min(tiles * taps**2, pairs * (SIZE >> i) ** 2) * OUTS[i] * 9 * HEAD  # mixing channels
+        total += tiles * (TILE + 2) * 3 * taps * taps * 3 * HEAD  # down
+        every += taps
+    total += tiles * first * every * 3 * HEAD  # along
+    return total + tiles * second * (9 * HEAD * HEAD + HEAD * 3)
 
 
 @pytest.mark.parametrize("pairs", [1, 3])
 def test_multiply_adds_of_the_literal_form(pairs):
     costs = multiply_adds(small(dense=True).eval(), made_image(SIZE, 0.2, pairs))
     assert costs["base"] == base_by_hand()
-    assert costs["cascade"] == cascade_by_hand(pairs, last=pairs * (SIZE // 2) ** 2)
+    assert costs["cascade"] == cascade_by_hand(pairs)
     assert costs["head"] == head_by_hand(pairs)
     assert costs["all"] == costs["base"] + costs["cascade"] + costs["head"]
 
@@ -86,11 +103,13 @@ def test_multiply_adds_of_the_literal_form(pairs):
 @pytest.mark.parametrize(("pairs", "share"), [(1, 0.2), (3, 0.2), (3, 1.0)])
 def test_multiply_adds_of_the_default_form(pairs, share):
     inputs = made_image(SIZE, share, pairs)
-    tiles = len(find(inputs[2], torch.device("cpu")).tiles.pair)
+    found = find(inputs[2], torch.device("cpu"))
+    tiles, near = len(found.tiles.pair), found.near and len(found.near.pair)
+    assert (near is None) == (pairs == 1 or share == 1.0)  # they are most tiles of so small an image
     costs = multiply_adds(small().eval(), inputs)
     assert costs["base"] == base_by_hand()
-    assert costs["cascade"] == cascade_by_hand(pairs, last=tiles * (TILE // 2 + 4) ** 2)
-    assert costs["head"] == head_in_tiles_by_hand(tiles)
+    assert costs["cascade"] == cascade_by_hand(pairs, tiles, near)
+    assert costs["head"] == head_in_tiles_by_hand(tiles, pairs)
     assert costs["all"] == costs["base"] + costs["cascade"] + costs["head"]
 
 

@@ -16,9 +16,10 @@ from frih.common.errors import UserError
 from frih.config import Config
 from frih.models import build_model
 from frih.models.checkpoint import load_model, save_checkpoint
+from frih.models.folding import fold_normalization
 from frih.submasks import extract_submasks
 from frih.tools.sharing import export as exporting
-from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, fold_normalization, open_exported, read_input
+from frih.tools.sharing.export import FORMATS, TOLERANCE, check, export, open_exported, read_input
 from tests.conftest import SMALL, ellipse, no_weight_is_zero, random_batch, save, smooth_image
 
 ROOT = Path(__file__).parents[3]
