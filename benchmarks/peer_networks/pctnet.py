@@ -1,4 +1,4 @@
-"""PCT-Net (Guerreiro, Nakazawa, Stenger: Full Resolution Image Harmonization Using Pixel-Wise Color Transformations, CVPR 2023).
+"""PCT-Net (Guerreiro et al.: Full Resolution Image Harmonization Using Pixel-Wise Color Transformations, CVPR 2023).
 
 A network predicts an affine transformation of the colour for each pixel. At 256 x 256 the parameters need not be enlarged.
 """
