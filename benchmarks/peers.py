@@ -86,7 +86,8 @@ def print_table(size: int, costs: Mapping[str, Cost]) -> None:
             f"{1e3 * cost.seconds / size:11.1f} ms "
             + "{:>10} {:>14} ".format(*ratios)
             + f"{cost.memory / 1e6:9.0f} MB "
-            f"{PUBLISHED[name].psnr:8.2f}   {PUBLISHED[name].protocol}"
+            f"{PUBLISHED[name].psnr:8.2f}   {PUBLISHED[name].protocol}",
+            flush=True,
         )
 
 
