@@ -37,7 +37,13 @@ class Cost(NamedTuple):
 
 
 def measure(
-    variants: Mapping[str, Build], batches: Sequence[Batch], rounds: int, device: Device, *, train: bool = False
+    variants: Mapping[str, Build],
+    batches: Sequence[Batch],
+    rounds: int,
+    device: Device,
+    *,
+    train: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Cost]:
     """The costs of some variants, which take turns on each batch in each round."""
     models = {name: build().to(device.device).train(train) for name, build in variants.items()}
@@ -47,7 +53,7 @@ def measure(
     for _ in range(rounds):
         for batch in batches:
             for name, model in models.items():
-                times[name].append(timed(model, batch, device, train))
+                times[name].append(timed(model, batch, device, train, clock))
     heaviest = max(batches, key=lambda batch: int(batch.labels.flatten(1).amax(1).sum()))
     costs = {}
     for name, model in models.items():
@@ -73,13 +79,19 @@ def run(model: Network, batch: Batch, train: bool) -> None:
     harmonization_loss(out, batch.real, batch.mask, batch.labels, refine=model.refines).total.mean().backward()
 
 
-def timed(model: Network, batch: Batch, device: Device, train: bool = False) -> float:
+def timed(
+    model: Network,
+    batch: Batch,
+    device: Device,
+    train: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Seconds of one run."""
     device.wait()
-    start = time.perf_counter()
+    start = clock()
     run(model, batch, train)
     device.wait()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> float:

@@ -1,22 +1,24 @@
 """What FRIH costs beside other harmonization networks, at 256x256 in float32, in one interleaved run.
 
-    python benchmarks/peers.py [--root ROOT=data/sample] [--images N] [--device cpu] [--batches 1 16] [--plot FILE]
+    python benchmarks/peers.py [--root ROOT=data/sample] [--images N] [--device cpu] [--batches 1 16] [--processor] [--plot FILE]
 
 ROOT is a dataset in iHarmony4's layout, of whose test split N composites are taken. The others are networks of the shape of the
 published ones, untrained (benchmarks/peer_networks); the cost does not depend on the weights. All take turns on each batch.
-Times are medians; ratios are medians of the ratios of each turn, and so hold on a busy machine as well. PyTorch counts the
-multiply-adds. Peak memory is that of a process of its own (Linux; on CUDA that of the allocator), less what it held before.
+Times are medians; ratios are medians of the ratios of each turn. On a busy machine threads wait for each other, the longer the
+more layers a network has; --processor counts the processor time of one thread instead. PyTorch counts multiply-adds. Peak memory is that of a process of its own (Linux; on CUDA that of the allocator), less what it held before.
 
 PSNR is the published one, on iHarmony4; nothing is measured here. Figures of different protocols do not compare.
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Mapping
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
+import torch
 from costs import Build, Cost, measure, print_heading
 from peer_networks import PEERS
 from peer_networks.published import PUBLISHED
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], metavar="B", help="images in a batch (1 16)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each network on each batch (default: 3)")
+    parser.add_argument("--processor", action="store_true", help="processor time of one thread (CPU)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of: {', '.join(VARIANTS)}")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw PSNR against cost (matplotlib)")
     args = parser.parse_args()
@@ -55,6 +58,11 @@ def main() -> int:
     if args.plot:
         need("matplotlib", extra="train")
     device = Device(choose_device(args.device, "--device", kinds=("cuda",)))
+    if args.processor:
+        if device.is_gpu:
+            raise UserError("--processor: counts what a CPU does; leave it out, or --device")
+        torch.set_num_threads(1)
+    clock = time.process_time if args.processor else time.perf_counter
     items = read_split(args.root, "test").items
     chosen = [items[i] for i in evenly(len(items), args.images)]
     images = CompositeDataset(chosen, DataConfig(), SubmaskConfig())
@@ -65,7 +73,7 @@ def main() -> int:
     for size in args.batches:
         endless = cycle(samples)
         batches = [pack(list(islice(endless, size))).unpack(device.device) for _ in range(max(1, len(samples) // size))]
-        costs[size] = measure(variants, batches, args.rounds, device)
+        costs[size] = measure(variants, batches, args.rounds, device, clock=clock)
         print_table(size, costs[size])
     if args.plot:
         from peer_networks.plot import draw
