@@ -1,11 +1,12 @@
 """What FRIH costs beside other harmonization networks, at 256x256 in float32, in one interleaved run.
 
-    python benchmarks/peers.py [--root ROOT=data/sample] [--images N] [--device cpu] [--batches 1 16] [--processor] [--plot FILE]
+    python benchmarks/peers.py [--root ROOT=data/sample] [--images N] [--device cpu] [--batches 1 16] [--plot FILE]
 
 ROOT is a dataset in iHarmony4's layout, of whose test split N composites are taken. The others are networks of the shape of the
 published ones, untrained (benchmarks/peer_networks); the cost does not depend on the weights. All take turns on each batch.
 Times are medians; ratios are medians of the ratios of each turn. On a busy machine threads wait for each other, the longer the
-more layers a network has; --processor counts the processor time of one thread instead. PyTorch counts multiply-adds. Peak memory is that of a process of its own (Linux; on CUDA that of the allocator), less what it held before.
+more layers a network has; --processor counts the processor time of one thread instead. PyTorch counts the multiply-adds. Peak
+memory is that of a process of its own (Linux; on CUDA that of the allocator), less what it held before.
 
 PSNR is the published one, on iHarmony4; nothing is measured here. Figures of different protocols do not compare.
 """
