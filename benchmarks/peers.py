@@ -79,7 +79,7 @@ def main() -> int:
     if args.plot:
         from peer_networks.plot import draw
 
-        draw(costs, args.plot)
+        draw(costs, args.plot, "processor time" if args.processor else "time")
     return 0
 
 

@@ -128,9 +128,16 @@ def test_the_table_says_time_an_image_and_ratios_turn_by_turn(capsys):
     assert "120.0 ms" in capsys.readouterr().out
 
 
-def test_names_in_the_plot_cover_nothing(tmp_path):
-    figure = draw({1: MEASURED, 16: MEASURED}, tmp_path / "plot.png")
+@pytest.mark.parametrize("costs", [{1: MEASURED}, {1: MEASURED, 16: MEASURED}], ids=["two panels", "three panels"])
+def test_names_in_the_plot_cover_nothing(costs, tmp_path):
+    figure = draw(costs, tmp_path / "plot.png", "seconds")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert whole.x0 <= legend.x0
+    assert legend.x1 <= whole.x1
+    assert [axes.get_xlabel() for axes in figure.axes[:-1]] == [
+        f"seconds an image, batch {size} (ms)" for size in costs
+    ]
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
         assert [text.get_text() for text in axes.texts] == list(MEASURED)
@@ -145,14 +152,27 @@ def test_the_program_measures_what_is_chosen(dataset, monkeypatch, capsys):
     monkeypatch.setattr(
         peers, "VARIANTS", {name: partial(FRIH, **SMALL["model"]) for name in ("FRIH", "iDIH256", "DucoNet")}
     )
-    call = ["peers.py", "--root", str(dataset), "--images", "2", "--rounds", "1", "--batches", "1", "3", "--only"]
-    monkeypatch.setattr(sys, "argv", [*call, "FRIH", "iDIH256"])
+    call = [
+        "peers.py",
+        "--root",
+        str(dataset),
+        "--images",
+        "2",
+        "--rounds",
+        "1",
+        "--batches",
+        "1",
+        "3",
+        "--processor",
+        "--only",
+    ]
+    monkeypatch.setattr(sys, "argv", [*call, "--only", "FRIH", "iDIH256"])
     assert peers.main() == 0
     first, second = capsys.readouterr().out.split("inference, batch 1")[1].split("inference, batch 3")
     for table in (first, second):
         names = {line.split()[0] for line in table.splitlines()[2:] if line}
         assert names == {"FRIH", "iDIH256"}
         assert re.search(r" 1\.00 +5 MB +36\.99   whole image\n", table)
-    monkeypatch.setattr(sys, "argv", [*call, "FRIHH"])
+    monkeypatch.setattr(sys, "argv", [*call, "--only", "FRIHH"])
     with pytest.raises(UserError, match="--only: no network FRIHH; there are FRIH, iDIH256, DucoNet"):
         peers.main()

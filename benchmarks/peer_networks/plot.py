@@ -44,16 +44,17 @@ DIRECTIONS = [math.radians(degrees) for degrees in (0, 180, 90, 270, 45, 315, 13
 Value = Callable[[Cost], float]
 
 
-def draw(costs: Mapping[int, Mapping[str, Cost]], path: Path) -> Figure:
+def draw(costs: Mapping[int, Mapping[str, Cost]], path: Path, time: str = "time") -> Figure:
     """Draws a panel of the time for each size of a batch, and one of multiply-adds.
 
     Args:
         costs: of the networks, by name, by size of the batch.
         path: of the drawing; its suffix says the format.
+        time: what it is called.
     """
     panels: dict[str, tuple[Mapping[str, Cost], Value]] = {}
     for size, some in costs.items():
-        panels[f"time an image, batch {size} (ms)"] = (some, lambda cost, size=size: 1e3 * cost.seconds / size)
+        panels[f"{time} an image, batch {size} (ms)"] = (some, lambda cost, size=size: 1e3 * cost.seconds / size)
     panels["multiply-adds an image (billions)"] = (next(iter(costs.values())), lambda cost: cost.multiply_adds / 1e9)
     with rc_context(STYLE):
         figure = Figure(figsize=(0.6 + 4.3 * len(panels), 4.9), dpi=150, layout="constrained", facecolor="white")
@@ -97,7 +98,7 @@ def _draw_names(axes: Axes, costs: Mapping[str, Cost], value: Value) -> None:
         style = {"color": OURS, "weight": "bold"} if name in OF_US else {"color": INK}
         text = axes.annotate(name, point, (0, 0), textcoords="offset points", ha="center", va="center", **style)
         text.set(in_layout=False, path_effects=[withStroke(linewidth=2.5, foreground="white")])
-        box = _free(text.get_window_extent(), radii[name], 1 / pixel, taken, axes.bbox)
+        box = _free(text.get_window_extent(), radii[name], 1 / pixel, taken, axes.bbox.padded(-4 / pixel))
         taken.append(box)
         text.set_position([pixel * (a - b) for a, b in zip(_middle(box), _middle(markers[name]), strict=True)])
 
@@ -151,4 +152,4 @@ def _explain(figure: Figure) -> None:
         "area: parameters": ("#888888", False),
     }
     handles = [_marker(axes, nowhere, 5, *kind, label) for label, kind in kinds.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(kinds))
+    figure.legend(handles=handles, loc="outside upper center", ncols=4 if len(figure.axes) > 2 else 2)
