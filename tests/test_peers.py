@@ -152,20 +152,7 @@ def test_the_program_measures_what_is_chosen(dataset, monkeypatch, capsys):
     monkeypatch.setattr(
         peers, "VARIANTS", {name: partial(FRIH, **SMALL["model"]) for name in ("FRIH", "iDIH256", "DucoNet")}
     )
-    call = [
-        "peers.py",
-        "--root",
-        str(dataset),
-        "--images",
-        "2",
-        "--rounds",
-        "1",
-        "--batches",
-        "1",
-        "3",
-        "--processor",
-        "--only",
-    ]
+    call = ["peers.py", "--root", str(dataset), "--images", "2", "--batches", "1", "3", "--rounds", "1", "--processor"]
     monkeypatch.setattr(sys, "argv", [*call, "--only", "FRIH", "iDIH256"])
     assert peers.main() == 0
     first, second = capsys.readouterr().out.split("inference, batch 1")[1].split("inference, batch 3")
