@@ -9,17 +9,12 @@ about the network (docs/cost.md); scripts/check_machine.py says how fast a machi
 """
 
 import argparse
-import multiprocessing
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from costs import Build, Cost, measure, print_heading, timed
 
 from frih import FRIH
 from frih.common.devices import choose_device
@@ -29,8 +24,7 @@ from frih.data.batches import Batch, pack
 from frih.data.dataset import CompositeDataset
 from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
-from frih.losses import harmonization_loss
-from frih.tools.machine.device import Device, command, facts
+from frih.tools.machine.device import Device
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 COUNTS = (1, 2, 4, 6, 8, 10)
@@ -51,26 +45,15 @@ def compiled() -> FRIH:
     return model
 
 
-VARIANTS: dict[str, Callable[[], FRIH]] = {
+VARIANTS: dict[str, Build] = {
     "iDIH-like": idih_like,
-    "base network": lambda: FRIH(cascade=False, fusion=False),
+    "base network": partial(FRIH, cascade=False, fusion=False),
     "FRIH": FRIH,
     "FRIH, compiled": compiled,
-    "FRIH, dense": lambda: FRIH(dense=True),
+    "FRIH, dense": partial(FRIH, dense=True),
 }
 Curve = list[tuple[float, float, float]]
 """(K or per cent of foreground, seconds of FRIH, seconds of the base network)."""
-
-
-class Cost(NamedTuple):
-    """The cost of one variant."""
-
-    parameters: int
-    multiply_adds: float
-    """Of an image."""
-    seconds: float
-    memory: float
-    """Bytes."""
 
 
 def main() -> int:
@@ -93,9 +76,9 @@ def main() -> int:
     batches = [pack([images[i]]).unpack(device.device) for i in range(len(images))]
     together = pack([images[i] for i in evenly(len(images), args.batch)]).unpack(device.device)
     print_heading(batches, device)
-    names = [name for name in VARIANTS if args.compile or name != "FRIH, compiled"]
-    print_table("inference, batch 1", measure(names, batches, args.rounds, device, train=False))
-    print_table(f"training step, batch {args.batch}", measure(names, [together], args.rounds, device, train=True))
+    variants = {name: build for name, build in VARIANTS.items() if args.compile or name != "FRIH, compiled"}
+    print_table("inference, batch 1", measure(variants, batches, args.rounds, device))
+    print_table(f"training step, batch {args.batch}", measure(variants, [together], args.rounds, device, train=True))
     if args.compile:
         print(f"\n{torch._dynamo.utils.counters['stats']['unique_graphs']} graphs were compiled")
     curves = {
@@ -111,70 +94,6 @@ def main() -> int:
     if args.plot:
         draw(curves, args.plot)
     return 0
-
-
-def measure(
-    names: Sequence[str], batches: Sequence[Batch], rounds: int, device: Device, *, train: bool
-) -> dict[str, Cost]:
-    """The costs of some variants, which take turns on each batch in each round."""
-    models = {name: VARIANTS[name]().to(device.device).train(train) for name in names}
-    for model in models.values():
-        run(model, batches[0], train)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for batch in batches:
-            for name, model in models.items():
-                times[name].append(timed(model, batch, device, train))
-    heaviest = max(batches, key=lambda batch: int(batch.labels.flatten(1).amax(1).sum()))
-    costs = {}
-    for name, model in models.items():
-        counts = []
-        for batch in batches:
-            with FlopCounterMode(display=False) as counter:
-                run(model, batch, train)
-            counts.append(counter.get_total_flops() / 2 / len(batch.items))
-        parameters = sum(p.numel() for p in model.parameters())
-        memory = peak_memory(name, heaviest, device, train)
-        costs[name] = Cost(parameters, statistics.mean(counts), statistics.median(times[name]), memory)
-    return costs
-
-
-def run(model: FRIH, batch: Batch, train: bool) -> None:
-    """One forward pass; in training with loss and backward pass."""
-    if not train:
-        with torch.inference_mode():
-            model(batch.composite, batch.mask, batch.labels)
-        return
-    model.zero_grad(set_to_none=True)
-    out = model(batch.composite, batch.mask, batch.labels)
-    refine = model.cascade is not None
-    harmonization_loss(out, batch.real, batch.mask, batch.labels, refine=refine).total.mean().backward()
-
-
-def timed(model: nn.Module, batch: Batch, device: Device, train: bool = False) -> float:
-    """Seconds of one run."""
-    device.wait()
-    start = time.perf_counter()
-    run(model, batch, train)
-    device.wait()
-    return time.perf_counter() - start
-
-
-def peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
-    """The most bytes that one run takes beyond model and batch: on a CPU the first run of a new process."""
-    if device.is_gpu:
-        run(VARIANTS[name]().cuda().train(train), batch, train)
-        device.forget_peak()
-        return _peak_memory(name, batch, device, train)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_memory, name, batch, device, train).result()
-
-
-def _peak_memory(name: str, batch: Batch, device: Device, train: bool) -> float:
-    model = VARIANTS[name]().to(device.device).train(train)
-    before = device.peak()
-    run(model, batch, train)
-    return device.peak() - before
 
 
 def by_count(batch: Batch, count: int) -> Batch:
@@ -200,17 +119,6 @@ def pair(batch: Batch, rounds: int, device: Device) -> tuple[float, float]:
     times = [[timed(model, batch, device) for model in models] for _ in range(rounds + 1)][1:]
     ours, base = (statistics.median(column) for column in zip(*times, strict=True))
     return ours, base
-
-
-def print_heading(batches: Sequence[Batch], device: Device) -> None:
-    """The command, the machine and the images."""
-    about = facts(device.device)
-    where = about["device"] if device.is_gpu else f"{about['cpu']}, {about['threads']} threads"
-    print(f"{command()}   commit {about['commit'] or 'unknown'}, torch {about['torch']}, {where}")
-    share, count = (
-        statistics.mean(x) for x in zip(*((b.mask.mean().item(), int(b.labels.max())) for b in batches), strict=True)
-    )
-    print(f"{len(batches)} composites at 256x256, foreground {100 * share:.1f} %, K {count:.1f} on average")
 
 
 def print_table(title: str, costs: dict[str, Cost]) -> None:
