@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frih.common.devices import BACKENDS, CPU, choose_device
 from frih.common.errors import LostConnectionError, SharedError, UserError, alike, describe
+from frih.common.memory import keep_memory
 
 TIMEOUT = timedelta(minutes=10)
 """A process that keeps the others waiting for longer ends the run. A process that fails ends it at once."""
@@ -128,6 +129,8 @@ def connect(device: str = "auto") -> Iterator[World]:
             raise UserError(
                 f"train.device: this PyTorch has no {backend}, which {chosen.type} needs for several processes"
             )
+    if chosen.type == "cpu":
+        keep_memory()
     if chosen.index is not None:
         getattr(torch, chosen.type).set_device(chosen)
     if size == 1:

@@ -71,7 +71,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 made = func.decompose(*args, **kwargs)
             if made is not NotImplemented:
                 return made
-        out = func(*args, **kwargs)
+        out = self.run(func, args, kwargs)
         if not _is_view(func):
             moved = sum(map(held, tree_leaves((args, kwargs, out, _written(func, args)))))
             products = flop_registry[packet](*args, **kwargs, out_val=out) // 2 if packet in flop_registry else 0
@@ -79,7 +79,15 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.multiply_adds += products
             self.operators += 1
             self.seconds += max(moved / self.rates[0], products / self.rates[1])
+            self.note(packet.__name__, moved, products)
         return out
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Runs an operator."""
+        return func(*args, **kwargs)
+
+    def note(self, name: str, moved: int, products: int) -> None:
+        """Hears of each operator's bytes and multiply-adds, after :meth:`run`."""
 
 
 def held(value: Any) -> int:
