@@ -15,7 +15,7 @@ from frih.data.loader import GlobalBatchSampler
 from frih.models.tiles import TILE
 
 _EVERY = 4
-"""Tiles are counted by every fourth pixel of every fourth row: in a third of a millisecond for 16 images."""
+"""Tiles are counted by every fourth pixel of every fourth row: in half a millisecond for 16 images."""
 
 
 class Balance:
