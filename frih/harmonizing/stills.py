@@ -58,6 +58,8 @@ def harmonize_stills(args: Namespace) -> int:
             submasks.append(_harmonize_file(harmonizer, image, mask, results[image], missing[image], args))
         except UserError as error:
             failures.append(str(error))
+        except MemoryError:
+            failures.append(f"{image}: needs more memory than there is; make it smaller, or cut it into parts")
         except Exception as error:  # the other images do not depend on it
             named = isinstance(error, OSError) and error.filename
             failures.append(
