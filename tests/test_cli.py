@@ -186,19 +186,26 @@ def test_a_folder_goes_on_and_ends_with_a_list(place, frih):
         assert sum(message in error for error in errors) == 1
 
 
-def test_any_exception_of_one_image_is_its_failure(place, frih, monkeypatch):
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (RuntimeError("out of memory"), "cannot be harmonized (RuntimeError: out of memory)"),
+        (MemoryError(), "needs more memory than there is; make it smaller, or cut it into parts"),
+    ],
+)
+def test_any_exception_of_one_image_is_its_failure(place, frih, monkeypatch, failure, told):
     calls = []
 
     def call(self, *arguments, original=Harmonizer.__call__, **options):
         calls.append(arguments)
         if len(calls) == 2:
-            raise RuntimeError("out of memory")
+            raise failure
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(Harmonizer, "__call__", call)
     status, said, errors = frih("harmonize", place / "images", place / "masks", "-o", place / "out")
     assert (status, said[:17]) == (2, "2 of 3 harmonized")
-    assert errors == [f"{place}/images/b.jpg: cannot be harmonized (RuntimeError: out of memory)"]
+    assert errors == [f"{place}/images/b.jpg: {told}"]
 
 
 def test_ctrl_c_stops_at_once(place, frih, monkeypatch):

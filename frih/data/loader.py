@@ -21,6 +21,7 @@ from frih.common.errors import UserError
 from frih.common.processes import cores
 from frih.data.batches import Packed, Sample, pack
 from frih.data.dataset import CompositeDataset
+from frih.data.division import Costs, divide
 
 _NICE = 5
 """How much lower the priority of loader processes is."""
@@ -29,8 +30,9 @@ _NICE = 5
 class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
     """The order of training: batches of keys (epoch, index).
 
-    The batch of a step follows from (seed, epoch, step), whatever the number of processes. Process r of n takes every n-th
-    image of it, from the r-th. The last images of an epoch that fill no batch are left out of that epoch.
+    The batch of a step follows from (seed, epoch, step), whatever the number of processes. They divide it by ``costs``; where
+    nothing is known, process r of n takes every n-th image of it, from the r-th. The last images of an epoch that fill no
+    batch are left out of that epoch.
     """
 
     def __init__(self, images: int, batch: int, *, seed: int, world: World, accumulate: int = 1) -> None:
@@ -47,8 +49,12 @@ class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
             )
         self.images = images
         self.batch = batch
+        self.accumulate = accumulate
         self.seed = seed
         self.world = world
+        self.costs: Costs = np.zeros((images, 2), np.float32)
+        """What each image is expected to cost (:mod:`frih.data.division`), the same in all processes. It may change between
+        epochs."""
         self.epoch = 0
         self.first = 0
 
@@ -73,7 +79,15 @@ class GlobalBatchSampler(Sampler[list[tuple[int, int]]]):
 
     def _keys(self, order: np.ndarray, epoch: int, step: int) -> list[tuple[int, int]]:
         batch = order[step * self.batch : (step + 1) * self.batch]
-        return [(epoch, int(index)) for index in batch[self.world.rank :: self.world.size]]
+        own = [self._own(part) for part in batch.reshape(self.accumulate, -1)]  # whose statistics are parts' own
+        return [(epoch, int(index)) for index in np.concatenate(own)]
+
+    def _own(self, part: np.ndarray) -> np.ndarray:
+        """This process's images of a part."""
+        if self.world.size == 1:
+            return part
+        own: np.ndarray = part[divide(self.costs[part], self.world.size) == self.world.rank]
+        return own
 
 
 def training_loader(images: CompositeDataset, order: GlobalBatchSampler, workers: int, pin: bool) -> Iterable[Packed]:

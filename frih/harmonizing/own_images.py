@@ -5,8 +5,10 @@ form without room for new colours, such as greyscale, is refused; the message na
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +30,20 @@ _ROOMLESS = {
 }
 
 
+class Metadata(NamedTuple):
+    """What a PIL image has besides pixels."""
+
+    info: dict[str | tuple[int, int], Any]
+    exif: Image.Exif
+
+
 class Own(NamedTuple):
     """An image, and the form it came in."""
 
     pixels: np.ndarray
     """(H, W, 3) or, with alpha, (H, W, 4); uint8, uint16, or float32 or float64 in [0, 1]."""
-    source: Image.Image | np.ndarray
-    """The image as it came; a file's image is turned upright."""
+    form: np.dtype[Any] | Metadata
+    """The type of an array, or the metadata of a PIL image or a file; not the image, which has the pixels again."""
     name: str
 
     def give_back(self, pixels: np.ndarray) -> Image.Image | np.ndarray:
@@ -43,17 +52,14 @@ class Own(NamedTuple):
         Raises:
             UserError: the metadata is damaged.
         """
-        if isinstance(self.source, np.ndarray):
-            return pixels.astype(self.source.dtype, copy=False)
+        if isinstance(self.form, np.dtype):
+            return pixels.astype(self.form, copy=False)
         result = Image.fromarray(pixels)
-        result.info = dict(self.source.info)
+        result.info = dict(self.form.info)
         result.info.pop("transparency", None)  # a colour that no pixel had; a new one may have it
-        try:
-            exif = self.source.getexif()
-            if exif:
-                result.info["exif"] = exif.tobytes()
-        except Exception as error:  # Pillow checks none of the types that a file declares
-            raise UserError(f"{self.name}: its EXIF metadata is damaged ({error}); remove it") from None
+        with _checking_exif(self.name):
+            if self.form.exif:
+                result.info["exif"] = self.form.exif.tobytes()
         return result
 
 
@@ -66,12 +72,12 @@ def read_image(image: AnyImage | Own, name: str = "image") -> Own:
         name: for messages about an image that is not a file.
 
     Raises:
-        UserError: the file cannot be read, or the image's form has no room for new colours.
+        UserError: the file cannot be read, the image's form has no room for new colours, or its metadata is damaged.
     """
     if isinstance(image, Own):
         return image
     if isinstance(image, np.ndarray):
-        return Own(_check_array(image, name), image, name)
+        return Own(_check_array(image, name), image.dtype, name)
     name, image = _as_image(image, name)
     if image.mode == "RGB" and "transparency" in image.info:  # one colour stands for transparent
         shown = image.convert("RGBA")
@@ -83,7 +89,9 @@ def read_image(image: AnyImage | Own, name: str = "image") -> Own:
             f"{name}: {kind} (mode {image.mode}), which has no room for new colours; save it as {wanted}, "
             f'or call image.convert("{wanted}")'
         )
-    return Own(np.asarray(image), image, name)
+    pixels = np.asarray(image)
+    with _checking_exif(name):
+        return Own(pixels, Metadata(dict(image.info), image.getexif()), name)
 
 
 def read_mask(mask: AnyImage, name: str = "mask") -> np.ndarray:
@@ -177,6 +185,15 @@ def check_sizes(pixels: np.ndarray, mask: np.ndarray, names: tuple[str, str]) ->
         shapes = f"{wide / tall:.3g} : 1 and {width / height:.3g} : 1"
         remedy = f"their shapes differ too ({shapes}), so it belongs to another image"
     raise UserError(f"{names[1]}: is {wide} x {tall} pixels but {names[0]} is {width} x {height}; {remedy}")
+
+
+@contextmanager
+def _checking_exif(name: str) -> Iterator[None]:
+    """Around work on the EXIF metadata of the image of that name."""
+    try:
+        yield
+    except Exception as error:  # Pillow checks none of the types that a file declares
+        raise UserError(f"{name}: its EXIF metadata is damaged ({error}); remove it") from None
 
 
 def _as_image(image: Image.Image | str | Path, name: str) -> tuple[str, Image.Image]:

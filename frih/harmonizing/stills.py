@@ -58,6 +58,8 @@ def harmonize_stills(args: Namespace) -> int:
             submasks.append(_harmonize_file(harmonizer, image, mask, results[image], missing[image], args))
         except UserError as error:
             failures.append(str(error))
+        except MemoryError:
+            failures.append(f"{image}: needs more memory than there is; make it smaller, or cut it into parts")
         except Exception as error:  # the other images do not depend on it
             named = isinstance(error, OSError) and error.filename
             failures.append(
@@ -262,12 +264,13 @@ def _check_numbers(args: Namespace) -> None:
 
 def _compiled() -> int:
     """How often numba had to compile something in this process."""
-    numba = sys.modules.get("numba.core.dispatcher")  # it is imported only where it is needed
-    if numba is None:
+    numba = sys.modules.get("numba.core.dispatcher")  # it is imported only where it is needed,
+    dispatcher = getattr(numba, "Dispatcher", None)  # perhaps by another thread at this moment
+    if dispatcher is None:
         return 0
     ours = [module for name, module in list(sys.modules.items()) if name.startswith("frih.")]
     values = [value for module in ours for value in list(vars(module).values())]
-    functions = {value for value in values if isinstance(value, numba.Dispatcher)}  # a set: modules import each other's
+    functions = {value for value in values if isinstance(value, dispatcher)}  # a set: modules import each other's
     return sum(sum(function.stats.cache_misses.values()) for function in functions)
 
 

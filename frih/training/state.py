@@ -30,6 +30,7 @@ def check_state(
     state: "State",
     meter: Meter,
     parameters: Sequence[nn.Parameter],
+    images: int,
     fp16: bool,
     last: int,
     path: Path,
@@ -42,6 +43,7 @@ def check_state(
         state: what was stored.
         meter: of the run.
         parameters: of its network, in the optimizer's order.
+        images: with which it trains.
         fp16: whether it trains in float16.
         last: the last step of the stored run.
         path: the checkpoint, for messages.
@@ -60,6 +62,7 @@ def check_state(
         "skips": not state.skips[1] <= state.skips[0] <= state.step,
         "meter.names": state.meter.names != list(meter.names),
         "meter.sums": sums.shape[1:] != (len(meter.sums) + len(meter.histogram),) or not len(sums),
+        "costs": state.costs is not None and (state.costs.shape != (2, images, 2) or bool((state.costs < 0).any())),
         "optimizer.state": not set(moments) <= trained or (bool(moments) and not partly and set(moments) != trained),
         "scaler.scale": not fp16 and state.scaler.scale != 1.0,
     }
@@ -123,6 +126,7 @@ class State(Stored):
     best: Annotated[float, AfterValidator(_psnr)]
     skips: Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)]
     meter: _Meter
+    costs: Finite | None = None
     optimizer: _Optimizer
     scaler: _Scaler
     data: str

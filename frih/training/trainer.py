@@ -41,6 +41,7 @@ from frih.models.checkpoint import (
 from frih.models.damaged import damaged
 from frih.models.locate import locate
 from frih.training.average import Average
+from frih.training.balance import Balance
 from frih.training.gate import Gate
 from frih.training.images import datasets, fingerprint
 from frih.training.logger import RunLogger
@@ -98,6 +99,7 @@ class Trainer:
             )
             self.loader = training_loader(self.training, self.order, config.data.workers, pin=is_pinnable(world.device))
 
+        self.balance = Balance(self.order, self.training.items, world)
         set_tf32(train.tf32)
         self.network = build_model(config)
         if not train.channels_last:
@@ -170,7 +172,10 @@ class Trainer:
         saving = self.config.checkpoint
         self._validate_if_due()
         while self.step < self.steps:
-            self.order.seek(*divmod(self.step, len(self.order)))
+            epoch, within = divmod(self.step, len(self.order))
+            if within == 0:
+                self.balance.begin_epoch()
+            self.order.seek(epoch, within)
             for packed in self.meter.waiting(self.loader):
                 with self.profile.step(packed, self.meter.last_wait):
                     self.train_step(packed.unpack(self.world.device))
@@ -243,6 +248,7 @@ class Trainer:
         unchanged = coarse_loss(batch.composite, batch.real, batch.mask, self.config.loss.min_area)
         means = [part.mean() for part in (*losses, unchanged)]
         means += [torch.stack(values).mean() for values in zip(*gates, strict=True)]
+        self.balance.add(batch.items, batch.labels)
         submasks = batch.labels.flatten(1).amax(dim=1).long()
         self.meter.add([*means, norm, *norms], submasks, counts)
         return losses
@@ -371,7 +377,8 @@ class Trainer:
             )
         fp16, last = trained.train.precision == "fp16", trained.train.epochs * len(self.order)
         partly = trained.model.network != "frih"  # all of FRIH's parameters have a gradient in every step
-        check_state(found, self.meter, list(self.network.parameters()), fp16, last, path, partly=partly)
+        parameters, images = list(self.network.parameters()), len(self.training)
+        check_state(found, self.meter, parameters, images, fp16, last, path, partly=partly)
         self._refuse_other_past(path, trained, found.step)
         load_weights(self.network, content["model"], path)
         if self.average:
@@ -426,6 +433,7 @@ class Trainer:
             "best": self.best,
             "skips": [self.nonfinite.skips, self.nonfinite.in_a_row],
             "meter": self.meter.state_dict(),
+            "costs": self.balance.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "data": self.fingerprint,
@@ -436,6 +444,8 @@ class Trainer:
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
         self.nonfinite.skips, self.nonfinite.in_a_row = state["skips"]
         self.meter.load_state_dict(state["meter"])
+        if "costs" in state:  # older checkpoints know none
+            self.balance.load(state["costs"])
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]["state"]})
         scale = {key: state["scaler"][key] for key in ("scale", "_growth_tracker")}
         self.scaler.load_state_dict({**self.scaler.state_dict(), **scale})

@@ -105,7 +105,7 @@ def test_damaged_metadata_is_told(tmp_path):
     image = Image.fromarray(smooth_image(seed=0, width=60, height=50))
     image.save(tmp_path / "a.png")
     own = read_image(tmp_path / "a.png")
-    own.source.getexif()[0x010F] = object()
+    own.form.exif[0x010F] = object()
     with pytest.raises(UserError, match=r"a\.png: its EXIF metadata is damaged"):
         own.give_back(own.pixels)
     image.info["dpi"] = (1e30, 1e30)

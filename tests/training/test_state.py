@@ -62,6 +62,9 @@ DAMAGES = {
         ),
         scaled(NAN, "training", "meter", "sums"),
     ],
+    "training.costs": [
+        *(put(one, "training", "costs") for one in (torch.zeros(2, 3, 2), torch.full((2, 5, 2), -1.0), [[0.0]])),
+    ],
     "training.optimizer": [put(None, "training", "optimizer")],
     "training.optimizer.state": [
         put({}, "training", "optimizer"),
@@ -91,7 +94,15 @@ DAMAGES = {
 def test_what_a_state_may_lack(trainer):
     content = load_checkpoint(trainer.run / "checkpoints" / "last.pt")
     parameters, path = list(trainer.network.parameters()), trainer.run
-    check = partial(check_state, meter=trainer.meter, parameters=parameters, fp16=False, last=2, path=path)
+    check = partial(
+        check_state,
+        meter=trainer.meter,
+        parameters=parameters,
+        images=len(trainer.training),
+        fp16=False,
+        last=2,
+        path=path,
+    )
     moments = content["training"]["optimizer"]["state"]
     moments[0]["step"].zero_()  # fused Adam makes moments in a step that is then left out
     check(read_state(content["training"], path))
@@ -121,7 +132,7 @@ def test_each_damage_is_named_with_the_checkpoint_before(trainer):
             torch.save(changed, last)
             trainer.load(last)
         state = read_state(changed["training"], last)
-        check_state(state, trainer.meter, list(trainer.network.parameters()), False, 2, last)
+        check_state(state, trainer.meter, list(trainer.network.parameters()), len(trainer.training), False, 2, last)
 
     load(content)
     for where, damages in DAMAGES.items():
