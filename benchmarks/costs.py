@@ -10,13 +10,20 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from frih.common.memory import keep_memory
 from frih.data.batches import Batch
 from frih.losses import harmonization_loss
+from frih.models.folding import fold_normalization
 from frih.models.network import Network
 from frih.tools.machine.device import Device, command, facts
 
 Build = Callable[[], Network]
 """It travels to other processes, so it is no lambda."""
+
+
+def as_used(build: Build) -> Network:
+    """A network as Harmonizer and evaluate.py use it."""
+    return fold_normalization(build())
 
 
 class Cost(NamedTuple):
@@ -105,6 +112,7 @@ def peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> floa
 
 
 def _peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> float:
+    keep_memory()
     model = build().to(device.device).train(train)
     before = device.peak()
     run(model, batch, train)

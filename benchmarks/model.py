@@ -1,4 +1,4 @@
-"""Compares the costs of FRIH, its base network, its dense (literal) form and a network of iDIH's kind, in one interleaved run.
+"""Compares the costs of FRIH, its base network, its dense (literal) form and a network of iDIH256's shape, in turns.
 
     python benchmarks/model.py [--root ROOT=data/sample] [--images N] [--device cpu] [--plot FILE]
 
@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from costs import Build, Cost, measure, print_heading, timed
+from costs import Build, Cost, as_used, measure, print_heading, timed
+from peer_networks import PEERS
 
 from frih import FRIH
 from frih.common.devices import choose_device
 from frih.common.errors import UserError, run_command
+from frih.common.memory import keep_memory
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import Batch, pack
 from frih.data.dataset import CompositeDataset
@@ -30,13 +32,6 @@ SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 COUNTS = (1, 2, 4, 6, 8, 10)
 
 
-def idih_like() -> FRIH:
-    """The unit of the field's cost tables: a U-Net of iDIH256's kind and, nearly, size (8.30 M, 1.66 G multiply-adds)."""
-    widths = (40, 72, 144, 256, 264, 264, 264)
-    model = FRIH(cascade=False, fusion=False, base_widths=widths, base_decoder_width=40)
-    return model.to(memory_format=torch.contiguous_format)  # the usual layout, not FRIH's
-
-
 def compiled() -> FRIH:
     """FRIH with its base network and its cascade compiled for any number of pairs."""
     model = FRIH()
@@ -46,12 +41,14 @@ def compiled() -> FRIH:
 
 
 VARIANTS: dict[str, Build] = {
-    "iDIH-like": idih_like,
+    "iDIH256": PEERS["iDIH256"],
     "base network": partial(FRIH, cascade=False, fusion=False),
     "FRIH": FRIH,
     "FRIH, compiled": compiled,
     "FRIH, dense": partial(FRIH, dense=True),
 }
+USED = {**VARIANTS, **{name: partial(as_used, VARIANTS[name]) for name in ("base network", "FRIH")}}
+"""The same for inference."""
 Curve = list[tuple[float, float, float]]
 """(K or per cent of foreground, seconds of FRIH, seconds of the base network)."""
 
@@ -69,6 +66,7 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.images, args.rounds, args.batch) < 1:
         raise UserError("--images, --rounds and --batch: must be 1 or more")
+    keep_memory()
     device = Device(choose_device(args.device, "--device", kinds=("cuda",)))
     items = read_split(args.root, "test").items
     chosen = [items[i] for i in evenly(len(items), args.images)]
@@ -76,9 +74,12 @@ def main() -> int:
     batches = [pack([images[i]]).unpack(device.device) for i in range(len(images))]
     together = pack([images[i] for i in evenly(len(images), args.batch)]).unpack(device.device)
     print_heading(batches, device)
-    variants = {name: build for name, build in VARIANTS.items() if args.compile or name != "FRIH, compiled"}
-    print_table("inference, batch 1", measure(variants, batches, args.rounds, device))
-    print_table(f"training step, batch {args.batch}", measure(variants, [together], args.rounds, device, train=True))
+    used, trained = (
+        {name: build for name, build in variants.items() if args.compile or name != "FRIH, compiled"}
+        for variants in (USED, VARIANTS)
+    )
+    print_table("inference, batch 1", measure(used, batches, args.rounds, device))
+    print_table(f"training step, batch {args.batch}", measure(trained, [together], args.rounds, device, train=True))
     if args.compile:
         print(f"\n{torch._dynamo.utils.counters['stats']['unique_graphs']} graphs were compiled")
     curves = {
@@ -115,18 +116,18 @@ def by_share(batch: Batch, share: float) -> Batch:
 
 def pair(batch: Batch, rounds: int, device: Device) -> tuple[float, float]:
     """Seconds of FRIH's inference, and of the base network's."""
-    models = [VARIANTS[name]().to(device.device).eval() for name in ("FRIH", "base network")]
+    models = [USED[name]().to(device.device) for name in ("FRIH", "base network")]
     times = [[timed(model, batch, device) for model in models] for _ in range(rounds + 1)][1:]
     ours, base = (statistics.median(column) for column in zip(*times, strict=True))
     return ours, base
 
 
 def print_table(title: str, costs: dict[str, Cost]) -> None:
-    """Costs, and ratios to the iDIH-like network, the base network and the dense FRIH."""
+    """Costs, and ratios to the iDIH256 network, the base network and the dense FRIH."""
     print(f"\n{title}")
-    heading = ("", "params", "multiply-adds", "time", "/ iDIH-like", "/ base", "/ dense", "peak memory", "/ dense")
+    heading = ("", "params", "multiply-adds", "time", "/ iDIH256", "/ base", "/ dense", "peak memory", "/ dense")
     print("{:14} {:>8} {:>14} {:>10} {:>12} {:>8} {:>8} {:>12} {:>8}".format(*heading))
-    units = [costs[name] for name in ("iDIH-like", "base network", "FRIH, dense")]
+    units = [costs[name] for name in ("iDIH256", "base network", "FRIH, dense")]
     for name, cost in costs.items():
         ratios = (cost.seconds / unit.seconds for unit in units)
         print(

@@ -55,6 +55,7 @@ class Cell(NamedTuple):
     allowed: float = 0.0
 
     def plus(self, other: "Cell") -> "Cell":
+        """The sums of both."""
         return Cell(*(a + b for a, b in zip(self, other, strict=True)))
 
 
@@ -122,7 +123,9 @@ def main() -> int:
     print(f"{command()}   commit {about['commit'] or 'unknown'}, torch {about['torch']}, {where}")
     share, count = (
         statistics.mean(values)
-        for values in zip(*((b.mask.mean().item(), b.labels.flatten(1).amax(1).float().mean().item()) for b in batches))
+        for values in zip(
+            *((b.mask.mean().item(), b.labels.flatten(1).amax(1).float().mean().item()) for b in batches), strict=True
+        )
     )
     print(f"{len(images)} composites at 256x256, foreground {100 * share:.1f} %, K {count:.1f} on average")
     print(f"{bandwidth / 1e9:.1f} GB/s, {rate / 1e9:.0f} G multiply-adds/s in {args.precision}")

@@ -20,13 +20,14 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import torch
-from costs import Build, Cost, measure, print_heading
+from costs import Build, Cost, as_used, measure, print_heading
 from peer_networks import PEERS
 from peer_networks.published import PUBLISHED
 
 from frih import FRIH
 from frih.common.devices import choose_device
 from frih.common.errors import UserError, need, run_command
+from frih.common.memory import keep_memory
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import pack
 from frih.data.dataset import CompositeDataset
@@ -34,7 +35,8 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
 from frih.tools.machine.device import Device
 
-VARIANTS: dict[str, Build] = {"base network": partial(FRIH, cascade=False, fusion=False), "FRIH": FRIH, **PEERS}
+BASE = partial(FRIH, cascade=False, fusion=False)
+VARIANTS: dict[str, Build] = {"base network": partial(as_used, BASE), "FRIH": partial(as_used, FRIH), **PEERS}
 """What builds each network as it is used."""
 UNITS = ("iDIH256", "base network")
 """Ratios are to these."""
@@ -58,6 +60,7 @@ def main() -> int:
         raise UserError(f"--only: no network {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     if args.plot:
         need("matplotlib", extra="train")
+    keep_memory()
     device = Device(choose_device(args.device, "--device", kinds=("cuda",)))
     if args.processor:
         if device.is_gpu:

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from costs import run
 from loader import make_original
-from model import VARIANTS, run
+from model import USED
 from PIL import Image
 from submasks import in_new_process, memory, reset_peak
 from torch.utils.flop_counter import FlopCounterMode
@@ -131,7 +132,7 @@ def run_networks(items: Sequence[Item], size: int, rounds: int) -> tuple[list[fl
     """For each network the seconds and the multiply-adds of an image; the networks take turns."""
     images = CompositeDataset(items, DataConfig(size=size), SubmaskConfig())
     batches = [pack([images[index]]).unpack(CPU) for index in range(len(images))]
-    models = [VARIANTS[name]().eval() for name in NETWORKS]
+    models = [USED[name]() for name in NETWORKS]
     torch.set_num_threads(1)
     times = np.full((len(models), len(batches)), np.inf)
     for number, place, model in itertools.product(range(1 + rounds), range(len(batches)), range(len(models))):
@@ -153,7 +154,7 @@ def peak_of_network(items: Sequence[Item], size: int, name: str) -> float:
     """Megabytes at the peak of the first run, on the image with the most submasks."""
     images = CompositeDataset(items, DataConfig(size=size), SubmaskConfig())
     sample = max((images[index] for index in range(len(images))), key=lambda one: int(one.labels.max()))
-    batch, model = pack([sample]).unpack(CPU), VARIANTS[name]().eval()
+    batch, model = pack([sample]).unpack(CPU), USED[name]()
     before = reset_peak()
     run(model, batch, train=False)
     return memory("VmHWM") - before

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_PIECE = 1 << 16
+_PIECE = 1 << 18
 """Values that are worked on at once: they stay in a core's cache."""
 
 

@@ -143,9 +143,14 @@ def pixels(size: tuple[int, int], tiles: Tiles, halo: int, tile: int = TILE) -> 
 
 def inside(tiles: Tiles, halo: int, size: tuple[int, int], tile: int = TILE) -> Tensor:
     """Which pixels of :func:`windows` lie in the image of height and width ``size``: (N, 1, ., .), boolean."""
-    rows, columns = (_positions(at, halo, tile) for at in (tiles.row, tiles.column))
-    valid_rows, valid_columns = ((at >= 0) & (at < limit) for at, limit in zip((rows, columns), size, strict=True))
-    return (valid_rows[:, :, None] & valid_columns[:, None, :]).unsqueeze(1)
+    rows, columns = within(tiles.row, halo, size[0], tile), within(tiles.column, halo, size[1], tile)
+    return (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
+
+
+def within(at: Tensor, halo: int, limit: int, tile: int = TILE) -> Tensor:
+    """Which rows or columns of windows lie in an image of ``limit`` of them: (N, tile + 2 halo), boolean."""
+    places = _positions(at, halo, tile)
+    return (places >= 0) & (places < limit)
 
 
 def _positions(at: Tensor, halo: int, tile: int) -> Tensor:

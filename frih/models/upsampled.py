@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frih.models.tiles import TILE, Tiles, inside
+from frih.models.tiles import TILE, Tiles, within
 
 
 def upsample_windows(cut: Tensor, tiles: Tiles, halo: int, scale: int, size: tuple[int, int]) -> Tensor:
@@ -24,12 +24,24 @@ def upsample_windows(cut: Tensor, tiles: Tiles, halo: int, scale: int, size: tup
     Returns:
         (N, C, T + 4, T + 4).
     """
-    low, kind = (size[0] // scale, size[1] // scale), torch.promote_types(cut.dtype, torch.float32)
+    kind = torch.promote_types(cut.dtype, torch.float32)
     matrix = _upsampling(cut.shape[2], scale, halo, kind, cut.device)  # the same for rows and columns
-    # at the image's border a resized image continues its last pixel, as if that had all of the weight
-    weights = _both_ways(inside(tiles, halo, low, TILE // scale).to(kind), matrix)
-    shares = inside(tiles, 2, size) / weights.clamp(min=0.25)
+    rows, columns = (
+        _shares(at, full, scale, halo, matrix) for at, full in zip((tiles.row, tiles.column), size, strict=True)
+    )
+    shares = (rows[:, :, None] * columns[:, None, :]).unsqueeze(1)
     return _both_ways(cut, matrix.to(cut.dtype)) * shares.to(cut.dtype)
+
+
+def _shares(at: Tensor, full: int, scale: int, halo: int, matrix: Tensor) -> Tensor:
+    """By what rows or columns of upsampled windows are multiplied: (N, T + 4).
+
+    0 outside the image. At its border a resized image continues its last pixel, as if that had all of the weight; so what is
+    left of a weight there counts as 1.
+    """
+    inside = within(at, halo, full // scale, TILE // scale).to(matrix)
+    weights = (inside[:, None, :] * matrix).sum(dim=2)  # no product of matrices, which autocast would round
+    return within(at, 2, full) / weights.clamp(min=0.5)
 
 
 def _both_ways(x: Tensor, matrix: Tensor) -> Tensor:

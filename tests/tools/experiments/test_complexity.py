@@ -79,9 +79,9 @@ def head_in_tiles_by_hand(tiles: int, pairs: int) -> int:
     """The first convolution on what is upsampled first, and at the other layers' own resolution; then rows and columns."""
     first, second, side, every = (TILE + 2) ** 2, TILE**2, TILE + 4, 0
     total = tiles * first * 9 * sum(OUTS[:3]) * HEAD
-    for i in (1, 2):  # DC_2 and DC_3, and which of their pixels are inside
+    for i in (1, 2):  # DC_2 and DC_3
         low = (TILE >> i) + (4 if i == 1 else 2)
-        total += tiles * (side * low * low + side * side * low) * (OUTS[i] + 1)
+        total += tiles * (side * low * low + side * side * low) * OUTS[i]
     for i in range(3, 7):
         taps = strips(SIZE >> i, SIZE, torch.float32, torch.device("cpu")).weight.shape[-1]
         total += min(tiles * taps**2, pairs * (SIZE >> i) ** 2) * OUTS[i] * 9 * HEAD  # mixing channels
