@@ -7,7 +7,7 @@ import torch
 
 from frih import FRIH
 from frih.losses import harmonization_loss
-from frih.models.tiles import find
+from frih.models.tiles import _touched, find, touched_by_scattering
 from frih.models.upsampled import strips
 from tests.conftest import no_weight_is_zero, random_batch
 
@@ -70,7 +70,9 @@ def test_in_float64_outputs_and_gradients_are_the_dense_ones_to_1e_9(name, optio
     for name, gradient in gradients.items():
         assert gradient is not None
         assert (gradient - literal[name]).abs().max() <= 1e-9 * literal[name].abs().max(), name
-    models[1].load_state_dict(models[0].state_dict())  # the running statistics have moved
+    for (name, buffer), other in zip(models[0].named_buffers(), models[1].buffers(), strict=True):
+        torch.testing.assert_close(buffer, other, rtol=1e-9, atol=1e-12, msg=name)  # running statistics
+    models[1].load_state_dict(models[0].state_dict())  # they have moved
     with torch.no_grad():
         found, expected = (model.eval()(batch.composite, batch.mask, batch.labels) for model in models)
     assert torch.equal(found.coarse, expected.coarse)
@@ -136,6 +138,28 @@ def test_pairs_and_tiles_are_those_that_hold_a_pixel():
     ]
     assert found.of_images(found.tiles).pair.tolist() == [0, 2, 2, 2, 2, 2]
     assert [len(part) for part in find(labels[1:2], torch.device("cpu")).tiles] == [0, 0, 0]
+
+
+def test_tiles_are_found_by_bits_as_by_scattering():
+    generator = torch.Generator().manual_seed(0)
+    for most in (0, 1, 15, 16, 17, 32, 33, 255):
+        labels = torch.randint(most + 1, (2, 48, 64), generator=generator, dtype=torch.uint8)
+        labels[torch.rand(labels.shape, generator=generator) < 0.9] = 0
+        expected = touched_by_scattering(labels)
+        found = _touched(labels)[:, :255]
+        assert torch.equal(found, expected[:, : found.shape[1]])
+        assert not expected[:, found.shape[1] :].any()
+
+
+def test_near_tiles_are_those_beside_touched_ones():
+    labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
+    labels[0, 0, 0], labels[0, 64, 64] = 1, 2
+    near = find(labels, torch.device("cpu")).near
+    corner = [(0, row, column) for row in range(2) for column in range(2)]
+    middle = [(1, row, column) for row in range(3, 6) for column in range(3, 6)]
+    assert list(zip(*(part.tolist() for part in near), strict=True)) == corner + middle
+    labels[0] = 3  # most tiles
+    assert find(labels, torch.device("cpu")).near is None
 
 
 def test_strips_depend_on_few_low_resolution_pixels():
