@@ -34,9 +34,13 @@ SIZE = 200, 91
 
 
 @pytest.fixture
-def harmonizer(small_config):
-    config = small_config()
-    return Harmonizer(no_weight_is_zero(build_model(config)), config, torch.device("cpu"))
+def network(small_config):
+    return no_weight_is_zero(build_model(small_config()))
+
+
+@pytest.fixture
+def harmonizer(small_config, network):
+    return Harmonizer(network, small_config(), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -220,9 +224,9 @@ needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is
 
 
 @pytest.fixture
-def served(harmonizer, tmp_path) -> Iterator[str]:
+def served(harmonizer, network, tmp_path) -> Iterator[str]:
     """The page's address. When the page is ended, nothing of it is left, and it has asked no other machine."""
-    save_checkpoint(tmp_path / "model.pt", harmonizer.config, harmonizer.model, {})
+    save_checkpoint(tmp_path / "model.pt", harmonizer.config, network, {})
     folder = tmp_path / "temporary"
     folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:

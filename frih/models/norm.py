@@ -60,11 +60,11 @@ class BatchNorm(nn.BatchNorm2d):
         """
         assert self.running_mean is not None
         assert self.running_var is not None
-        assert self.momentum is not None
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         if not self.synchronized:
-            mean, variance = torch.batch_norm_update_stats(x, self.running_mean, self.running_var, self.momentum)
+            mean, variance = torch.batch_norm_update_stats(x, self.running_mean, self.running_var, momentum)
             return mean, variance, mean.new_full((), x.numel() / x.shape[1])
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
         sums = torch.cat([exact.sum(dim=(0, 2, 3)), exact.new_full((1,), x.numel() / x.shape[1])])
@@ -75,7 +75,7 @@ class BatchNorm(nn.BatchNorm2d):
         squares = (exact - mean.view(-1, 1, 1)).square().sum(dim=(0, 2, 3))
         dist.all_reduce(squares)
         variance = torch.where(enough, squares / count.clamp(min=1), self.running_var)
-        share = self.momentum * (count > 1).to(count)
+        share = momentum * (count > 1).to(count)
         self.running_mean += share * (mean - self.running_mean)
         self.running_var += share * (variance * count / (count - 1).clamp(min=1) - self.running_var)
         return mean, variance, count

@@ -1,7 +1,7 @@
 """The 4x4 convolutions that halve and double an image, for CPUs without what PyTorch does beside them.
 
 PyTorch brings a convolution's weights into another order each time that it runs. Where a layer has more weights than pixels,
-that takes longer than the convolution. There, and where no gradient is wanted, these take a product of matrices.
+that takes longer than the convolution. There these take a product of matrices, in evaluation without gradients.
 """
 
 import torch
@@ -21,7 +21,7 @@ class Down(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolves."""
         height, width = x.shape[2] // 2, x.shape[3] // 2
-        if not _takes_product(x, height * width):
+        if not _takes_product(x, height * width, self.training):
             return super().forward(x)
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         patches = padded.unfold(1, 4, 2).unfold(2, 4, 2).permute(0, 1, 2, 4, 5, 3)  # (N, h / 2, w / 2, 4, 4, C)
@@ -38,7 +38,7 @@ class Up(nn.ConvTranspose2d):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Convolves."""
         count, channels, height, width = x.shape
-        if not _takes_product(x, height * width):
+        if not _takes_product(x, height * width, self.training):
             return super().forward(x)
         parts = x.permute(0, 2, 3, 1).reshape(-1, channels) @ self.weight.permute(0, 2, 3, 1).flatten(1)
         parts = parts.view(
@@ -51,9 +51,10 @@ class Up(nn.ConvTranspose2d):
         return _with_bias(blocks.flatten(3, 4).flatten(1, 2)[:, 1:-1, 1:-1], self.bias).permute(0, 3, 1, 2)
 
 
-def _takes_product(x: Tensor, pixels: int) -> bool:
+def _takes_product(x: Tensor, pixels: int, training: bool) -> bool:
     plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
-    return plain and pixels <= _FEW and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+    usual = training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+    return plain and pixels <= _FEW and not usual
 
 
 def _with_bias(x: Tensor, bias: Tensor | None) -> Tensor:

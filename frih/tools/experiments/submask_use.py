@@ -6,8 +6,9 @@ in the coarse image and in the base network's features, where the submask tells 
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,7 +29,10 @@ from frih.evaluation.statistics import Difference, bootstrap, paired
 from frih.evaluation.tables import with_interval
 from frih.losses import refine_loss
 from frih.metrics import Row, Target
+from frih.models import refine
+from frih.models.cascade import Cascade
 from frih.models.frih import FRIH
+from frih.models.tiles import Found
 from frih.submasks import extract_submasks
 from frih.tools.experiments.oracle import parse_method
 
@@ -158,11 +162,11 @@ def channels(model: FRIH, batches: Iterator[Batch], *, min_area: int, equal: str
     for batch in batches:
         seen: list[Tensor] = []
 
-        def keep(_: torch.nn.Module, inputs: tuple[Tensor], seen: list[Tensor] = seen) -> tuple[Tensor]:
-            seen.append(inputs[0].detach().requires_grad_())
-            return (seen[0],)
+        def keep(x: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(x.detach().requires_grad_())
+            return seen[0]
 
-        with first.register_forward_pre_hook(keep):
+        with _shown(model, keep):
             out = model(batch.composite, batch.mask, batch.labels)
         loss = refine_loss(out.refined, batch.real, batch.labels, min_area, equal).mean()  # type: ignore[arg-type]
         of_weight, of_input = torch.autograd.grad(loss, [weight, seen[0]])
@@ -237,16 +241,32 @@ def _divided(divide: Divide, samples: Sequence[Sample]) -> Tensor:
 
 def _blinded(model: FRIH, value: float | None) -> AbstractContextManager[object]:
     """Shows the cascaded encoder a constant in place of every submask; None changes nothing."""
-    assert model.cascade is not None
     if value is None:
         return nullcontext()
 
-    def replace(_: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        seen = inputs[0].clone()
+    def replace(x: Tensor) -> Tensor:
+        seen = x.clone()
         seen[:, -1].fill_(value)
-        return (seen,)
+        return seen
 
-    return model.cascade.encoder[0].register_forward_pre_hook(replace)
+    return _shown(model, replace)
+
+
+@contextmanager
+def _shown(model: FRIH, look: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Shows the cascaded encoder, for a while, what a function makes of its input: (P, 4, H, W), :data:`CHANNELS`."""
+    assert model.cascade is not None
+    cascade = model.cascade
+
+    def encode(coarse: Tensor, submasks: Tensor, owner: Tensor) -> list[Tensor]:
+        return cascade.encode_on(look(torch.cat([cascade.color_space.normalize(coarse)[owner], submasks], dim=1)))
+
+    def encode_near(_: Cascade, coarse: Tensor, labels: Tensor, found: Found) -> list[Tensor]:
+        submasks = (labels[found.owner] == found.label.view(-1, 1, 1)).unsqueeze(1).to(coarse)
+        return encode(coarse, submasks, found.owner)
+
+    with patch.object(cascade, "encode", encode), patch.object(refine, "encode_near", encode_near):
+        yield
 
 
 def _row(sample: Sample, coarse: np.ndarray, results: Mapping[str, np.ndarray], numbers: Mapping[str, int]) -> Row:
