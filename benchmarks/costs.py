@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from frih.common.memory import keep_memory
 from frih.data.batches import Batch
 from frih.losses import harmonization_loss
 from frih.models.folding import fold_normalization
@@ -112,7 +111,6 @@ def peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> floa
 
 
 def _peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> float:
-    keep_memory()
     model = build().to(device.device).train(train)
     before = device.peak()
     run(model, batch, train)

@@ -115,10 +115,18 @@ class Cascade(nn.Module):
         Args:
             i: counts from 0.
             previous: the decoder layer before; the deepest has none.
-            shared: of :meth:`share`, for each pair.
+            shared: of :meth:`share`, for each pair; channels last in memory. It may be overwritten.
             encoded: EC_{i + 1}.
         """
         before, _, after = self._fuse_weights(i)
+        if encoded.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            sums = _rows(shared)
+            for part, weight in ((previous, before), (encoded, after)):
+                if part is not None:
+                    torch.addmm(sums, _rows(part).to(sums), weight.flatten(1).t().to(sums), out=sums)
+            count, _, height, width = shared.shape
+            added: Tensor = self._fuse(i)[1](sums.view(count, height, width, sums.shape[1]).permute(0, 3, 1, 2))
+            return added
         if previous is not None:
             encoded, after = torch.cat([previous, encoded], dim=1), torch.cat([before, after], dim=1)
         fused: Tensor = self._fuse(i)[1](F.conv2d(encoded, after).add_(shared))
@@ -152,3 +160,8 @@ class Cascade(nn.Module):
         own = weight.shape[0]
         before, transferred, encoded = torch.split(weight, [weight.shape[1] - 2 * own, own, own], dim=1)
         return before, transferred, encoded
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, h, w) to (N h w, C); a view if channels come last in memory."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])

@@ -86,13 +86,12 @@ def _touched(labels: Tensor) -> Tensor:
 
     Labels become bits of 16-bit words, and the words of a tile are joined, many pixels an instruction.
     """
-    numbers = labels.cpu().contiguous().numpy()
+    numbers = labels.cpu().numpy().astype(np.uint16, order="C")
     count, height, width = numbers.shape
     found = []
     for first in range(1, max(1, int(numbers.max(initial=0))) + 1, _WORD):
-        bit = np.zeros(256, np.uint16)
-        bit[first : first + _WORD] = 1 << np.arange(min(_WORD, 256 - first))
-        rows = np.bitwise_or.reduce(bit[numbers].reshape(count, height // TILE, TILE, width), axis=2)
+        bits = np.left_shift(np.uint16(1), numbers - np.uint16(first))  # none of labels that wrap around or lie above
+        rows = np.bitwise_or.reduce(bits.reshape(count, height // TILE, TILE, width), axis=2)
         words = np.bitwise_or.reduce(rows.view(np.uint64).reshape(*rows.shape[:2], width // TILE, TILE // 4), axis=3)
         words |= words >> np.uint64(32)
         words |= words >> np.uint64(16)
