@@ -67,17 +67,20 @@ def densities(palette: np.ndarray, boxes: np.ndarray, weights: np.ndarray, limit
             listed[count] = p + 1 + k
             count += others[k] == _NEAR
         for k in range(count):
+            # unsigned, so that no index is checked for being negative, and a block is moved by vectors
+            to, at = np.uint64(k * _WORDS), np.uint64(listed[k] * _WORDS)
             for c in range(5):
                 for j in range(_WORDS):
-                    words[c, k * _WORDS + j] = short_words[c, listed[k] * _WORDS + j]
+                    words[c, to + np.uint64(j)] = short_words[c, at + np.uint64(j)]
         size = (count * BLOCK + _STEP - 1) // _STEP * _STEP
         side[4, count * BLOCK : size] = 0
         side[5, :size] = 0
         if count:
             _compare_short(short, side, density, p, size, limit)
         for k in range(count):
+            to, at = np.uint64(listed[k] * BLOCK), np.uint64(k * BLOCK)
             for j in range(BLOCK):
-                density[listed[k] * BLOCK + j] += np.uint16(side[5, k * BLOCK + j])
+                density[to + np.uint64(j)] += np.uint16(side[5, at + np.uint64(j)])
         first = p + 1
         while first < blocks:  # a run of unsure blocks is one long loop
             last = first
