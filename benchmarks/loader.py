@@ -39,7 +39,7 @@ SIZES = ((1152, 864), (2000, 1500), (3000, 2000))
 """Width and height of 1, 3 and 6 megapixels."""
 ORIGINALS = 6
 """Images of each size."""
-TARGETS = ((60, "floor"), (100, "aim"))
+TARGETS = ((150, "floor"), (200, "aim"))
 """Images a second of one core, from files of 256 pixels."""
 
 

@@ -9,19 +9,19 @@ from fractions import Fraction
 from importlib import import_module
 from math import ceil
 from numbers import Integral, Real
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from frih.submasks import neighbours
+from frih.submasks import neighbours, palette
 from frih.submasks.checks import check_choice, check_colors, check_count, is_number
-from frih.submasks.palette import build_boxes, distinct_colors
 from frih.submasks.patience import Patience
 
 DISTANCES = ("euclidean", "normalized")
 DECISIONS = ("delta", "gamma")
-PATIENCE = Patience(100_000)
-"""Distinct colours whose neighbours are found in NumPy: some ten usual images."""
+PATIENCE = Patience(200_000)
+"""Pixels that are clustered in NumPy: some ten usual images."""
 
 
 class DensityPeaks(NamedTuple):
@@ -69,16 +69,23 @@ def density_peaks(
     check_colors(colors)
     if len(colors) == 0:
         return DensityPeaks(np.zeros(0, np.uint8), np.zeros((0, 3), np.uint8), np.zeros(0, np.int64), np.zeros(0))
-    palette, weights, rows = distinct_colors(colors)
-    boxes = build_boxes(palette)
-    search = neighbours if PATIENCE.lasts(len(palette)) else import_module("frih.submasks.fast_neighbours")
-    density = search.densities(palette, boxes, weights, squared_limit(cutoff, distance))
-    rank = _ranks(palette, density)
-    nearest, squared = search.nearest_denser(palette, boxes, rank)
+    sort, search = _forms(len(colors))
+    colors, weights, rows = sort.distinct_colors(np.array(colors, order="C"))
+    boxes = sort.build_boxes(colors)
+    density = search.densities(colors, boxes, weights, squared_limit(cutoff, distance))
+    rank = sort.ranks(colors, density)
+    nearest, squared = search.nearest_denser(colors, boxes, rank)
     score = squared if decision == "delta" else _squared_gamma(density, squared)
     centers = _centers(score, rank, density, candidates, min_density)
     delta = np.sqrt(squared) / (255.0 if distance == "euclidean" else 255.0 * np.sqrt(3.0))
-    return DensityPeaks(_follow(nearest, centers)[rows], palette[centers], density[rows], delta[rows])
+    return DensityPeaks(_follow(nearest, centers)[rows], colors[centers], density[rows], delta[rows])
+
+
+def _forms(pixels: int) -> tuple[ModuleType, ModuleType]:
+    """What sorts colours and what searches them, plain or compiled."""
+    if PATIENCE.lasts(pixels):
+        return palette, neighbours
+    return import_module("frih.submasks.fast_palette"), import_module("frih.submasks.fast_neighbours")
 
 
 def squared_limit(cutoff: float, distance: str) -> int:
@@ -95,15 +102,6 @@ def check_options(cutoff: Any, candidates: Any, min_density: Any, distance: Any)
     if not is_number(min_density, Integral) or min_density < 0:
         raise ValueError(f"min_density: must be an integer, 0 or more (the paper's is 10), not {min_density!r}")
     check_choice("distance", distance, DISTANCES)
-
-
-def _ranks(palette: np.ndarray, density: np.ndarray) -> np.ndarray:
-    """(U,) int64: 0 for the densest colour, 1 for the next, and so on."""
-    packed = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    order = np.argsort((density.max() - density << 24) | packed)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank
 
 
 def _squared_gamma(density: np.ndarray, squared: np.ndarray) -> np.ndarray:

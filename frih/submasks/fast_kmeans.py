@@ -11,7 +11,7 @@ _BLOCK = 512
 @kernel
 def assign(palette: np.ndarray, weights: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`frih.submasks.kmeans.assign`."""
-    points, best = np.empty((3, _BLOCK)), np.empty(_BLOCK)
+    points, best = np.zeros((3, _BLOCK)), np.empty(_BLOCK)
     labels, sums = np.empty(len(palette), np.uint8), np.zeros((len(centers), 4), np.int64)
     for start in range(0, len(palette), _BLOCK):
         size = min(_BLOCK, len(palette) - start)

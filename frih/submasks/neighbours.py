@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from frih.submasks.palette import BLOCK
 
-_BLOCKS = 4
+_BLOCKS = 8
 """Blocks of the palette that are compared at once, a power of two."""
 _REACH = 6
 """Levels up to which the nearest denser colour is looked for place by place."""

@@ -7,11 +7,11 @@ small, and a tree of boxes tells which colours are near without looking at each.
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
+BLOCK = 16
 """Colours in a leaf of the tree."""
 FAR = 1000
 """A coordinate that no colour has."""
-_SPREAD = np.array([sum((value >> bit & 1) << 3 * bit for bit in range(8)) for value in range(256)], np.uint64)
+SPREAD = np.array([sum((value >> bit & 1) << 3 * bit for bit in range(8)) for value in range(256)], np.uint64)
 """The bits of a byte, with two empty bits between each two."""
 
 
@@ -25,7 +25,7 @@ def distinct_colors(colors: np.ndarray) -> tuple[NDArray[np.uint8], NDArray[np.i
         The U distinct colours (U, 3) uint8 along the Morton curve, how often each occurs (U,) int32, and the index of each
         row's colour (N,) int32.
     """
-    red, green, blue = (_SPREAD[colors[:, channel]] for channel in range(3))
+    red, green, blue = (SPREAD[colors[:, channel]] for channel in range(3))
     keys = (red << np.uint64(2) | green << np.uint64(1) | blue) << np.uint64(32)  # the code, and below it the row
     keys |= np.arange(len(colors), dtype=np.uint64)
     keys.sort()
@@ -58,3 +58,12 @@ def build_boxes(palette: NDArray[np.uint8]) -> NDArray[np.int32]:
         boxes[leaves : 2 * leaves, :3] = children[..., :3].min(axis=1)
         boxes[leaves : 2 * leaves, 3:] = children[..., 3:].max(axis=1)
     return boxes
+
+
+def ranks(palette: NDArray[np.uint8], density: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(U,) int64: 0 for the densest colour, 1 for the next, and so on; of equally dense ones the smaller (r, g, b) first."""
+    packed = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    order = np.argsort((density.max() - density << 24) | packed)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank

@@ -107,6 +107,20 @@ def test_the_plain_form_equals_the_compiled_one(colors, span):
         assert_equal(density_peaks(many), expected)
 
 
+@pytest.mark.parametrize("pixels", [(1 << 16) - 1, 1 << 16, (1 << 16) + 1])
+@pytest.mark.parametrize("cutoff", [0.02, 0.1, 0.7])
+def test_densities_that_nearly_fill_16_bits(pixels, cutoff):
+    """Up to 2^16 pixels are counted in 16 bits; one colour holds nearly all, others lie far apart."""
+    rng = np.random.default_rng(pixels)
+    rare = np.vstack([rng.integers(90, 120, (900, 3)), rng.integers(0, 256, (60, 3))]).astype(np.uint8)
+    colors = np.vstack([rare, np.full((pixels - len(rare), 3), 105, np.uint8)])
+    with form("plain"):
+        expected = density_peaks(colors, cutoff)
+    with form("compiled"):
+        assert_equal(density_peaks(colors, cutoff), expected)
+    assert expected.density.max() > 60_000
+
+
 def test_patience():
     patience = Patience(10)
     assert [patience.lasts(work) for work in (0, 4, 5, 0)] == [True] * 4
