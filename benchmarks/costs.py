@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from frih.common.memory import return_memory
 from frih.data.batches import Batch
 from frih.losses import harmonization_loss
 from frih.models.folding import fold_normalization
@@ -111,7 +112,9 @@ def peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> floa
 
 
 def _peak_memory(build: Build, batch: Batch, device: Device, train: bool) -> float:
+    return_memory()
     model = build().to(device.device).train(train)
+    device.forget_peak()
     before = device.peak()
     run(model, batch, train)
     return device.peak() - before

@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from frih import Harmonizer
 from frih.common.errors import UserError, run_command
+from frih.common.memory import return_memory
 from frih.config import DataConfig, SubmaskConfig
 from frih.data.batches import pack
 from frih.data.dataset import CompositeDataset
@@ -154,6 +155,7 @@ def peak_of_network(items: Sequence[Item], size: int, name: str) -> float:
     """Megabytes at the peak of the first run, on the image with the most submasks."""
     images = CompositeDataset(items, DataConfig(size=size), SubmaskConfig())
     sample = max((images[index] for index in range(len(images))), key=lambda one: int(one.labels.max()))
+    return_memory()
     batch, model = pack([sample]).unpack(CPU), USED[name]()
     before = reset_peak()
     run(model, batch, train=False)
