@@ -93,6 +93,7 @@ class Harmonizer:
         findings: Findings = Findings(),  # noqa: B008 - it is frozen
     ) -> None:
         self.model = fold_normalization(model).to(device)
+        """A copy, whose normalisation is folded into its convolutions."""
         self.config = config
         self.device = device
         self.findings = findings

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from frih.models.tiles import Tiles, pixels, windows
 
+_MEASURED = ("cpu", "cuda")
+"""Devices on which PyTorch measures statistics without normalising."""
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation for batches that may be empty in some processes.
@@ -43,7 +46,8 @@ class BatchNorm(nn.BatchNorm2d):
         Returns:
             (N, C, T + 2 halo, T + 2 halo); outside the image anything.
         """
-        if torch.compiler.is_compiling() or (not x.numel() and not self.synchronized):
+        known = x.device.type in _MEASURED and not torch.compiler.is_compiling()
+        if not known or (not x.numel() and not self.synchronized):
             return windows(self(x), tiles, halo)
         x = x.contiguous(memory_format=torch.channels_last)
         index = pixels((x.shape[2], x.shape[3]), tiles, halo)
@@ -90,7 +94,7 @@ class _NormalizeWindows(torch.autograd.Function):
         scale = (variance + norm.eps).rsqrt()
         cut = _rows(x).index_select(0, index)
         factor = (weight * scale).to(mean)
-        y = torch.addcmul((bias - mean * factor).to(x.dtype), cut, factor.to(x.dtype))
+        y = torch.addcmul(bias - mean * factor, cut.to(mean.dtype), factor).to(x.dtype)
         ctx.save_for_backward(x, weight, mean, scale, count, index)
         ctx.synchronized = norm.synchronized
         return y
