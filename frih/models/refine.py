@@ -96,10 +96,11 @@ def decode_windows(cascade: Cascade, encoded: Sequence[Tensor], shared: Sequence
         found: pairs and tiles.
     """
     coarse = cascade.decode(encoded, shared, found.owner, last=WINDOWED)
-    x, tile, fine = windows(coarse[-1], found.tiles, _HALO, TILE >> WINDOWED), TILE >> WINDOWED, []
+    tile, fine = TILE >> WINDOWED, []
+    x = windows(coarse[-1], found.tiles, _HALO, tile, zero=False)
     for i in reversed(range(WINDOWED)):
-        own = windows(encoded[i], found.tiles, _HALO, tile)
-        common = windows(shared[i], found.of_images(found.tiles), _HALO, tile)
+        own = windows(encoded[i], found.tiles, _HALO, tile, zero=False)
+        common = windows(shared[i], found.of_images(found.tiles), _HALO, tile, zero=False)
         height, width = encoded[i].shape[2:]
         fused = cascade.fuse(i, x, common, own) * inside(found.tiles, _HALO, (height, width), tile)
         tile *= 2

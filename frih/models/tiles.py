@@ -114,14 +114,15 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tensor:
-    """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W); zero outside the image.
+def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE, *, zero: bool = True) -> Tensor:
+    """Cuts tiles and ``halo`` pixels around them out of features (P, C, H, W).
 
     Args:
         features: at full size, or at a lower resolution at which a tile has ``tile`` pixels a side.
         tiles: N of them.
         halo: pixels around, at the features' resolution.
         tile: a tile's side, at the features' resolution.
+        zero: outside the image; otherwise anything finite is there.
 
     Returns:
         (N, C, tile + 2 halo, tile + 2 halo), channels last in memory.
@@ -130,7 +131,7 @@ def windows(features: Tensor, tiles: Tiles, halo: int, tile: int = TILE) -> Tens
     index = pixels(size, tiles, halo, tile)
     flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
     cut = flat.index_select(0, index.flatten()).view(*index.shape, flat.shape[1]).permute(0, 3, 1, 2)
-    return cut * inside(tiles, halo, size, tile) if halo else cut
+    return cut * inside(tiles, halo, size, tile) if halo and zero else cut
 
 
 def pixels(size: tuple[int, int], tiles: Tiles, halo: int, tile: int = TILE) -> Tensor:
