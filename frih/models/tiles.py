@@ -50,7 +50,6 @@ class Found(NamedTuple):
         return tiles._replace(pair=self.owner[tiles.pair])
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def find(labels: Tensor, device: torch.device) -> Found:
     """Lists pairs and tiles, pair by pair.
 
