@@ -64,11 +64,8 @@ def measure(
     heaviest = max(batches, key=lambda batch: int(batch.labels.flatten(1).amax(1).sum()))
     costs = {}
     for name, model in models.items():
-        counts = []
-        for batch in batches if model.refines else batches[:1]:  # one stage costs the same for every image
-            with FlopCounterMode(display=False) as counter:
-                run(model, batch, train)
-            counts.append(counter.get_total_flops() / 2 / len(batch.items))
+        different = batches if model.refines else batches[:1]  # one stage costs the same for every image
+        counts = [multiply_adds(model, batch, train) / len(batch.items) for batch in different]
         parameters = sum(p.numel() for p in model.parameters())
         memory = peak_memory(variants[name], heaviest, device, train)
         costs[name] = Cost(parameters, statistics.mean(counts), times[name], memory)
@@ -84,6 +81,13 @@ def run(model: Network, batch: Batch, train: bool) -> None:
     model.zero_grad(set_to_none=True)
     out = model(batch.composite, batch.mask, batch.labels)
     harmonization_loss(out, batch.real, batch.mask, batch.labels, refine=model.refines).total.mean().backward()
+
+
+def multiply_adds(model: Network, batch: Batch, train: bool) -> float:
+    """Those of one run."""
+    with FlopCounterMode(display=False) as counter:
+        run(model, batch, train)
+    return counter.get_total_flops() / 2
 
 
 def timed(

@@ -9,7 +9,6 @@ floor is the time allowed for all. Timing takes time of its own: benchmarks/mode
 """
 
 import argparse
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from costs import print_heading
 
 from frih import FRIH
 from frih.common.devices import choose_device
@@ -32,8 +32,8 @@ from frih.evaluation import evenly
 from frih.losses import harmonization_loss
 from frih.models import elu, refine
 from frih.models.folding import fold_normalization
-from frih.tools.machine.device import Device, command, facts
-from frih.tools.machine.limit import Counter
+from frih.tools.machine.device import Device
+from frih.tools.machine.limit import Counter, copying, large, multiplying
 
 KINDS = {
     "convolutions": ("conv", "mm", "bmm", "addmm", "baddbmm"),
@@ -77,11 +77,10 @@ class Clock(Counter):
         self.spent += time.perf_counter() - start  # views take time as well; the next operator bears it
         return out
 
-    def note(self, name: str, moved: int, products: int) -> None:
+    def note(self, name: str, moved: int, products: int, allowed: float) -> None:
         """Adds an operator to its part and kind."""
         words = [(one, word) for one, found in KINDS.items() for word in found]
         kind = self.kind or next((one for one, word in words if word in name), "other")
-        allowed = max(moved / self.rates[0], products / self.rates[1])
         key = self.part, kind
         self.cells[key] = self.cells[key].plus(Cell(self.spent, moved, products, allowed))
         self.spent = 0.0
@@ -112,37 +111,17 @@ def main() -> int:
     dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
     items = read_split(args.root, "test").items
     images = CompositeDataset([items[i] for i in evenly(len(items), args.images)], DataConfig(), SubmaskConfig())
-    starts = range(0, len(images), args.batch)
-    batches = [
-        pack([images[i] for i in range(start, start + args.batch)]).unpack(device.device)
-        for start in starts[: args.images // args.batch]
-    ]
-    bandwidth, rate = rates(device, dtype)
-    about = facts(device.device)
-    where = about["device"] if device.is_gpu else f"{about['cpu']}, {about['threads']} threads"
-    print(f"{command()}   commit {about['commit'] or 'unknown'}, torch {about['torch']}, {where}")
-    share, count = (
-        statistics.mean(values)
-        for values in zip(
-            *((b.mask.mean().item(), b.labels.flatten(1).amax(1).float().mean().item()) for b in batches), strict=True
-        )
-    )
-    print(f"{len(images)} composites at 256x256, foreground {100 * share:.1f} %, K {count:.1f} on average")
+    samples = [images[i] for i in range(len(images))]
+    starts = range(0, len(samples), args.batch)
+    batches = [pack(samples[start : start + args.batch]).unpack(device.device) for start in starts]
+    size, side = large(device)
+    bandwidth, rate = 2 * size / copying(device, size), side**3 / multiplying(device, side, args.precision)
+    print_heading([pack([sample]).unpack(device.device) for sample in samples], device)
     print(f"{bandwidth / 1e9:.1f} GB/s, {rate / 1e9:.0f} G multiply-adds/s in {args.precision}")
     for train in (False, True):
         rounds = [profile(batches, device, dtype, bandwidth, rate, train=train) for _ in range(1 + args.rounds)][1:]
         print_table("training" if train else "inference", min(rounds, key=total_seconds), len(images))
     return 0
-
-
-def rates(device: Device, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes a second of a large copy, read plus written; multiply-adds a second of a large matrix product."""
-    size, side = (2**30, 8192) if device.is_gpu else (2**27, 1024)
-    source = torch.zeros(size, dtype=torch.uint8, device=device.device)
-    target = torch.empty_like(source)
-    a, b = (torch.randn(side, side, device=device.device).to(dtype) for _ in range(2))
-    copying, multiplying = device.seconds(lambda: target.copy_(source)), device.seconds(lambda: a @ b)
-    return 2 * size / copying, side**3 / multiplying
 
 
 def profile(

@@ -15,16 +15,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
 import torch
-from costs import Build, Cost, as_used, measure, print_heading
+from costs import Build, Cost, measure, print_heading
+from model import USED
 from peer_networks import PEERS
 from peer_networks.published import PUBLISHED
 
-from frih import FRIH
 from frih.common.devices import choose_device
 from frih.common.errors import UserError, need, run_command
 from frih.common.memory import keep_memory
@@ -35,8 +34,7 @@ from frih.data.iharmony4 import read_split
 from frih.evaluation import evenly
 from frih.tools.machine.device import Device
 
-BASE = partial(FRIH, cascade=False, fusion=False)
-VARIANTS: dict[str, Build] = {"base network": partial(as_used, BASE), "FRIH": partial(as_used, FRIH), **PEERS}
+VARIANTS: dict[str, Build] = {name: USED[name] for name in ("base network", "FRIH")} | PEERS
 """What builds each network as it is used."""
 UNITS = ("iDIH256", "base network")
 """Ratios are to these."""

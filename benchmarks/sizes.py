@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import run
+from costs import multiply_adds, run
 from loader import make_original
 from model import USED
 from PIL import Image
 from submasks import in_new_process, memory, reset_peak
-from torch.utils.flop_counter import FlopCounterMode
 
 from frih import Harmonizer
 from frih.common.errors import UserError, run_command
@@ -142,12 +141,7 @@ def run_networks(items: Sequence[Item], size: int, rounds: int) -> tuple[list[fl
         seconds = time.process_time() - start
         if number:  # the first round allocates memory
             times[model, place] = min(times[model, place], seconds)
-    counts = []
-    for model in models:
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            for batch in batches:
-                model(batch.composite, batch.mask, batch.labels)
-        counts.append(counter.get_total_flops() / 2 / len(batches))
+    counts = [statistics.mean(multiply_adds(model, batch, train=False) for batch in batches) for model in models]
     return times.mean(axis=1).tolist(), counts
 
 

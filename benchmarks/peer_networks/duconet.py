@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frih.models.output import ColorSpace
+from frih.models.output import ColorSpace, Output
 from peer_networks.issam import WIDTHS, Decoder, Encoder
-from peer_networks.peer import Blend, Peer
+from peer_networks.peer import Peer
 
 CODE = 256
 
@@ -21,7 +21,7 @@ class DucoNet(Peer):
         super().__init__()
         self.encoder = Encoder(4)
         self.decoder = Decoder()
-        self.output = Blend(WIDTHS[0])
+        self.output = Output(WIDTHS[0], "blend")
         self.codes = nn.ModuleList(Code() for _ in "Lab")
         self.controls = nn.ModuleList(Control(width) for width in reversed(WIDTHS[:-1]))
         self.color_space = ColorSpace()

@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from frih.models.output import ColorSpace
-from peer_networks.peer import Blend, Peer
+from frih.models.output import ColorSpace, Output
+from peer_networks.peer import Peer
 
 WIDTHS = (64, 64, 128, 128, 256, 256, 512)
 LAST = 32
@@ -29,7 +29,7 @@ class IDIH(Peer):
             _layer(nn.ConvTranspose2d(*step, 4, stride=2, padding=int(i > 0)), norm=True)
             for i, step in enumerate(pairwise((*reversed(WIDTHS), LAST)))
         )
-        self.output = Blend(LAST)
+        self.output = Output(LAST, "blend")
         self.color_space = ColorSpace()
 
     def harmonize(self, composite: Tensor, mask: Tensor) -> Tensor:

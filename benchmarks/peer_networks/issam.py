@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frih.models.output import ColorSpace
-from peer_networks.peer import Blend, Peer, conv
+from frih.models.output import ColorSpace, Output
+from peer_networks.peer import Peer, conv
 
 WIDTHS = (32, 64, 128, 256)
 
@@ -23,7 +23,7 @@ class ISSAM(Peer):
         super().__init__()
         self.encoder = Encoder(4)
         self.decoder = Decoder()
-        self.output = Blend(WIDTHS[0])
+        self.output = Output(WIDTHS[0], "blend")
         self.color_space = ColorSpace()
 
     def harmonize(self, composite: Tensor, mask: Tensor) -> Tensor:

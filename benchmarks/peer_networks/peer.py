@@ -2,11 +2,9 @@
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from frih.models.network import Harmonized, Network
-from frih.models.output import ColorSpace
 
 
 class Peer(Network):
@@ -22,25 +20,6 @@ class Peer(Network):
         """As all networks; it does not read the labels."""
         image = self.harmonize(composite, mask)
         return Harmonized(image, image)
-
-
-class Blend(nn.Module):
-    """The last layer of iDIH's kind: RGB, mixed with the composite by a weight a = sigmoid(3 * conv1x1) for each pixel.
-
-    Args:
-        width: channels of the features.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.to_rgb = nn.Conv2d(width, 3, 1)
-        self.attention = nn.Conv2d(width, 1, 1)
-        self.color_space = ColorSpace()
-
-    def forward(self, features: Tensor, composite: Tensor) -> Tensor:
-        """Features (B, width, H, W) and composite (B, 3, H, W) to the image (B, 3, H, W)."""
-        a = torch.sigmoid(3.0 * self.attention(features))
-        return a * composite + (1.0 - a) * self.color_space.denormalize(self.to_rgb(features))
 
 
 def conv(fan_in: int, fan_out: int, *, norm: bool, bias: bool = True) -> nn.Sequential:

@@ -12,7 +12,7 @@ from frih.models.fusion import FusionHead
 from frih.models.network import Harmonized, Network
 from frih.models.refine import refine_in_tiles
 from frih.models.shrink import shrink_change
-from frih.models.tiles import send
+from frih.models.tiles import send, submasks_of
 from frih.models.unet import BaseNetwork
 
 PAPER = ModelConfig()
@@ -140,8 +140,7 @@ def pairs(labels: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     present = torch.zeros(labels.shape[0], 256, dtype=torch.bool, device=labels.device)
     present.scatter_(1, labels.flatten(1).long(), True)
     owner, label = (send(index, like.device) for index in present[:, 1:].nonzero(as_tuple=True))
-    submasks = send(labels, like.device)[owner] == (label + 1).view(-1, 1, 1)
-    return owner, submasks.unsqueeze(1).to(like)
+    return owner, submasks_of(send(labels, like.device), owner, label + 1).to(like)
 
 
 def _check_shapes(composite: Tensor, mask: Tensor, labels: Tensor) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from frih.models.cascade import Cascade
 from frih.models.fusion import FusionHead
 from frih.models.spread import spread
-from frih.models.tiles import TILE, Found, Tiles, add_tiles, find, inside, put, send, windows
+from frih.models.tiles import TILE, Found, Tiles, add_tiles, find, inside, put, send, submasks_of, windows
 from frih.models.upsampled import convolve_upsampled, upsample_windows
 
 WINDOWED = 3
@@ -46,7 +46,7 @@ def refine_in_tiles(
     labels = send(labels, composite.device)
     whole = cascade.training and cascade.norm == "batch"
     if whole or found.near is None:
-        submasks = (labels[found.owner] == found.label.view(-1, 1, 1)).unsqueeze(1).to(composite)
+        submasks = submasks_of(labels, found.owner, found.label).to(composite)
         encoded = cascade.encode(coarse, submasks, found.owner)
     else:
         encoded = encode_near(cascade, coarse, labels, found)

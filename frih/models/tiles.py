@@ -106,6 +106,11 @@ def touched_by_scattering(labels: Tensor) -> Tensor:
     return touched[..., 1:].permute(0, 3, 1, 2)
 
 
+def submasks_of(labels: Tensor, owner: Tensor, label: Tensor) -> Tensor:
+    """The pairs' submasks, (P, 1, H, W) boolean: of labels (B, H, W), each pair's image (P,), and its label there (P,)."""
+    return (labels[owner] == label.view(-1, 1, 1)).unsqueeze(1)
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device; on its way from the CPU to a GPU nothing waits."""
     if tensor.device == device or not is_pinnable(device):

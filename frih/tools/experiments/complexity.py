@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from frih.models import FRIH, refine
 
 PARTS = ("base", "cascade", "head")
+"""The network's parts, by attribute."""
 IN_TILES = ("encode_near", "decode_windows")
 """What the cascade does in tiles, in :mod:`frih.models.refine`."""
-"""The network's parts, by attribute."""
 
 Costs = dict[str, float]
 """Costs by part, and of the whole as ``all``, with what is between the parts."""

@@ -32,7 +32,7 @@ from frih.metrics import Row, Target
 from frih.models import refine
 from frih.models.cascade import Cascade
 from frih.models.frih import FRIH
-from frih.models.tiles import Found
+from frih.models.tiles import Found, submasks_of
 from frih.submasks import extract_submasks
 from frih.tools.experiments.oracle import parse_method
 
@@ -262,8 +262,7 @@ def _shown(model: FRIH, look: Callable[[Tensor], Tensor]) -> Iterator[None]:
         return cascade.encode_on(look(torch.cat([cascade.color_space.normalize(coarse)[owner], submasks], dim=1)))
 
     def encode_near(_: Cascade, coarse: Tensor, labels: Tensor, found: Found) -> list[Tensor]:
-        submasks = (labels[found.owner] == found.label.view(-1, 1, 1)).unsqueeze(1).to(coarse)
-        return encode(coarse, submasks, found.owner)
+        return encode(coarse, submasks_of(labels, found.owner, found.label).to(coarse), found.owner)
 
     with patch.object(cascade, "encode", encode), patch.object(refine, "encode_near", encode_near):
         yield

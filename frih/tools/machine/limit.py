@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from frih.common.distributed import set_tf32
+from frih.tools.machine.device import Device
 from frih.tools.machine.fast import worker
 from frih.tools.machine.record import NO_TIME, Record, Row, skipped
 from frih.tools.machine.setting import PRECISIONS, Setting
@@ -18,31 +19,34 @@ from frih.tools.machine.setting import PRECISIONS, Setting
 def rates(setting: Setting) -> Iterator[Row]:
     """Bytes a second of a large copy, read plus written; multiply-adds a second of a large matrix product."""
     gpu = setting.device.is_gpu
-    size = 2**30 if gpu else 2**27
-    seconds = copying(setting, size)
+    size, side = large(setting.device)
+    seconds = copying(setting.device, size)
     yield {"name": "bandwidth", "status": "measured", "bytes_per_second": 2 * size / seconds, "bytes": 2 * size}
-    side = 8192 if gpu else 1024
     for precision in setting.precisions():
         name = f"matrix rate, {precision}"
         if not gpu and precision == "fp16":
             yield skipped(name, "measured on GPUs only")
             continue
-        rate = side**3 / multiplying(setting, side, precision)
+        rate = side**3 / multiplying(setting.device, side, precision)
         found = {"precision": precision, "side": side, "multiply_adds_per_second": rate}
         yield {"name": name, "status": "measured", **found}
 
 
-def copying(setting: Setting, size: int) -> float:
+def large(device: Device) -> tuple[int, int]:
+    """Bytes of a large copy, and the side of a large matrix."""
+    return (2**30, 8192) if device.is_gpu else (2**27, 1024)
+
+
+def copying(device: Device, size: int) -> float:
     """Seconds to copy so many bytes."""
-    source = torch.zeros(size, dtype=torch.uint8, device=setting.device.device)
+    source = torch.zeros(size, dtype=torch.uint8, device=device.device)
     target = torch.empty_like(source)
-    return setting.device.seconds(lambda: target.copy_(source), most=50)
+    return device.seconds(lambda: target.copy_(source), most=50)
 
 
-def multiplying(setting: Setting, side: int, precision: str) -> float:
+def multiplying(device: Device, side: int, precision: str) -> float:
     """Seconds to multiply two square matrices."""
     set_tf32(PRECISIONS[precision].tf32)
-    device = setting.device
     a, b = (torch.randn(side, side, device=device.device).to(PRECISIONS[precision].dtype) for _ in range(2))
     return device.seconds(lambda: a @ b, most=50)
 
@@ -78,16 +82,17 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.bytes += moved
             self.multiply_adds += products
             self.operators += 1
-            self.seconds += max(moved / self.rates[0], products / self.rates[1])
-            self.note(packet.__name__, moved, products)
+            allowed = max(moved / self.rates[0], products / self.rates[1])
+            self.seconds += allowed
+            self.note(packet.__name__, moved, products, allowed)
         return out
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs an operator."""
         return func(*args, **kwargs)
 
-    def note(self, name: str, moved: int, products: int) -> None:
-        """Hears of each operator's bytes and multiply-adds, after :meth:`run`."""
+    def note(self, name: str, moved: int, products: int, allowed: float) -> None:
+        """Hears of each operator's bytes, multiply-adds and allowed seconds, after :meth:`run`."""
 
 
 def held(value: Any) -> int:
